@@ -1,0 +1,4 @@
+-- Without continuous aggregates nothing is materialized: raw is read straight through its index, never through the views.
+CREATE OR REPLACE FUNCTION stale_hours(aggregate text, span tstzrange) RETURNS tstzmultirange
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN tstzmultirange(span) + '{}' || '{}';
