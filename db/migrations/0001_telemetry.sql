@@ -1,6 +1,5 @@
 -- History, latest and mappings: the tables that both editions share.
 
-CREATE EXTENSION IF NOT EXISTS timescaledb;
 CREATE EXTENSION IF NOT EXISTS btree_gist;
 
 CREATE TABLE meter_telemetry (

@@ -1,8 +1,8 @@
 """Where the tests' `postgres` with TimescaleDB comes from; `bindir()` takes the first of:
 
-1. the folder in `FLEETWATT_NATIVE_BINDIR`: say, PostgreSQL with a TimescaleDB Community built by hand;
-2. Debian's package (Apache edition), which root installs where Debian has it (13);
-3. the package of Debian 13 unpacked below `.fleetwatt/native`, on any Debian from 12 on, by anyone.
+1. the folder in `FLEETWATT_NATIVE_BINDIR`: say, PostgreSQL with TimescaleDB Community built by hand
+2. Debian's package (Apache edition), which root installs where Debian has it (13)
+3. the package of Debian 13 unpacked below `.fleetwatt/native`: Debian 12 and later, root or not
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ def bindir() -> Path:
         return Path(chosen)
     if not shutil.which("apt-get"):
         raise NativeServerError(f"This isn't Debian: set FLEETWATT_NATIVE_BINDIR, {WAY_OUT}")
+    unpacked = _cache() / DONOR / PROGRAMS
+    if unpacked.exists():
+        return unpacked
     if not _is_installed() and os.geteuid() == 0 and _has_candidate():
         _install()
     return Path("/") / PROGRAMS if _is_installed() else _unpacked() / PROGRAMS
@@ -59,22 +62,23 @@ def clean() -> None:
 
 
 def run(*command: str | Path, cwd: Path | str = "/") -> str:
-    """Runs a command to its end and returns what it wrote.
+    """Runs a command to its end and returns its standard output.
 
     Raises:
-        NativeServerError: If it fails, with the end of its output.
+        NativeServerError: If it fails, with the end of all it wrote.
     """
     done = subprocess.run(
         command,
         cwd=cwd,
         env=os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise NativeServerError(f"{' '.join(map(str, command))}:\n{done.stdout[-2000:]}")
+        raise NativeServerError(
+            f"{' '.join(map(str, command))}:\n{(done.stdout + done.stderr)[-2000:]}"
+        )
     return done.stdout
 
 

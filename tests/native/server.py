@@ -1,7 +1,7 @@
 """A TimescaleDB server with real processes, for tests and benchmarks, without Docker.
 
-    python -m tests.native.server run [-c NAME=VALUE]   until Ctrl-C; prints the URL
-    python -m tests.native.server install | clean       the programs, see binaries.py
+Tests use `NativeServer`. `python -m tests.native.server run` starts one by hand, prints its URL and
+removes it on Ctrl-C; `install` and `clean` are about its programs alone (see binaries.py).
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ class NativeServer:
             for path in (self.folder, password):
                 os.chown(path, account.pw_uid, account.pw_gid)
         options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
-        cluster = ["-D", self.data, "-U", "postgres", "--pwfile", password]
-        run(*_unprivileged(), self._bindir / "initdb", *options, *cluster)
+        cluster = [f"--pgdata={self.data}", f"--pwfile={password}", "--username=postgres"]
+        run(*_unprivileged(), self._bindir / "initdb", *cluster, *options)
         password.unlink()
         own = {"port": str(self.port), "unix_socket_directories": str(self.folder)}
         with (self.data / "postgresql.conf").open("a") as file:

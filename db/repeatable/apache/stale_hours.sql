@@ -1,4 +1,6 @@
 -- Without continuous aggregates nothing is materialized: raw is read straight through its index, never through the views.
 CREATE OR REPLACE FUNCTION stale_hours(aggregate text, span tstzrange) RETURNS tstzmultirange
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN tstzmultirange(span) + '{}' || '{}';
+RETURN tstzmultirange(tstzrange(
+    time_bucket(INTERVAL '1 hour', lower(span)), time_bucket(INTERVAL '1 hour', upper(span)) + INTERVAL '1 hour'
+));

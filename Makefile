@@ -1,0 +1,40 @@
+PORT ?= 8000
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: run test lint format lock clean
+
+run: $(READY)  ## serve on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL
+	@FLEETWATT_PORT=$(PORT) FLEETWATT_LOG_FORMAT=$${FLEETWATT_LOG_FORMAT:-text} $(BIN)/fleetwatt dev
+
+test: $(READY)
+	$(BIN)/python -m pytest --cov
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The locks of requirements*.txt, from setup.cfg.
+lock:
+	uv pip compile setup.cfg --universal --generate-hashes --no-emit-find-links --no-header -o requirements.txt
+	uv pip compile setup.cfg --extra test --universal --generate-hashes --no-emit-find-links --no-header -o requirements-dev.txt
+
+clean:
+	rm -rf .venv src/fleetwatt/embedded/node_modules
+
+$(READY): requirements-dev.txt setup.cfg src/fleetwatt/embedded/package-lock.json
+	@echo "Setting up .venv (once; takes a minute) …"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m fleetwatt.embedded.node
+	@touch $@

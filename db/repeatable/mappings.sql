@@ -1,0 +1,40 @@
+-- Puts a vehicle on a meter from a time on and closes its open mapping. A vehicle's first mapping is valid since ever, later ones from
+-- now, unless `since` says otherwise. The outcome is `created`, `unchanged` where that very mapping is open already, or `conflict` where
+-- `since` is not after the start of the open one or lies in an earlier one: then valid_from and valid_to are those of the one in the way.
+CREATE OR REPLACE FUNCTION map_vehicle(vehicle text, meter text, since timestamptz)
+RETURNS TABLE (outcome text, valid_from timestamptz, valid_to timestamptz)
+LANGUAGE plpgsql AS $$
+DECLARE
+    current vehicle_meter_mapping;
+    blocked tstzrange;
+    wanted  tstzrange;
+BEGIN
+    -- Two calls for one vehicle take turns; the lock ends with the transaction.
+    PERFORM pg_advisory_xact_lock(hashtextextended('fleetwatt mapping of ' || vehicle, 0));
+
+    SELECT * INTO current FROM vehicle_meter_mapping WHERE vehicle_id = vehicle AND upper_inf(valid);
+    IF current.meter_id = meter AND (since IS NULL OR since = lower(current.valid)) THEN
+        RETURN QUERY SELECT 'unchanged', lower(current.valid), upper(current.valid);
+        RETURN;
+    END IF;
+
+    IF since IS NULL AND EXISTS (SELECT FROM vehicle_meter_mapping WHERE vehicle_id = vehicle) THEN
+        since := now();
+    END IF;
+    wanted := tstzrange(since, NULL);
+
+    SELECT valid INTO blocked FROM vehicle_meter_mapping
+    WHERE vehicle_id = vehicle AND valid && wanted AND (NOT upper_inf(valid) OR lower(valid) >= since)
+    ORDER BY valid DESC
+    LIMIT 1;
+    IF FOUND THEN
+        RETURN QUERY SELECT 'conflict', lower(blocked), upper(blocked);
+        RETURN;
+    END IF;
+
+    UPDATE vehicle_meter_mapping SET valid = tstzrange(lower(valid), since)
+    WHERE vehicle_id = vehicle AND upper_inf(valid);
+    INSERT INTO vehicle_meter_mapping VALUES (vehicle, meter, wanted);
+    RETURN QUERY SELECT 'created', since, NULL::timestamptz;
+END
+$$;

@@ -1,0 +1,56 @@
+"""fleetwatt: energy telemetry of vehicle fleets on TimescaleDB."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from flask import Flask
+from flask_swagger_ui import get_swaggerui_blueprint
+
+from fleetwatt import logs, problems
+from fleetwatt.api import Api, DeviceId, analytics, ingestion, mappings, service, status
+from fleetwatt.config import Config
+from fleetwatt.schemas import Identifier, Number, Timestamp
+from fleetwatt.store import Store
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response
+
+_OPENAPI = {
+    "API_TITLE": "fleetwatt",
+    "API_VERSION": "v1",
+    "OPENAPI_VERSION": "3.1.0",
+    "OPENAPI_URL_PREFIX": "/",
+    "OPENAPI_JSON_PATH": "openapi.json",
+    "API_SPEC_OPTIONS": {
+        "info": {
+            "description": "Energy telemetry of a vehicle fleet: ingestion, status and analytics. "
+            "Timestamps are RFC 3339; answers are UTC. Energy is in kWh.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        }
+    },
+}
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """Build the app: config, store, api.
+
+    No connection is opened before the first request, so that workers may fork after this.
+    """
+    config = config or Config.from_environment()
+    app = Flask("fleetwatt", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config |= _OPENAPI
+    app.extensions["fleetwatt"] = Store(config)
+    app.url_map.converters["device_id"] = DeviceId
+    logs.register(app)
+    problems.register(app)
+
+    api = Api(app, spec_kwargs={"info": {"version": version("fleetwatt")}})
+    for module in (service, ingestion, mappings, status, analytics):
+        api.register_blueprint(module.blueprint)
+    app.register_blueprint(
+        get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "fleetwatt"})
+    )
+    return app

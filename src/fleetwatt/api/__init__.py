@@ -1,0 +1,71 @@
+"""The routes, a module a blueprint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import flask_smorest
+from flask import Response, current_app
+from flask_smorest import Blueprint
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter
+
+from fleetwatt import problems
+from fleetwatt.schemas import Problem
+from fleetwatt.store import Store
+from fleetwatt.streams import ID_PATTERN
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+class DeviceId(BaseConverter):
+    """A device's id in a path: whatever can't be one is a route that doesn't exist."""
+
+    regex = ID_PATTERN
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc]
+    """flask-smorest with problems for errors: what it sends and what it documents change together."""
+
+    ERROR_SCHEMA = Problem
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def handle_http_exception(self, error: HTTPException) -> Response:
+        """Answer with a problem."""
+        return problems.from_http(error)
+
+    def _register_responses(self) -> None:
+        # These are used for errors alone: answers name their schema and type themselves.
+        own, self.DEFAULT_RESPONSE_CONTENT_TYPE = (
+            self.DEFAULT_RESPONSE_CONTENT_TYPE,
+            problems.MEDIA_TYPE,
+        )
+        super()._register_responses()
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = own
+
+
+def store() -> Store:
+    """Return the app's database."""
+    return cast("Store", current_app.extensions["fleetwatt"])
+
+
+def raises(blueprint: Blueprint, *statuses: int) -> Callable[[Handler], Handler]:
+    """Document which problems a route answers with, besides those of its arguments."""
+
+    def decorate(handler: Handler) -> Handler:
+        for status in statuses:
+            titles = {
+                each.title
+                for each in (*problems.KINDS.values(), *problems.HTTP_KINDS.values())
+                if each.status == status
+            }
+            handler = blueprint.alt_response(
+                status,
+                schema=Problem,
+                description="; ".join(sorted(titles)),
+                content_type=problems.MEDIA_TYPE,
+            )(handler)
+        return handler
+
+    return decorate

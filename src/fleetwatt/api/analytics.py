@@ -1,0 +1,63 @@
+"""What dashboards ask of energy and efficiency."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flask_smorest import Blueprint
+
+from fleetwatt import energy
+from fleetwatt.api import raises, store
+from fleetwatt.problems import NotKnown
+from fleetwatt.schemas import Performance, WindowQuery
+
+blueprint = Blueprint(
+    "analytics", __name__, url_prefix="/v1/analytics", description="Energy and efficiency"
+)
+
+
+@blueprint.route("/performance/<device_id:vehicle_id>")
+@blueprint.arguments(WindowQuery, location="query")
+@blueprint.response(200, Performance)
+@raises(blueprint, 404, 503)
+def performance(query: dict[str, Any], vehicle_id: str) -> dict[str, Any]:
+    """Summarize a vehicle's last 24 hours, or another window.
+
+    A reading counts when start < time <= end.
+    """
+    end = query["end"] or datetime.now(UTC)
+    length = timedelta(hours=query["hours"])
+    asked = {"vehicle_id": vehicle_id, "start": end - length, "end": end}
+    vehicle = store().one("vehicle_window", **asked)
+    if vehicle is None or not vehicle["known"]:
+        raise NotKnown(f"Vehicle {vehicle_id} has never been heard of.")
+    mappings = store().all("vehicle_mappings", **asked)
+    for mapping in mappings:
+        if mapping["shared"]:
+            mapping["ac_kwh"] = None
+    for meter_id in dict.fromkeys(each["meter_id"] for each in mappings if each["shared"]):
+        first = next(each for each in mappings if each["meter_id"] == meter_id)
+        first["ac_kwh"] = _share(vehicle_id, meter_id, asked["start"], end)
+    return {
+        "vehicleId": vehicle_id,
+        "windowStart": asked["start"],
+        "windowEnd": end,
+        **energy.summary(vehicle, mappings, length),
+    }
+
+
+def _share(vehicle_id: str, meter_id: str, start: datetime, end: datetime) -> float | None:
+    """Return a vehicle's share in kWh of a shared meter over a window, from raw readings."""
+
+    def readings(stream: str, device: str) -> list[energy.Reading]:
+        rows = store().all(f"{stream}.counter_readings", id=device, start=start, end=end)
+        return [energy.Reading(row["time"], row["kwh"]) for row in rows]
+
+    on_meter = store().all("meter_mappings", meter_id=meter_id, start=start, end=end)
+    return energy.share(
+        vehicle_id,
+        readings("meter", meter_id),
+        [energy.Mapped(row["vehicle_id"], row["valid_from"], row["valid_to"]) for row in on_meter],
+        lambda vehicle: readings("vehicle", vehicle),
+    )

@@ -1,0 +1,161 @@
+"""Devices post their readings here."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from flask import request
+from flask_smorest import Blueprint
+from marshmallow import Schema, fields
+
+from fleetwatt.api import raises, store
+from fleetwatt.problems import BodyTooLarge, BrokenEncoding, InvalidReadings, UnsupportedMedia
+from fleetwatt.readings import MAX_AHEAD, MAX_READINGS, Clock, Parsed, parse_json, parse_ndjson
+from fleetwatt.schemas import READING_SCHEMAS, IngestionResult
+from fleetwatt.streams import STREAMS, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_BYTES = 10_000_000
+PARSERS = {"application/json": parse_json, "application/x-ndjson": parse_ndjson}
+Answer = tuple[dict[str, Any], int]
+
+blueprint = Blueprint(
+    "ingestion", __name__, url_prefix="/v1/ingestion", description="Devices post readings"
+)
+
+
+class IngestionQuery(Schema):
+    """How a request with invalid readings is treated."""
+
+    atomic = fields.Boolean(
+        load_default=False,
+        truthy={"true", "1"},
+        falsy={"false", "0"},
+        metadata={"description": "`true`: store all readings or none"},
+    )
+
+
+def _document(streams: Sequence[Stream]) -> dict[str, Any]:
+    schemas = [READING_SCHEMAS[stream] for stream in streams]
+    one = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
+    many = {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_READINGS}
+    examples = [
+        {each.name: each.example for each in (stream.id, *stream.measures, stream.fields[1])}
+        for stream in streams
+    ]
+    return {
+        "requestBody": {
+            "required": True,
+            "description": f"One reading, a JSON array of them, or one a line (NDJSON): up to "
+            f"{MAX_READINGS:,} readings and {MAX_BYTES:,} bytes after decompression. May be sent "
+            "with `Content-Encoding: gzip`.",
+            "content": {
+                "application/json": {
+                    "schema": {"oneOf": [one, many]},
+                    "examples": {
+                        "one": {"value": examples[0]},
+                        "several": {"value": examples},
+                    },
+                },
+                "application/x-ndjson": {"schema": {"type": "string"}},
+            },
+        }
+    }
+
+
+def _route(path: str, name: str, summary: str, streams: Sequence[Stream]) -> None:
+    """Register an ingestion route: they differ in the streams that they take alone."""
+
+    def post(query: dict[str, Any]) -> Answer:
+        clock = Clock(
+            datetime.now(UTC) + MAX_AHEAD,
+            {stream: store().oldest_accepted(stream) for stream in streams},
+        )
+        return _answer(_parser()(_body(), streams, clock), atomic=query["atomic"])
+
+    post.__name__ = name
+    post.__doc__ = summary
+    for decorate in (
+        raises(blueprint, 400, 413, 415, 503),
+        blueprint.alt_response(200, schema=IngestionResult, description="Only duplicates"),
+        blueprint.alt_response(
+            207, schema=IngestionResult, description="Some readings are invalid; the others stored"
+        ),
+        blueprint.response(201, IngestionResult, description="Stored"),
+        blueprint.arguments(IngestionQuery, location="query"),
+        blueprint.doc(**_document(streams)),
+        blueprint.route(path, methods=["POST"]),
+    ):
+        post = decorate(post)
+
+
+for _stream in STREAMS:
+    _route(
+        f"/{_stream.name}",
+        f"post_{_stream.name}",
+        f"Store readings of the stream {_stream.name}.\n\n{_stream.description}.",
+        (_stream,),
+    )
+_route(
+    "",
+    "post_any",
+    "Store readings of any stream.\n\nEach goes where its id field says.",
+    STREAMS,
+)
+
+
+def _parser() -> Any:
+    try:
+        return PARSERS[request.mimetype]
+    except KeyError:
+        raise UnsupportedMedia(
+            f"Content-Type is {request.mimetype or 'missing'}; send {' or '.join(PARSERS)}"
+        ) from None
+
+
+def _body() -> bytes:
+    """Read the request's body, decompressed, without ever holding more than the limit."""
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in {"identity", "gzip"}:
+        raise UnsupportedMedia(f"Content-Encoding is {encoding}; send gzip or none")
+    sent = request.stream.read(MAX_BYTES + 1)
+    _check_size(sent)
+    if encoding == "identity":
+        return sent
+    gzip = zlib.decompressobj(wbits=31)
+    try:
+        body = gzip.decompress(sent, MAX_BYTES + 1)
+        _check_size(body)
+        if not gzip.eof or gzip.unused_data:
+            raise BrokenEncoding("the gzip stream is cut short or followed by something else")
+    except zlib.error as error:
+        raise BrokenEncoding(f"the body is not gzip: {error}") from None
+    return body
+
+
+def _check_size(body: bytes) -> None:
+    if len(body) > MAX_BYTES:
+        raise BodyTooLarge(f"a request holds up to {MAX_BYTES:,} bytes after decompression")
+
+
+def _answer(parsed: Parsed, *, atomic: bool) -> Answer:
+    if parsed.errors and (atomic or not parsed.valid):
+        raise InvalidReadings(
+            f"{parsed.rejected} of {parsed.rejected + parsed.valid} readings are invalid; "
+            "nothing was stored",
+            parsed.errors,
+        )
+    written = store().write(parsed.rows)
+    result = {
+        "accepted": written.accepted,
+        "duplicates": written.duplicates,
+        "rejected": parsed.rejected,
+        "errors": parsed.errors,
+    }
+    if parsed.rejected:
+        return result, 207
+    return result, 201 if written.accepted else 200

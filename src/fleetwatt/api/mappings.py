@@ -1,0 +1,70 @@
+"""Which vehicle draws from which meter, from when to when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask_smorest import Blueprint
+
+from fleetwatt.api import raises, store
+from fleetwatt.problems import MappingConflict, NotKnown
+from fleetwatt.schemas import Mapping, MappingList, MappingQuery, MappingRequest, rfc3339
+
+if TYPE_CHECKING:
+    from fleetwatt.store import Row
+
+blueprint = Blueprint("mappings", __name__, url_prefix="/v1", description="Vehicles on meters")
+
+
+@blueprint.route("/ingestion/mapping", methods=["POST"])
+@blueprint.arguments(MappingRequest)
+@blueprint.response(201, Mapping, description="The vehicle is on the meter from now on")
+@blueprint.alt_response(200, schema=Mapping, description="That very mapping is open already")
+@raises(blueprint, 400, 409, 415, 503)
+def map_vehicle(mapping: dict[str, Any]) -> tuple[Row, int]:
+    """Put a vehicle on a meter.
+
+    Closes the vehicle's open mapping.
+    """
+    row = store().one(
+        "map_vehicle",
+        vehicle_id=mapping["vehicleId"],
+        meter_id=mapping["meterId"],
+        valid_from=mapping["validFrom"],
+    )
+    assert row is not None  # noqa: S101 - the function always answers
+    if row["outcome"] == "conflict":
+        start, end = (
+            rfc3339(each) if each else None for each in (row["valid_from"], row["valid_to"])
+        )
+        raise MappingConflict(
+            f"{mapping['vehicleId']} is on a meter from {start or 'ever'} to {end or 'now on'}: "
+            "validFrom must come after that mapping's start and past all closed ones"
+        )
+    return row, 201 if row["outcome"] == "created" else 200
+
+
+@blueprint.route("/ingestion/mapping/<device_id:vehicle_id>", methods=["DELETE"])
+@blueprint.response(200, Mapping, description="The mapping, closed")
+@raises(blueprint, 404, 503)
+def unplug_vehicle(vehicle_id: str) -> Row:
+    """Take a vehicle off its meter.
+
+    Closes the open mapping, now.
+    """
+    closed = store().one("unplug_vehicle", vehicle_id=vehicle_id)
+    if closed is None:
+        raise NotKnown(f"Vehicle {vehicle_id} is on no meter now.")
+    return closed
+
+
+@blueprint.route("/mappings")
+@blueprint.arguments(MappingQuery, location="query")
+@blueprint.response(200, MappingList)
+@raises(blueprint, 503)
+def mappings(query: dict[str, Any]) -> dict[str, list[Row]]:
+    """List the history of mappings."""
+    rows = store().all(
+        "mappings", vehicle_id=query.get("vehicleId"), meter_id=query.get("meterId")
+    )
+    return {"items": rows}

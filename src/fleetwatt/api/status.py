@@ -1,0 +1,53 @@
+"""The newest reading of each device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask_smorest import Blueprint
+
+from fleetwatt.api import raises, store
+from fleetwatt.problems import NotKnown
+from fleetwatt.schemas import STATUS_PAGE_SCHEMAS, STATUS_SCHEMAS, PageQuery
+from fleetwatt.streams import STREAMS, Stream
+
+if TYPE_CHECKING:
+    from fleetwatt.store import Row
+
+blueprint = Blueprint(
+    "status", __name__, url_prefix="/v1/status", description="What each device said last"
+)
+
+
+def _routes(stream: Stream) -> None:
+    @blueprint.route(f"/{stream.plural}/<device_id:device>", endpoint=stream.name)
+    @blueprint.response(200, STATUS_SCHEMAS[stream])
+    @blueprint.doc(summary=f"Status of one {stream.name}")
+    @raises(blueprint, 404, 503)
+    def one(device: str) -> Row:
+        status = store().one(f"{stream.name}.status", id=device)
+        if status is None:
+            raise NotKnown(f"No reading of {stream.name} {device} has arrived.")
+        return status
+
+    @blueprint.route(f"/{stream.plural}", endpoint=stream.plural)
+    @blueprint.arguments(PageQuery, location="query")
+    @blueprint.response(200, STATUS_PAGE_SCHEMAS[stream])
+    @blueprint.doc(summary=f"Status of all {stream.plural}, a page at a time")
+    @raises(blueprint, 503)
+    def page(query: dict[str, Any]) -> Row:
+        rows = store().all(
+            f"{stream.name}.status_page",
+            after=query["after"],
+            stale_after=query["staleAfter"],
+            limit=query["limit"] + 1,
+        )
+        items = rows[: query["limit"]]
+        return {
+            "items": items,
+            "next": items[-1][stream.id.column] if len(rows) > len(items) else None,
+        }
+
+
+for _stream in STREAMS:
+    _routes(_stream)

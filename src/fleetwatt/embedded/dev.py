@@ -1,0 +1,158 @@
+"""Serves the API on the embedded database, or on another: `fleetwatt dev`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import deque
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+
+import click
+
+from fleetwatt.embedded.database import EmbeddedDatabase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fleetwatt.config import Config
+
+ROOT = Path(__file__).parents[3]
+POLL = 0.2  # seconds between looks at the children
+START_TIMEOUT = 60.0  # seconds for the API to answer
+STOP_TIMEOUT = 40.0  # seconds for the API to finish its requests
+MAX_RESTARTS = 5  # of the database, in RESTART_WINDOW seconds
+RESTART_WINDOW = 60.0
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Stopped(Exception):
+    """Somebody asked the service to stop."""
+
+
+def serve(config: Config, upgrade: Callable[[str], None]) -> int:
+    """Serve until Ctrl-C, SIGTERM or the end of gunicorn, and leave no process behind.
+
+    Signals raise `Stopped` in the main thread, the only one; the exit stack then ends gunicorn
+    first and the database after it.
+
+    Args:
+        config: The settings; with a database URL no database is started.
+        upgrade: Brings the schema of a database, by its URL, up to date.
+
+    Returns:
+        The exit status: gunicorn's, or 0 when it was asked to stop.
+    """
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _raise_stopped)
+    with suppress(Stopped), ExitStack() as running:
+        _check_port(config.host, config.port)
+        environment = dict(os.environ)
+        database = None
+        url = config.database_url
+        if not url:
+            click.echo(f"Starting the embedded TimescaleDB in {config.data_dir}/ …")
+            database = running.enter_context(EmbeddedDatabase(Path(config.data_dir) / "embedded"))
+            url = database.url
+            # One backend serves all: more processes and connections would only wait for it.
+            environment |= {"FLEETWATT_WORKERS": "1", "FLEETWATT_POOL_SIZE": "2"}
+        upgrade(url)
+        environment["FLEETWATT_DATABASE_URL"] = url
+        api = _start_gunicorn(environment)
+        running.callback(_stop, api)
+        _await_api(config, api)
+        _say_urls(config, url if database else "")
+        return _supervise(api, database)
+    click.echo("Stopped.")
+    return 0
+
+
+def _raise_stopped(*_: object) -> None:
+    # Once is enough: a second Ctrl-C must not interrupt the stopping.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise Stopped
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise click.ClickException(
+                f"can't listen on {host}:{port} ({error.strerror}): choose another port, "
+                "as in `make run PORT=8001`"
+            ) from None
+
+
+def _start_gunicorn(environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "gunicorn", "wsgi:app"],
+        cwd=ROOT,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 - there is one thread
+    )
+
+
+def _end_with_parent() -> None:
+    """Let Linux send SIGTERM when the supervisor dies, even by kill -9."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _await_api(config: Config, api: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while api.poll() is None and time.monotonic() < deadline:
+        with suppress(URLError, ConnectionError, TimeoutError):
+            urllib.request.urlopen(f"{_address(config)}/healthz", timeout=1).close()  # noqa: S310
+            return
+        time.sleep(POLL)
+    raise click.ClickException("the API did not start; its log above says why")
+
+
+def _address(config: Config) -> str:
+    host = "127.0.0.1" if config.host in {"", "0.0.0.0"} else config.host  # noqa: S104
+    return f"http://{host}:{config.port}"
+
+
+def _say_urls(config: Config, database_url: str) -> None:
+    address = _address(config)
+    click.echo(f"fleetwatt serves {address}")
+    click.echo(f"  documentation  {address}/docs/")
+    click.echo(f"  OpenAPI        {address}/openapi.json")
+    if database_url:
+        click.echo(f"  database       {database_url}")
+    click.echo("Ctrl-C stops it; the data stays.")
+
+
+def _supervise(api: subprocess.Popen[bytes], database: EmbeddedDatabase | None) -> int:
+    restarts: deque[float] = deque(maxlen=MAX_RESTARTS)
+    while (status := api.poll()) is None:
+        if database and database.process and database.process.poll() is not None:
+            now = time.monotonic()
+            if len(restarts) == MAX_RESTARTS and now - restarts[0] < RESTART_WINDOW:
+                raise click.ClickException(f"the database keeps dying; see {database.log}")
+            restarts.append(now)
+            click.echo("The embedded database died; starting it again …", err=True)
+            database.start()
+        time.sleep(POLL)
+    return status
+
+
+def _stop(api: subprocess.Popen[bytes]) -> None:
+    api.terminate()
+    try:
+        api.wait(STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        os.killpg(api.pid, signal.SIGKILL)
+        api.wait()

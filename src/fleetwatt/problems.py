@@ -1,0 +1,154 @@
+"""Every error that a client may see, as RFC 9457 describes it: exception -> status, type, title."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from flask import Response, json
+from werkzeug.exceptions import HTTPException
+
+from fleetwatt.readings import NoReading, NotJson, ReadingError, TooManyReadings
+from fleetwatt.store.errors import Busy, SchemaBehind, StoreError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from flask import Flask
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = "5"  # seconds
+
+
+class BrokenEncoding(Exception):
+    """The body can't be decompressed."""
+
+
+class BodyTooLarge(Exception):
+    """The body is over 10 MB, counted after decompression."""
+
+
+class UnsupportedMedia(Exception):
+    """The body's media type or content encoding is none that is read here."""
+
+
+class InvalidReadings(Exception):
+    """No reading of the request was stored."""
+
+    def __init__(self, detail: str, errors: Sequence[ReadingError]) -> None:
+        super().__init__(detail)
+        self.errors = errors
+
+
+class NotKnown(Exception):
+    """Nothing is known under that id."""
+
+
+class MappingConflict(Exception):
+    """The vehicle is on a meter then already."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of problem: what the client is told of it."""
+
+    status: int
+    name: str
+    title: str
+
+    @property
+    def type(self) -> str:
+        return f"urn:fleetwatt:problem:{self.name}"
+
+
+_UNAVAILABLE = Kind(503, "unavailable", "The database is away")
+KINDS: dict[type[Exception], Kind] = {
+    NotJson: Kind(400, "not-json", "The body is not JSON"),
+    BrokenEncoding: Kind(400, "broken-encoding", "The body can't be decompressed"),
+    BodyTooLarge: Kind(413, "too-large", "The request is too large"),
+    TooManyReadings: Kind(413, "too-many-readings", "The request holds too many readings"),
+    UnsupportedMedia: Kind(415, "unsupported-media-type", "The media type is not supported"),
+    NoReading: Kind(422, "no-reading", "There is no reading in the body"),
+    InvalidReadings: Kind(422, "invalid-readings", "Readings are invalid"),
+    NotKnown: Kind(404, "not-known", "Nothing is known under that id"),
+    MappingConflict: Kind(409, "mapping-conflict", "The vehicle is on a meter then already"),
+    SchemaBehind: Kind(503, "schema-behind", "The database's schema is behind"),
+    Busy: Kind(503, "busy", "The database is busy"),
+    Unavailable: _UNAVAILABLE,
+    StoreError: _UNAVAILABLE,
+}
+HTTP_KINDS: dict[int, Kind] = {
+    400: Kind(400, "bad-request", "The request can't be understood"),
+    404: Kind(404, "not-found", "There is no such route"),
+    405: Kind(405, "method-not-allowed", "The route has no such method"),
+    413: KINDS[BodyTooLarge],
+    415: KINDS[UnsupportedMedia],
+    422: Kind(422, "invalid-arguments", "Arguments are invalid"),
+    500: Kind(500, "internal", "Something went wrong here"),
+}
+
+
+def register(app: Flask) -> None:
+    """Make every error of an app a problem."""
+    for exception in KINDS:
+        app.register_error_handler(exception, _from_exception)
+
+
+def from_http(error: HTTPException) -> Response:
+    """Turn werkzeug's and webargs's errors into problems."""
+    status = error.code or 500
+    kind = HTTP_KINDS.get(status) or Kind(status, f"http-{status}", error.name)
+    messages = getattr(error, "data", {}).get("messages", {})
+    errors = _flattened(messages)
+    detail = "; ".join(_sentence(each) for each in errors) or error.description or error.name
+    headers = dict(error.get_headers())
+    return respond(kind, detail, errors, {"Allow": headers["Allow"]} if "Allow" in headers else {})
+
+
+def respond(
+    kind: Kind,
+    detail: str,
+    errors: Sequence[ReadingError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Build the answer for a problem."""
+    problem: dict[str, Any] = {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+    }
+    if errors:
+        problem["errors"] = [asdict(each) for each in errors]
+    response = Response(json.dumps(problem), kind.status, headers, mimetype=MEDIA_TYPE)
+    if kind.status == 503:
+        response.headers["Retry-After"] = RETRY_AFTER
+    return response
+
+
+def _from_exception(error: Exception) -> Response:
+    kind = next(KINDS[each] for each in type(error).__mro__ if each in KINDS)
+    if kind.status == 503:
+        log.warning("%s: %s", kind.title, error)
+    # What the database says of itself (its address, its user) is for the log alone.
+    says_too_much = kind is _UNAVAILABLE
+    detail = "" if says_too_much else str(error)
+    return respond(kind, detail or (type(error).__doc__ or ""), getattr(error, "errors", ()))
+
+
+def _flattened(messages: Any) -> list[ReadingError]:
+    """Turn webargs's {location: {field: [message]}} into our errors."""
+    return [
+        ReadingError(None, field if field != "_schema" else None, str(text))
+        for fields in messages.values()
+        if isinstance(fields, dict)
+        for field, texts in fields.items()
+        for text in (texts if isinstance(texts, list) else [texts])
+    ]
+
+
+def _sentence(error: ReadingError) -> str:
+    return f"{error.field}: {error.message}" if error.field else error.message

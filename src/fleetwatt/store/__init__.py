@@ -1,0 +1,109 @@
+"""The database: all that knows psycopg2.
+
+`Store` is what the routes ask: `one` and `all` for a named query, `write` for readings.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg2
+
+from fleetwatt.store import migrations, sql
+from fleetwatt.store.connections import Pool, connect
+from fleetwatt.store.errors import is_lost, translated
+from fleetwatt.store.writer import write_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from psycopg2.extensions import connection as Connection
+
+    from fleetwatt.config import Config
+    from fleetwatt.store.writer import Written
+    from fleetwatt.streams import Rows, Stream
+
+T = TypeVar("T")
+Row = dict[str, Any]
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_RETENTION_KEPT = 5.0  # seconds for which an answer about retention is used again
+
+
+class Store:
+    """A database with fleetwatt's schema, used by all threads of a process.
+
+    Every method raises `Unavailable` or `Busy` where the database is. Connections are opened when
+    they are first needed, and none of them serves before the schema has been found up to date.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._queries = sql.load()
+        self._schema_checked = threading.Event()
+        self._pool = Pool(self._open, config.pool_size, config.pool_timeout)
+        # Written and read without a lock: the worst that a race costs is one more look.
+        self._oldest: dict[Stream, tuple[float, datetime]] = {}
+
+    def all(self, query: str, **parameters: Any) -> list[Row]:
+        """Return every row of a named query."""
+
+        def run(connection: Connection) -> list[Row]:
+            with connection.cursor() as cursor:
+                cursor.execute(self._queries[query], parameters)
+                return cursor.fetchall()  # type: ignore[return-value]
+
+        return self._twice(run)
+
+    def one(self, query: str, **parameters: Any) -> Row | None:
+        """Return the first row of a named query, or None."""
+        rows = self.all(query, **parameters)
+        return rows[0] if rows else None
+
+    def write(self, batch: Sequence[Rows]) -> Written:
+        """Store readings in history and latest, all or nothing, and return after the commit.
+
+        When the connection breaks the batch is written again: what was stored then counts as a
+        duplicate, and nothing is stored twice.
+        """
+        return self._twice(lambda connection: write_rows(connection, self._queries, batch))
+
+    def oldest_accepted(self, stream: Stream) -> datetime:
+        """Return the time before which retention would drop a reading unseen."""
+        asked, oldest = self._oldest.get(stream, (-_RETENTION_KEPT, _NEVER))
+        if time.monotonic() - asked >= _RETENTION_KEPT:
+            row = self.one(f"{stream.name}.oldest_accepted")
+            oldest = row["oldest"] if row and row["oldest"] else _NEVER
+            self._oldest[stream] = (time.monotonic(), oldest)
+        return oldest
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    def _open(self) -> Connection:
+        opened = connect(self._config)
+        if not self._schema_checked.is_set():
+            try:
+                migrations.check(opened)
+            except BaseException:
+                opened.close()
+                raise
+            self._schema_checked.set()
+        return opened
+
+    def _twice(self, work: Callable[[Connection], T]) -> T:
+        """Do idempotent work, and once more when the connection had died while it lay idle."""
+        with translated():
+            try:
+                with self._pool.connection() as connection:
+                    return work(connection)
+            except psycopg2.Error as error:
+                if not is_lost(error):
+                    raise
+                # If one idle connection died, so did the others: the server went away.
+                self._pool.drop_idle()
+            with self._pool.connection() as connection:
+                return work(connection)

@@ -1,0 +1,115 @@
+"""Connections to the database: how one is opened, and a pool of them.
+
+psycopg2's own pool raises at once when it is empty and needs the database up to start; this one
+waits, bounded, and opens a connection when it is first needed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg2
+from psycopg2.extras import RealDictCursor
+
+from fleetwatt.store.errors import Busy
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
+    from fleetwatt.config import Config
+
+
+def connect(config: Config) -> Connection:
+    """Open a connection in autocommit, so that reading leaves no transaction open.
+
+    Raises:
+        psycopg2.OperationalError: The database can't be reached.
+    """
+    opened: Connection = psycopg2.connect(
+        config.database_url,
+        connect_timeout=config.connect_timeout,
+        application_name="fleetwatt",
+        cursor_factory=RealDictCursor,
+        options=f"-c statement_timeout={round(config.statement_timeout * 1000)} -c timezone=UTC",
+        keepalives_idle=30,
+        keepalives_interval=10,
+        keepalives_count=3,
+    )
+    opened.autocommit = True
+    return opened
+
+
+class Pool:
+    """Up to `size` connections that threads take turns with, the last used first.
+
+    `_changed` guards `_idle` and `_open`: a thread holds it to take, to return, or to reserve the
+    right to open one, and never while it talks to the database. There is no thread of its own.
+    """
+
+    def __init__(self, open_one: Callable[[], Connection], size: int, timeout: float) -> None:
+        self._open_one = open_one
+        self._size = size
+        self._timeout = timeout
+        self._changed = threading.Condition()
+        self._idle: list[Connection] = []
+        self._open = 0
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Lend a connection; one that is closed when it comes back is forgotten.
+
+        Raises:
+            Busy: None came free in time.
+            psycopg2.OperationalError: A new one could not be opened.
+        """
+        taken = self._take() or self._new()
+        try:
+            yield taken
+        except BaseException:
+            # Whatever state it was left in: a broken or half-read connection helps nobody.
+            taken.close()
+            raise
+        finally:
+            self._return(taken)
+
+    def drop_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        with self._changed:
+            idle, self._idle = self._idle, []
+            self._open -= len(idle)
+            self._changed.notify_all()
+        for each in idle:
+            each.close()
+
+    def _take(self) -> Connection | None:
+        """Take an idle connection, or return None with the right to open one."""
+        deadline = time.monotonic() + self._timeout
+        with self._changed:
+            while not self._idle:
+                if self._open < self._size:
+                    self._open += 1
+                    return None
+                if not self._changed.wait(deadline - time.monotonic()):
+                    raise Busy(f"no database connection came free within {self._timeout:g} s")
+            return self._idle.pop()
+
+    def _new(self) -> Connection:
+        try:
+            return self._open_one()
+        except BaseException:
+            with self._changed:
+                self._open -= 1
+                self._changed.notify()
+            raise
+
+    def _return(self, connection: Connection) -> None:
+        with self._changed:
+            if connection.closed:
+                self._open -= 1
+            else:
+                self._idle.append(connection)
+            self._changed.notify()

@@ -1,0 +1,52 @@
+"""TimescaleDB's editions: which one a server is, and what fleetwatt does differently on each.
+
+| | timescale (Community) | apache |
+|---|---|---|
+| `*_hourly` | real-time continuous aggregates | plain views over the same SELECT |
+| policies | TimescaleDB's scheduler runs them | none |
+
+The differences are SQL, in the folders of an edition's name below db/migrations and db/repeatable.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleetwatt.store.errors import UnsupportedServer
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
+OLDEST = (2, 19)
+NAMES = ("timescale", "apache")
+
+
+def ensure_timescaledb(connection: Connection) -> str:
+    """Create the extension where it is missing and return the edition's name.
+
+    Raises:
+        UnsupportedServer: The server has no TimescaleDB, or one older than 2.19.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT coalesce(installed_version, default_version) AS version, installed_version
+            FROM pg_available_extensions WHERE name = 'timescaledb'
+            """
+        )
+        row = cursor.fetchone()
+        if row is None:
+            raise UnsupportedServer(
+                "this server has no TimescaleDB; fleetwatt needs 2.19 or later "
+                "(https://docs.tigerdata.com/self-hosted/latest/install/)"
+            )
+        version = row["version"]
+        if tuple(int(part) for part in version.split("-")[0].split(".")[:2]) < OLDEST:
+            raise UnsupportedServer(
+                f"this server's TimescaleDB is {version}; fleetwatt needs 2.19 or later"
+            )
+        if row["installed_version"] is None:
+            cursor.execute("CREATE EXTENSION timescaledb")
+        cursor.execute("SELECT current_setting('timescaledb.license') AS edition")
+        edition: str = cursor.fetchone()["edition"]
+        return edition

@@ -1,0 +1,71 @@
+"""What can go wrong between fleetwatt and its database.
+
+StoreError
+├── Unavailable         the database can't be reached, or went away
+│   └── SchemaBehind    its schema is older than this program
+├── Busy                no connection came free in time, or a statement ran too long
+├── UnsupportedServer   no TimescaleDB there, or one that is too old
+└── MigrationChanged    a migration's file isn't what was applied
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+from psycopg2 import errors
+
+
+class StoreError(Exception):
+    """The database could not do what was asked."""
+
+
+class Unavailable(StoreError):
+    """The database can't be reached."""
+
+
+class SchemaBehind(Unavailable):
+    """The database's schema is older than this program."""
+
+
+class Busy(StoreError):
+    """The database is busy."""
+
+
+class UnsupportedServer(StoreError):
+    """The server is none that fleetwatt runs on."""
+
+
+class MigrationChanged(StoreError):
+    """A migration that was applied has been edited since."""
+
+
+# The first that fits counts: subclasses of psycopg2's errors stand before their bases.
+_TRANSLATED: tuple[tuple[type[Exception], type[StoreError]], ...] = (
+    (errors.QueryCanceled, Busy),
+    (errors.LockNotAvailable, Busy),
+    (errors.TooManyConnections, Busy),
+    (psycopg2.OperationalError, Unavailable),
+    (psycopg2.InterfaceError, Unavailable),
+)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn psycopg2's errors of a database that is away or busy into ours, chained."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        for foreign, ours in _TRANSLATED:
+            if isinstance(error, foreign):
+                raise ours(" ".join(str(error).split())) from error
+        raise
+
+
+def is_lost(error: psycopg2.Error) -> bool:
+    """Whether the connection is what failed, so that the same work may go well on another."""
+    if not isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+        return False
+    # Class 57P: the server shut down, crashed or ended this session. No code: nobody answered.
+    return error.pgcode is None or error.pgcode.startswith("57P")

@@ -1,0 +1,130 @@
+"""Brings the schema up to date from the SQL files of db/ (why not a library: decision 0002).
+
+db/migrations holds what is applied once, in order, db/repeatable what is applied again when it
+changes. Each file is one transaction under one advisory lock, together with its row in
+`fleetwatt_schema`: a crash leaves nothing half done and no lock behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from fleetwatt.store.editions import ensure_timescaledb
+from fleetwatt.store.errors import MigrationChanged, SchemaBehind, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg2.extensions import connection as Connection
+
+UPGRADE_COMMAND = "fleetwatt db upgrade"
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('fleetwatt_schema', 0))"
+_TABLE = """
+CREATE TABLE IF NOT EXISTS fleetwatt_schema (
+    file       text        PRIMARY KEY,
+    checksum   text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+_RECORD = """
+INSERT INTO fleetwatt_schema (file, checksum) VALUES (%s, %s)
+ON CONFLICT (file) DO UPDATE SET checksum = excluded.checksum, applied_at = now()
+"""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A file of db/, by its name without the edition's folder."""
+
+    file: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def repeatable(self) -> bool:
+        return self.file.startswith("repeatable/")
+
+
+def scripts(edition: str) -> list[Script]:
+    """Return what an edition's schema is made of, in the order in which it is applied."""
+    found = []
+    for kind in ("migrations", "repeatable"):
+        folder = files("fleetwatt_db").joinpath(kind)
+        texts = {
+            file.name: file.read_text(encoding="utf-8")
+            for place in (folder, folder.joinpath(edition))
+            for file in place.iterdir()
+            if file.name.endswith(".sql")
+        }
+        found += [Script(f"{kind}/{name}", texts[name]) for name in sorted(texts)]
+    return found
+
+
+def upgrade(connection: Connection) -> Iterator[str]:
+    """Apply what is missing, yielding each file's name when it is committed.
+
+    Raises:
+        MigrationChanged: A migration that was applied has been edited since.
+        UnsupportedServer: The server is none that fleetwatt runs on.
+    """
+    with translated():
+        edition = ensure_timescaledb(connection)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_LOCK)
+            cursor.execute(_TABLE)
+        for script in scripts(edition):
+            if _apply(connection, script):
+                yield script.file
+
+
+def check(connection: Connection) -> None:
+    """Make sure that nothing is missing.
+
+    Raises:
+        SchemaBehind: Something is; the message says which command mends it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('fleetwatt_schema') IS NOT NULL AS exists")
+        missing: list[str] = ["everything"]
+        if cursor.fetchone()["exists"]:
+            cursor.execute("SELECT current_setting('timescaledb.license') AS edition")
+            edition = cursor.fetchone()["edition"]
+            applied = _applied(cursor)
+            missing = [
+                script.file
+                for script in scripts(edition)
+                if applied.get(script.file) is None
+            ]
+    if missing:
+        raise SchemaBehind(
+            f"the database's schema is behind ({', '.join(missing)} missing): "
+            f"run `{UPGRADE_COMMAND}`"
+        )
+
+
+def _applied(cursor: object) -> dict[str, str]:
+    cursor.execute("SELECT file, checksum FROM fleetwatt_schema")  # type: ignore[attr-defined]
+    return {row["file"]: row["checksum"] for row in cursor.fetchall()}  # type: ignore[attr-defined]
+
+
+def _apply(connection: Connection, script: Script) -> bool:
+    with connection, connection.cursor() as cursor:
+        # Two upgrades at once take turns, file by file; the second finds the work done.
+        cursor.execute(_LOCK)
+        applied = _applied(cursor).get(script.file)
+        if applied == script.checksum:
+            return False
+        if applied is not None and not script.repeatable:
+            raise MigrationChanged(
+                f"{script.file} was applied and has been edited since: put it back as it was and "
+                "write a new migration instead"
+            )
+        cursor.execute(script.sql)
+        cursor.execute(_RECORD, (script.file, script.checksum))
+    return True

@@ -1,0 +1,18 @@
+-- map_vehicle --
+-- Puts a vehicle on a meter and closes its open mapping. Cost: a few look-ups in the mapping's indexes.
+SELECT outcome, %(vehicle_id)s AS vehicle_id, %(meter_id)s AS meter_id, valid_from, valid_to
+FROM map_vehicle(%(vehicle_id)s, %(meter_id)s, %(valid_from)s::timestamptz)
+
+-- unplug_vehicle --
+-- Closes a vehicle's open mapping now. Cost: one look-up in the mapping's index.
+UPDATE vehicle_meter_mapping SET valid = tstzrange(lower(valid), now())
+WHERE vehicle_id = %(vehicle_id)s AND upper_inf(valid) AND (lower_inf(valid) OR lower(valid) < now())
+RETURNING vehicle_id, meter_id, lower(valid) AS valid_from, upper(valid) AS valid_to
+
+-- mappings --
+-- The history of mappings, of all or of one vehicle or meter. Cost: one look-up, or the whole table when nothing is named.
+SELECT vehicle_id, meter_id, lower(valid) AS valid_from, upper(valid) AS valid_to
+FROM vehicle_meter_mapping
+WHERE (%(vehicle_id)s::text IS NULL OR vehicle_id = %(vehicle_id)s)
+  AND (%(meter_id)s::text IS NULL OR meter_id = %(meter_id)s)
+ORDER BY vehicle_id, lower(valid) NULLS FIRST

@@ -1,0 +1,44 @@
+-- ingest --
+-- Stores readings in history, each once, and moves latest forward: one statement, so all or nothing.
+-- Sorted by id and time, so that two writers lock rows in the same order and never deadlock. History comes first:
+-- who stores a reading there has the right to put it into latest. Cost: one index entry a reading, one HOT update a device.
+WITH reading AS MATERIALIZED (
+    SELECT * FROM unnest($arrays) WITH ORDINALITY AS given ($columns, position)
+    ORDER BY $id, time, position
+), stored AS (
+    INSERT INTO $history ($columns)
+    SELECT $columns FROM reading
+    ON CONFLICT ($id, time) DO NOTHING
+    RETURNING 1
+), moved AS (
+    INSERT INTO $latest AS latest ($columns)
+    SELECT DISTINCT ON ($id) $columns FROM reading
+    ORDER BY $id, time DESC, position
+    ON CONFLICT ($id) DO UPDATE SET $updates, received_at = now()
+    WHERE excluded.time > latest.time
+)
+SELECT count(*) AS accepted FROM stored
+
+-- status --
+-- The newest reading of one device and its age. Cost: one primary-key look-up (and one of the mapping).
+SELECT * FROM $status WHERE $id = %(id)s
+
+-- status_page --
+-- The devices after one id, in order, all or only the stale ones. Cost: one index range scan.
+SELECT * FROM $status
+WHERE (%(after)s::text IS NULL OR $id > %(after)s)
+  AND (%(stale_after)s::double precision IS NULL OR age_seconds > %(stale_after)s)
+ORDER BY $id
+LIMIT %(limit)s
+
+-- oldest_accepted --
+-- The time before which retention drops raw readings, or null. Cost: one look at the jobs' catalog; the store asks every few seconds.
+SELECT now() - max((config ->> 'drop_after')::interval) AS oldest
+FROM timescaledb_information.jobs
+WHERE proc_name = 'policy_retention' AND hypertable_schema = current_schema() AND hypertable_name = '$history'
+
+-- counter_readings --
+-- One device's register in a span, for the shares of a shared meter. Cost: one index range scan of raw.
+SELECT time, $counter AS kwh FROM $history
+WHERE $id = %(id)s AND time > %(start)s::timestamptz AND time <= %(end)s::timestamptz
+ORDER BY time

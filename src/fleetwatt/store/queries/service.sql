@@ -1,0 +1,3 @@
+-- ping --
+-- That the database answers. Cost: none.
+SELECT 1 AS answer

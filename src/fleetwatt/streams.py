@@ -1,0 +1,162 @@
+"""The streams: all that is known of a kind of reading, in one place.
+
+The decoder, the marshmallow schemas, the OpenAPI text, the column order and the SQL's names
+derive from these entries: a third stream is one more entry and one migration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ID_PATTERN = "[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a reading: its name in JSON, its column, and what it may hold.
+
+    Attributes:
+        sql_type: PostgreSQL's name of the column's type.
+        minimum, maximum: Bounds of a number, both allowed; None for no bound.
+    """
+
+    name: str
+    column: str
+    description: str
+    example: Any
+    sql_type: str = "double precision"
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+def _id(device: str, example: str) -> Field:
+    return Field(f"{device}Id", f"{device}_id", f"Id of the {device}", example, sql_type="text")
+
+
+TIMESTAMP = Field(
+    "timestamp",
+    "time",
+    "When the reading was taken: RFC 3339 with an offset; at most 5 minutes ahead of the server "
+    "and not older than raw retention",
+    "2024-02-09T10:00:00Z",
+    sql_type="timestamptz",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """A kind of reading and the names of what the database keeps of it.
+
+    Attributes:
+        name: The stream's word, also the last part of its ingestion route.
+        plural: The devices, as in the status routes.
+        id: The field that names the device.
+        measures: The numbers of a reading, in the order of their columns.
+        counter: The one of them that is a cumulative register, in kWh.
+        drawn_from: For a device that is mapped to another, the field that names the other.
+    """
+
+    name: str
+    plural: str
+    description: str
+    id: Field
+    measures: tuple[Field, ...]
+    counter: Field
+    drawn_from: Field | None = None
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """All fields, in the order of the columns."""
+        return (self.id, TIMESTAMP, *self.measures)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(each.column for each in self.fields)
+
+    @property
+    def history(self) -> str:
+        return f"{self.name}_telemetry"
+
+    @property
+    def latest(self) -> str:
+        return f"{self.plural}_latest"
+
+    @property
+    def status(self) -> str:
+        return f"{self.name}_status"
+
+
+_AC = Field(
+    "kwhConsumedAc",
+    "kwh_consumed_ac",
+    "Cumulative AC energy register, as on the meter's face",
+    1050.5,
+    unit="kWh",
+    minimum=0,
+)
+_DC = Field(
+    "kwhDeliveredDc",
+    "kwh_delivered_dc",
+    "Cumulative DC energy register of the vehicle",
+    850.2,
+    unit="kWh",
+    minimum=0,
+)
+
+METER = Stream(
+    name="meter",
+    plural="meters",
+    description="Grid side (AC): a smart meter's reading",
+    id=_id("meter", "M-123"),
+    measures=(_AC, Field("voltage", "voltage", "Grid voltage", 230, unit="V", minimum=0)),
+    counter=_AC,
+)
+VEHICLE = Stream(
+    name="vehicle",
+    plural="vehicles",
+    description="Vehicle side (DC): an electric vehicle's reading",
+    id=_id("vehicle", "V-999"),
+    measures=(
+        Field("soc", "soc", "State of charge", 45, unit="%", minimum=0, maximum=100),
+        _DC,
+        Field(
+            "batteryTemp",
+            "battery_temp",
+            "Battery temperature",
+            32.5,
+            unit="°C",
+            minimum=-60,
+            maximum=150,
+        ),
+    ),
+    counter=_DC,
+    drawn_from=METER.id,
+)
+STREAMS = (METER, VEHICLE)
+
+
+@dataclass
+class Rows:
+    """Valid readings of one stream as columns, in the order of `stream.columns`."""
+
+    stream: Stream
+    columns: list[list[Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.columns = self.columns or [[] for _ in self.stream.columns]
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    @property
+    def times(self) -> list[Any]:
+        return self.columns[1]
+
+    def append(self, row: Iterable[Any]) -> None:
+        for column, value in zip(self.columns, row, strict=True):
+            column.append(value)
