@@ -114,7 +114,8 @@ class NativeServer:
         self._postmaster.send_signal(signal.SIGSTOP)
         os.waitpid(self._postmaster.pid, os.WUNTRACED)
         victims = self.processes()
-        for pid in victims:
+        # The postmaster last, since its children would notice its end and write to the log.
+        for pid in reversed(victims):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._postmaster.wait()

@@ -81,7 +81,7 @@ class Store:
 
     def close(self) -> None:
         """Close the connections."""
-        self._pool.close()
+        self._pool.drop_idle()
 
     def _open(self) -> Connection:
         opened = connect(self._config)
