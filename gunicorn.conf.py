@@ -20,6 +20,8 @@ preload_app = False
 keepalive = 75
 timeout = 60
 graceful_timeout = 30
+# Its default path is one for all servers of a user.
+control_socket_disable = True
 logconfig_dict = logs.settings(_config)
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -80,3 +86,39 @@ def rows(connection: Connection, statement: str, **parameters: Any) -> list[tupl
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchall()
+
+
+@pytest.fixture(scope="session")
+def server_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of gunicorn, serving the database under test."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    environment = os.environ | {
+        "FLEETWATT_DATABASE_URL": database_url,
+        "FLEETWATT_PORT": str(port),
+        "FLEETWATT_WORKERS": "1",
+        "FLEETWATT_POOL_SIZE": "2",
+    }
+    log = tmp_path_factory.mktemp("gunicorn") / "log"
+    with log.open("wb") as output:
+        gunicorn = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "wsgi:app"], env=environment, stderr=output
+        )
+    try:
+        _await(url, gunicorn)
+        yield url
+    finally:
+        gunicorn.terminate()
+        gunicorn.wait(60)
+
+
+def _await(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"{url}/healthz", timeout=5).close()
+            return
+        time.sleep(0.1)
+    pytest.fail("gunicorn did not start")

@@ -38,7 +38,8 @@ def settings(config: Config) -> dict[str, Any]:
         "root": {"level": config.log_level, "handlers": ["stderr"]},
         "loggers": {
             "gunicorn.error": {"handlers": [], "propagate": True},
-            "gunicorn.access": {"handlers": [], "propagate": True},
+            # The app logs its requests itself.
+            "gunicorn.access": {"handlers": [], "level": "WARNING"},
         },
     }
 

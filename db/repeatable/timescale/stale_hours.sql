@@ -1,7 +1,8 @@
 -- Hours whose materialized aggregate may lack a reading that came later, so that an exact answer reads them from raw.
 -- TimescaleDB's invalidation logs say so, in the same transaction in which the reading was stored or the hour was refreshed
 -- (fleetwatt keeps no list of its own): the hypertable's log until a refresh starts, the aggregate's own until it ends.
--- An aggregate that was never refreshed is stale throughout. Bounds are microseconds since 1970, both inclusive.
+-- An aggregate that was never refreshed is stale throughout. Bounds are microseconds since 1970, both inclusive, and some lie
+-- beyond what a timestamp can hold: they are cut to the span before they become one.
 CREATE OR REPLACE FUNCTION stale_hours(aggregate text, span tstzrange) RETURNS tstzmultirange
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     WITH aggregated AS (
@@ -19,12 +20,16 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     )
     SELECT coalesce(
         range_agg(tstzrange(
-            time_bucket(INTERVAL '1 hour', greatest(_timescaledb_functions.to_timestamp(invalid.lowest), lower(span))),
-            time_bucket(INTERVAL '1 hour', least(_timescaledb_functions.to_timestamp(invalid.greatest), upper(span))) + INTERVAL '1 hour'
+            time_bucket(INTERVAL '1 hour', _timescaledb_functions.to_timestamp(greatest(invalid.lowest, asked.lowest))),
+            time_bucket(INTERVAL '1 hour', _timescaledb_functions.to_timestamp(least(invalid.greatest, asked.greatest)))
+                + INTERVAL '1 hour'
         )),
         '{}'
     )
     FROM invalid
-    WHERE _timescaledb_functions.to_timestamp(invalid.lowest) < upper(span)
-      AND _timescaledb_functions.to_timestamp(invalid.greatest) >= lower(span)
+    JOIN (
+        SELECT
+            _timescaledb_functions.to_unix_microseconds(lower(span)) AS lowest,
+            _timescaledb_functions.to_unix_microseconds(upper(span)) AS greatest
+    ) AS asked ON invalid.lowest < asked.greatest AND invalid.greatest >= asked.lowest
 $$;

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from psycopg2.extensions import connection as Connection
+from werkzeug.test import TestResponse
+
+from tests.conftest import rows
+from tests.examples import ago, meter, vehicle
+
+ROUTE = "/v1/ingestion"
+NDJSON = "application/x-ndjson"
+
+
+def post(client: FlaskClient, body: Any, route: str = "", **kwargs: Any) -> TestResponse:
+    return client.post(ROUTE + route, json=body, **kwargs)
+
+
+def history(sql: Connection) -> list[tuple[Any, ...]]:
+    return rows(sql, "SELECT meter_id, kwh_consumed_ac FROM meter_telemetry ORDER BY 1, time")
+
+
+@pytest.mark.parametrize(
+    ("route", "reading"), [("/meter", meter()), ("/vehicle", vehicle()), ("", meter())]
+)
+def test_a_reading_is_stored_and_acknowledged(
+    client: FlaskClient, route: str, reading: dict[str, Any]
+) -> None:
+    response = post(client, reading, route)
+
+    assert response.status_code == 201
+    assert response.json == {"accepted": 1, "duplicates": 0, "rejected": 0, "errors": []}
+
+
+def test_a_reading_goes_to_history_and_latest(client: FlaskClient, sql: Connection) -> None:
+    post(client, meter(), "/meter")
+
+    for table in ("meter_telemetry", "meters_latest"):
+        assert rows(sql, f"SELECT meter_id, kwh_consumed_ac, voltage FROM {table}") == [
+            ("M-123", 1050.5, 230.0)
+        ]
+
+
+def test_a_retry_is_a_success_and_stores_nothing_twice(
+    client: FlaskClient, sql: Connection
+) -> None:
+    post(client, meter())
+
+    retry = post(client, meter())
+
+    assert retry.status_code == 200
+    assert retry.json == {"accepted": 0, "duplicates": 1, "rejected": 0, "errors": []}
+    assert len(history(sql)) == 1
+
+
+def test_the_first_of_two_readings_of_one_moment_wins_in_history_and_latest(
+    client: FlaskClient, sql: Connection
+) -> None:
+    response = post(client, [meter(kwhConsumedAc=1), meter(kwhConsumedAc=2)])
+
+    assert response.json == {"accepted": 1, "duplicates": 1, "rejected": 0, "errors": []}
+    assert history(sql) == [("M-123", 1.0)]
+    assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(1.0,)]
+
+
+def test_latest_never_moves_back(client: FlaskClient, sql: Connection) -> None:
+    post(client, meter(kwhConsumedAc=20, timestamp=ago(minutes=1)))
+
+    late = post(client, meter(kwhConsumedAc=10, timestamp=ago(hours=3)))
+
+    assert late.status_code == 201
+    assert len(history(sql)) == 2
+    assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(20.0,)]
+
+
+def test_each_reading_of_a_mixed_array_goes_where_its_id_says(
+    client: FlaskClient, sql: Connection
+) -> None:
+    response = post(client, [meter(), vehicle(), meter(meterId="M-2")])
+
+    assert response.json == {"accepted": 3, "duplicates": 0, "rejected": 0, "errors": []}
+    assert [each[0] for each in history(sql)] == ["M-123", "M-2"]
+    assert rows(sql, "SELECT vehicle_id FROM vehicle_telemetry") == [("V-999",)]
+
+
+def test_a_bad_reading_costs_its_neighbours_nothing(client: FlaskClient, sql: Connection) -> None:
+    readings = [meter(meterId=f"M-{number}") for number in range(1000)]
+    readings[500]["voltage"] = -1
+
+    response = post(client, readings, "/meter")
+
+    assert response.status_code == 207
+    assert response.json == {
+        "accepted": 999,
+        "duplicates": 0,
+        "rejected": 1,
+        "errors": [
+            {"index": 500, "field": "voltage", "message": "Must be greater than or equal to 0."}
+        ],
+    }
+    assert len(history(sql)) == 999
+
+
+def test_atomic_stores_all_or_nothing(client: FlaskClient, sql: Connection) -> None:
+    response = post(client, [meter(), meter(voltage="230")], "?atomic=true")
+
+    assert response.status_code == 422
+    assert response.json
+    assert response.json["errors"] == [
+        {"index": 1, "field": "voltage", "message": "Not a number."}
+    ]
+    assert history(sql) == []
+
+
+def test_a_request_of_invalid_readings_alone_is_a_problem_that_names_the_fields(
+    client: FlaskClient,
+) -> None:
+    response = post(client, vehicle(soc=101, batteryTemp=None))
+
+    assert response.status_code == 422
+    assert response.mimetype == "application/problem+json"
+    assert response.json
+    assert {(each["index"], each["field"]) for each in response.json["errors"]} == {
+        (0, "soc"),
+        (0, "batteryTemp"),
+    }
+
+
+def test_ndjson_is_stored_line_by_line(client: FlaskClient, sql: Connection) -> None:
+    lines = [json.dumps(meter()), "{broken", "", json.dumps(meter(meterId="M-2"))]
+
+    response = client.post(ROUTE, data="\n".join(lines), content_type=NDJSON)
+
+    assert response.status_code == 207
+    assert response.json
+    assert (response.json["accepted"], response.json["errors"][0]["index"]) == (2, 1)
+    assert len(history(sql)) == 2
+
+
+def test_a_gzipped_body_is_read(client: FlaskClient) -> None:
+    response = client.post(
+        ROUTE,
+        data=gzip.compress(json.dumps([meter()]).encode()),
+        content_type="application/json",
+        headers={"Content-Encoding": "gzip"},
+    )
+
+    assert response.status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "kind"),
+    [
+        (b"{", {}, 400, "not-json"),
+        (b"", {}, 400, "not-json"),
+        (b"[{]", {}, 400, "not-json"),
+        (b"not gzip", {"Content-Encoding": "gzip"}, 400, "broken-encoding"),
+        (gzip.compress(b"{}")[:-4], {"Content-Encoding": "gzip"}, 400, "broken-encoding"),
+        (b"{}", {"Content-Encoding": "br"}, 415, "unsupported-media-type"),
+        (b"{}", {"Content-Type": "text/plain"}, 415, "unsupported-media-type"),
+        (b" " * 10_000_001, {}, 413, "too-large"),
+        (gzip.compress(b" " * 10_000_001), {"Content-Encoding": "gzip"}, 413, "too-large"),
+        (b"[" + b"1," * 10_000 + b"1]", {}, 413, "too-many-readings"),
+        (b"[]", {}, 422, "no-reading"),
+        (b"1", {}, 422, "no-reading"),
+        (b"null", {}, 422, "no-reading"),
+        (b"{}", {}, 422, "invalid-readings"),
+    ],
+)
+def test_what_is_no_request_is_a_problem(
+    client: FlaskClient, body: bytes, headers: dict[str, str], status: int, kind: str
+) -> None:
+    response = client.post(
+        f"{ROUTE}/meter", data=body, headers={"Content-Type": "application/json"} | headers
+    )
+
+    assert response.status_code == status
+    assert response.mimetype == "application/problem+json"
+    assert response.json
+    assert response.json["type"] == f"urn:fleetwatt:problem:{kind}"
+
+
+@pytest.mark.parametrize("timestamp", [ago(minutes=-6), ago(days=1096)])
+def test_a_timestamp_from_the_future_or_before_retention_is_refused(
+    client: FlaskClient, timestamp: str
+) -> None:
+    response = post(client, [meter(timestamp=timestamp)])
+
+    assert response.status_code == 422
+    assert response.json
+    assert response.json["errors"][0]["field"] == "timestamp"
+
+
+def test_a_clock_that_is_a_little_ahead_is_accepted(client: FlaskClient) -> None:
+    assert post(client, meter(timestamp=ago(minutes=-4))).status_code == 201

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from typing import Any
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.examples import ago
+
+
+def plug(client: FlaskClient, meter: str, **fields: Any) -> TestResponse:
+    return client.post(
+        "/v1/ingestion/mapping", json={"vehicleId": "V-1", "meterId": meter} | fields
+    )
+
+
+def listed(client: FlaskClient, **query: str) -> list[tuple[str, Any, Any]]:
+    response = client.get("/v1/mappings", query_string=query)
+    assert response.json
+    return [(each["meterId"], each["validFrom"], each["validTo"]) for each in response.json["items"]]
+
+
+def test_a_first_mapping_is_valid_since_ever(client: FlaskClient) -> None:
+    response = plug(client, "M-1")
+
+    assert response.status_code == 201
+    assert response.json == {
+        "vehicleId": "V-1",
+        "meterId": "M-1",
+        "validFrom": None,
+        "validTo": None,
+    }
+
+
+def test_a_first_mapping_is_valid_from_when_it_says(client: FlaskClient) -> None:
+    start = ago(days=2)
+
+    assert plug(client, "M-1", validFrom=start).status_code == 201
+    assert listed(client) == [("M-1", start, None)]
+
+
+def test_the_same_mapping_again_changes_nothing(client: FlaskClient) -> None:
+    start = ago(days=2)
+    plug(client, "M-1", validFrom=start)
+
+    assert plug(client, "M-1", validFrom=start).status_code == 200
+    assert plug(client, "M-1").status_code == 200
+    assert listed(client) == [("M-1", start, None)]
+
+
+def test_a_later_mapping_closes_the_open_one(client: FlaskClient) -> None:
+    change = ago(hours=1)
+    plug(client, "M-1")
+
+    assert plug(client, "M-2", validFrom=change).status_code == 201
+    assert listed(client) == [("M-1", None, change), ("M-2", change, None)]
+
+
+def test_a_later_mapping_starts_now_unless_it_says_otherwise(client: FlaskClient) -> None:
+    plug(client, "M-1")
+    plug(client, "M-2")
+
+    (_, _, closed), (_, opened, _) = listed(client)
+    assert closed == opened is not None
+
+
+def test_a_mapping_that_does_not_start_after_the_open_one_is_a_conflict(
+    client: FlaskClient,
+) -> None:
+    start = ago(days=2)
+    plug(client, "M-1", validFrom=start)
+
+    for earlier in (start, ago(days=3)):
+        response = plug(client, "M-2", validFrom=earlier)
+        assert response.status_code == 409
+        assert response.mimetype == "application/problem+json"
+    assert listed(client) == [("M-1", start, None)]
+
+
+def test_a_mapping_into_a_closed_one_is_a_conflict(client: FlaskClient) -> None:
+    plug(client, "M-1", validFrom=ago(days=2))
+    client.delete("/v1/ingestion/mapping/V-1")
+
+    assert plug(client, "M-2", validFrom=ago(days=1)).status_code == 409
+    assert plug(client, "M-2").status_code == 201
+
+
+def test_unplugging_closes_the_open_mapping(client: FlaskClient) -> None:
+    plug(client, "M-1")
+
+    response = client.delete("/v1/ingestion/mapping/V-1")
+
+    assert response.status_code == 200
+    assert response.json
+    assert response.json["validTo"] is not None
+    assert client.delete("/v1/ingestion/mapping/V-1").status_code == 404
+
+
+def test_mappings_are_listed_by_vehicle_or_meter(client: FlaskClient) -> None:
+    plug(client, "M-1")
+    plug(client, "M-2", vehicleId="V-2")
+
+    assert [each[0] for each in listed(client)] == ["M-1", "M-2"]
+    assert [each[0] for each in listed(client, vehicleId="V-2")] == ["M-2"]
+    assert [each[0] for each in listed(client, meterId="M-1")] == ["M-1"]
+
+
+def test_two_vehicles_may_share_a_meter(client: FlaskClient) -> None:
+    assert plug(client, "M-1").status_code == 201
+    assert plug(client, "M-1", vehicleId="V-2").status_code == 201
