@@ -1,1 +1,1 @@
-"""The SQL that makes the schema: a package (`fleetwatt_db`) so that an installed fleetwatt carries it."""
+"""The schema's SQL: a package, `fleetwatt_db`, so that an installed fleetwatt carries it."""

@@ -25,7 +25,9 @@ Register = list[tuple[datetime, float]]
 def register() -> Register:
     """The meter's register at the end of each hour, shifted to end yesterday, offsets kept."""
     with gzip.open(DATA, "rt") as file:
-        hours = [(datetime.fromisoformat(row["start"]), row["value"]) for row in csv.DictReader(file)]
+        hours = [
+            (datetime.fromisoformat(row["start"]), row["value"]) for row in csv.DictReader(file)
+        ]
     yesterday = datetime.now(UTC) - timedelta(days=1)
     shift = timedelta(days=(yesterday - hours[-1][0]).days)
     total = 0.0
@@ -50,7 +52,9 @@ def windows(register: Register) -> list[tuple[datetime, int]]:
         for (earlier, _), (later, _) in pairwise(register)
         if earlier.utcoffset() != later.utcoffset()
     ]
-    chosen = [(change + timedelta(hours=13, seconds=chance.randrange(3600)), 24) for change in changes]
+    chosen = [
+        (change + timedelta(hours=13, seconds=chance.randrange(3600)), 24) for change in changes
+    ]
     first, last = register[0][0], register[-1][0]
     while len(chosen) < 50:
         end = first + timedelta(seconds=chance.randrange(round((last - first).total_seconds())))
@@ -82,7 +86,9 @@ def test_any_window_has_the_energy_that_summing_the_file_gives(
     call(f"{server_url}/v1/ingestion/mapping", {"vehicleId": "tenant", "meterId": "building"})
     if refreshed:
         with sql.cursor() as cursor:
-            cursor.execute("CALL refresh_continuous_aggregate('meter_hourly', NULL, now() - INTERVAL '2 days')")
+            cursor.execute(
+                "CALL refresh_continuous_aggregate('meter_hourly', NULL, now() - INTERVAL '2 days')"
+            )
 
     asked = windows(register)
     assert len({end.utcoffset() for end, _ in asked}) == 2
@@ -90,4 +96,7 @@ def test_any_window_has_the_energy_that_summing_the_file_gives(
         query = urlencode({"end": end.isoformat(), "hours": hours})
         answer = call(f"{server_url}/v1/analytics/performance/tenant?{query}")
         expected = energy_by_summing(register, end - timedelta(hours=hours), end)
-        assert answer["kwhConsumedAc"] == (expected and pytest.approx(expected, abs=1e-6)), (end, hours)
+        assert answer["kwhConsumedAc"] == (expected and pytest.approx(expected, abs=1e-6)), (
+            end,
+            hours,
+        )

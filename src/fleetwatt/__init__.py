@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 from flask import Flask
 from flask_swagger_ui import get_swaggerui_blueprint
@@ -11,11 +10,7 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from fleetwatt import logs, problems
 from fleetwatt.api import Api, DeviceId, analytics, ingestion, mappings, service, status
 from fleetwatt.config import Config
-from fleetwatt.schemas import Identifier, Number, Timestamp
 from fleetwatt.store import Store
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Response
 
 _OPENAPI = {
     "API_TITLE": "fleetwatt",

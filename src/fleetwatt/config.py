@@ -1,4 +1,4 @@
-"""Settings: what may be set, its default, unit and meaning, read once from FLEETWATT_* in the environment."""
+"""Settings: name, default, unit and meaning, read once from FLEETWATT_* in the environment."""
 
 from __future__ import annotations
 

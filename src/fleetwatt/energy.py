@@ -77,9 +77,7 @@ def share(
     """
 
     def owners(step: Step) -> frozenset[str]:
-        return frozenset(
-            each.vehicle_id for each in mappings if step.inside(each.start, each.end)
-        )
+        return frozenset(each.vehicle_id for each in mappings if step.inside(each.start, each.end))
 
     dc_steps: Mapping[str, list[Step]] = {}
     total: float | None = None

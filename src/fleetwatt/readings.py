@@ -35,7 +35,7 @@ class TooManyReadings(Exception):
 
 @dataclass(frozen=True)
 class ReadingError:
-    """What is wrong with a reading (or, without an index, an argument); no field: with all of it."""
+    """What is wrong with a reading; without an index, an argument; without a field, all of it."""
 
     index: int | None
     field: str | None
@@ -93,7 +93,7 @@ _RAW_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 @dataclass(frozen=True)
 class Clock:
-    """Between which times a reading's timestamp may lie: not before `oldest`, not after `newest`."""
+    """Between which times a timestamp may lie: not before `oldest`, not after `newest`."""
 
     newest: datetime
     oldest: Mapping[Stream, datetime]
@@ -171,9 +171,7 @@ def _check_count(items: Sequence[Any]) -> None:
         raise TooManyReadings(f"{len(items)} readings; a request holds up to {MAX_READINGS}")
 
 
-def _each(
-    items: Sequence[bytes | msgspec.Raw], streams: Sequence[Stream], clock: Clock
-) -> Parsed:
+def _each(items: Sequence[bytes | msgspec.Raw], streams: Sequence[Stream], clock: Clock) -> Parsed:
     _check_count(items)
     rows = {stream: Rows(stream) for stream in streams}
     errors: list[ReadingError] = []

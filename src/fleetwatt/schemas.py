@@ -279,7 +279,10 @@ class WindowQuery(ma.Schema):
 
     end = Timestamp(
         load_default=None,
-        metadata={"description": "End of the window; default now", "example": "2024-02-10T10:00:00Z"},
+        metadata={
+            "description": "End of the window; default now",
+            "example": "2024-02-10T10:00:00Z",
+        },
     )
     hours = ma.fields.Integer(
         load_default=24,

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
-
 from tests.examples import NOW, at, meter, vehicle
 
 END = NOW.replace(minute=0, second=0) - timedelta(days=3)
@@ -34,7 +33,9 @@ def dc(values: dict[datetime, float], vehicle_id: str = "V-1") -> list[dict[str,
     ]
 
 
-def plug(client: FlaskClient, meter_id: str, since: datetime | None = None, to: str = "V-1") -> None:
+def plug(
+    client: FlaskClient, meter_id: str, since: datetime | None = None, to: str = "V-1"
+) -> None:
     body = {"vehicleId": to, "meterId": meter_id} | ({"validFrom": at(since)} if since else {})
     assert client.post("/v1/ingestion/mapping", json=body).status_code == 201
 
@@ -44,8 +45,8 @@ def summary(client: FlaskClient, vehicle_id: str = "V-1", **query: Any) -> dict[
         f"/v1/analytics/performance/{vehicle_id}", query_string={"end": at(END)} | query
     )
     assert response.status_code == 200, response.json
-    answer: dict[str, Any] = response.json
-    return answer
+    assert response.json
+    return dict(response.json)
 
 
 def refresh(sql: Connection) -> None:
@@ -128,7 +129,9 @@ def test_the_step_between_two_hours_counts(
     assert summary(client)["kwhDeliveredDc"] == 46
 
 
-@pytest.mark.parametrize("late", [timedelta(minutes=1), timedelta(hours=3), timedelta(days=2), timedelta(days=100)])
+@pytest.mark.parametrize(
+    "late", [timedelta(minutes=1), timedelta(hours=3), timedelta(days=2), timedelta(days=100)]
+)
 def test_a_late_reading_shows_at_once(
     client: FlaskClient, sql: Connection, late: timedelta
 ) -> None:

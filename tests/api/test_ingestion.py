@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
-from werkzeug.test import TestResponse
-
 from tests.conftest import rows
 from tests.examples import ago, meter, vehicle
+from werkzeug.test import TestResponse
 
 ROUTE = "/v1/ingestion"
 NDJSON = "application/x-ndjson"
@@ -110,9 +109,7 @@ def test_atomic_stores_all_or_nothing(client: FlaskClient, sql: Connection) -> N
 
     assert response.status_code == 422
     assert response.json
-    assert response.json["errors"] == [
-        {"index": 1, "field": "voltage", "message": "Not a number."}
-    ]
+    assert response.json["errors"] == [{"index": 1, "field": "voltage", "message": "Not a number."}]
     assert history(sql) == []
 
 

@@ -3,9 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
-
 from tests.examples import ago
+from werkzeug.test import TestResponse
 
 
 def plug(client: FlaskClient, meter: str, **fields: Any) -> TestResponse:
@@ -17,7 +16,9 @@ def plug(client: FlaskClient, meter: str, **fields: Any) -> TestResponse:
 def listed(client: FlaskClient, **query: str) -> list[tuple[str, Any, Any]]:
     response = client.get("/v1/mappings", query_string=query)
     assert response.json
-    return [(each["meterId"], each["validFrom"], each["validTo"]) for each in response.json["items"]]
+    return [
+        (each["meterId"], each["validFrom"], each["validTo"]) for each in response.json["items"]
+    ]
 
 
 def test_a_first_mapping_is_valid_since_ever(client: FlaskClient) -> None:

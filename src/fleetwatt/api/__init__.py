@@ -26,7 +26,7 @@ class DeviceId(BaseConverter):
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]
-    """flask-smorest with problems for errors: what it sends and what it documents change together."""
+    """flask-smorest with problems for errors, both what it sends and what it documents."""
 
     ERROR_SCHEMA = Problem
     DEFAULT_ERROR_RESPONSE_NAME = None
@@ -37,12 +37,9 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 
     def _register_responses(self) -> None:
         # These are used for errors alone: answers name their schema and type themselves.
-        own, self.DEFAULT_RESPONSE_CONTENT_TYPE = (
-            self.DEFAULT_RESPONSE_CONTENT_TYPE,
-            problems.MEDIA_TYPE,
-        )
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = problems.MEDIA_TYPE
         super()._register_responses()
-        self.DEFAULT_RESPONSE_CONTENT_TYPE = own
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/json"
 
 
 def store() -> Store:

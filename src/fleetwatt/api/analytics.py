@@ -28,7 +28,8 @@ def performance(query: dict[str, Any], vehicle_id: str) -> dict[str, Any]:
     """
     end = query["end"] or datetime.now(UTC)
     length = timedelta(hours=query["hours"])
-    asked = {"vehicle_id": vehicle_id, "start": end - length, "end": end}
+    start = end - length
+    asked = {"vehicle_id": vehicle_id, "start": start, "end": end}
     vehicle = store().one("vehicle_window", **asked)
     if vehicle is None or not vehicle["known"]:
         raise NotKnown(f"Vehicle {vehicle_id} has never been heard of.")
@@ -38,10 +39,10 @@ def performance(query: dict[str, Any], vehicle_id: str) -> dict[str, Any]:
             mapping["ac_kwh"] = None
     for meter_id in dict.fromkeys(each["meter_id"] for each in mappings if each["shared"]):
         first = next(each for each in mappings if each["meter_id"] == meter_id)
-        first["ac_kwh"] = _share(vehicle_id, meter_id, asked["start"], end)
+        first["ac_kwh"] = _share(vehicle_id, meter_id, start, end)
     return {
         "vehicleId": vehicle_id,
-        "windowStart": asked["start"],
+        "windowStart": start,
         "windowEnd": end,
         **energy.summary(vehicle, mappings, length),
     }

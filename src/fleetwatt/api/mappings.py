@@ -11,7 +11,7 @@ from fleetwatt.problems import MappingConflict, NotKnown
 from fleetwatt.schemas import Mapping, MappingList, MappingQuery, MappingRequest, rfc3339
 
 if TYPE_CHECKING:
-    from fleetwatt.store import Row
+    from fleetwatt.store.connections import Row
 
 blueprint = Blueprint("mappings", __name__, url_prefix="/v1", description="Vehicles on meters")
 
@@ -64,7 +64,5 @@ def unplug_vehicle(vehicle_id: str) -> Row:
 @raises(blueprint, 503)
 def mappings(query: dict[str, Any]) -> dict[str, list[Row]]:
     """List the history of mappings."""
-    rows = store().all(
-        "mappings", vehicle_id=query.get("vehicleId"), meter_id=query.get("meterId")
-    )
+    rows = store().all("mappings", vehicle_id=query.get("vehicleId"), meter_id=query.get("meterId"))
     return {"items": rows}

@@ -12,7 +12,7 @@ from fleetwatt.schemas import STATUS_PAGE_SCHEMAS, STATUS_SCHEMAS, PageQuery
 from fleetwatt.streams import STREAMS, Stream
 
 if TYPE_CHECKING:
-    from fleetwatt.store import Row
+    from fleetwatt.store.connections import Row
 
 blueprint = Blueprint(
     "status", __name__, url_prefix="/v1/status", description="What each device said last"

@@ -95,7 +95,7 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _start_gunicorn(environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "wsgi:app"],
         cwd=ROOT,
         env=environment,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg2
 
 from fleetwatt.store import migrations, sql
-from fleetwatt.store.connections import Pool, connect
+from fleetwatt.store.connections import Pool, Row, connect, fetch
 from fleetwatt.store.errors import is_lost, translated
 from fleetwatt.store.writer import write_rows
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from fleetwatt.streams import Rows, Stream
 
 T = TypeVar("T")
-Row = dict[str, Any]
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _RETENTION_KEPT = 5.0  # seconds for which an answer about retention is used again
 
@@ -49,13 +48,8 @@ class Store:
 
     def all(self, query: str, **parameters: Any) -> list[Row]:
         """Return every row of a named query."""
-
-        def run(connection: Connection) -> list[Row]:
-            with connection.cursor() as cursor:
-                cursor.execute(self._queries[query], parameters)
-                return cursor.fetchall()  # type: ignore[return-value]
-
-        return self._twice(run)
+        statement = self._queries[query]
+        return self._twice(lambda connection: fetch(connection, statement, parameters))
 
     def one(self, query: str, **parameters: Any) -> Row | None:
         """Return the first row of a named query, or None."""

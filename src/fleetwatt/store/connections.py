@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from psycopg2.extras import RealDictCursor
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
     from fleetwatt.config import Config
+
+Row = dict[str, Any]
 
 
 def connect(config: Config) -> Connection:
@@ -33,7 +35,6 @@ def connect(config: Config) -> Connection:
         config.database_url,
         connect_timeout=config.connect_timeout,
         application_name="fleetwatt",
-        cursor_factory=RealDictCursor,
         options=f"-c statement_timeout={round(config.statement_timeout * 1000)} -c timezone=UTC",
         keepalives_idle=30,
         keepalives_interval=10,
@@ -41,6 +42,15 @@ def connect(config: Config) -> Connection:
     )
     opened.autocommit = True
     return opened
+
+
+def fetch(
+    connection: Connection, statement: str, parameters: Mapping[str, Any] | None = None
+) -> list[Row]:
+    """Run a statement and return its rows."""
+    with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(statement, parameters)
+        return [dict(row) for row in cursor.fetchall()]
 
 
 class Pool:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fleetwatt.store.connections import fetch
 from fleetwatt.store.errors import UnsupportedServer
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 OLDEST = (2, 19)
-NAMES = ("timescale", "apache")
 
 
 def ensure_timescaledb(connection: Connection) -> str:
@@ -27,26 +27,31 @@ def ensure_timescaledb(connection: Connection) -> str:
     Raises:
         UnsupportedServer: The server has no TimescaleDB, or one older than 2.19.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT coalesce(installed_version, default_version) AS version, installed_version
-            FROM pg_available_extensions WHERE name = 'timescaledb'
-            """
+    offered = fetch(
+        connection,
+        """
+        SELECT coalesce(installed_version, default_version) AS version, installed_version
+        FROM pg_available_extensions WHERE name = 'timescaledb'
+        """,
+    )
+    if not offered:
+        raise UnsupportedServer(
+            "this server has no TimescaleDB; fleetwatt needs 2.19 or later "
+            "(https://docs.tigerdata.com/self-hosted/latest/install/)"
         )
-        row = cursor.fetchone()
-        if row is None:
-            raise UnsupportedServer(
-                "this server has no TimescaleDB; fleetwatt needs 2.19 or later "
-                "(https://docs.tigerdata.com/self-hosted/latest/install/)"
-            )
-        version = row["version"]
-        if tuple(int(part) for part in version.split("-")[0].split(".")[:2]) < OLDEST:
-            raise UnsupportedServer(
-                f"this server's TimescaleDB is {version}; fleetwatt needs 2.19 or later"
-            )
-        if row["installed_version"] is None:
+    version = offered[0]["version"]
+    if tuple(int(part) for part in version.split("-")[0].split(".")[:2]) < OLDEST:
+        raise UnsupportedServer(
+            f"this server's TimescaleDB is {version}; fleetwatt needs 2.19 or later"
+        )
+    if offered[0]["installed_version"] is None:
+        with connection.cursor() as cursor:
             cursor.execute("CREATE EXTENSION timescaledb")
-        cursor.execute("SELECT current_setting('timescaledb.license') AS edition")
-        edition: str = cursor.fetchone()["edition"]
-        return edition
+    return edition(connection)
+
+
+def edition(connection: Connection) -> str:
+    """Return the edition's name of a database that has TimescaleDB."""
+    setting = "SELECT current_setting('timescaledb.license') AS edition"
+    name: str = fetch(connection, setting)[0]["edition"]
+    return name

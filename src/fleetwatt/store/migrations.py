@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from fleetwatt.store.editions import ensure_timescaledb
+from fleetwatt.store.connections import fetch
+from fleetwatt.store.editions import edition, ensure_timescaledb
 from fleetwatt.store.errors import MigrationChanged, SchemaBehind, translated
 
 if TYPE_CHECKING:
@@ -51,14 +52,14 @@ class Script:
         return self.file.startswith("repeatable/")
 
 
-def scripts(edition: str) -> list[Script]:
+def scripts(edition_name: str) -> list[Script]:
     """Return what an edition's schema is made of, in the order in which it is applied."""
     found = []
     for kind in ("migrations", "repeatable"):
         folder = files("fleetwatt_db").joinpath(kind)
         texts = {
             file.name: file.read_text(encoding="utf-8")
-            for place in (folder, folder.joinpath(edition))
+            for place in (folder, folder.joinpath(edition_name))
             for file in place.iterdir()
             if file.name.endswith(".sql")
         }
@@ -74,11 +75,11 @@ def upgrade(connection: Connection) -> Iterator[str]:
         UnsupportedServer: The server is none that fleetwatt runs on.
     """
     with translated():
-        edition = ensure_timescaledb(connection)
+        name = ensure_timescaledb(connection)
         with connection, connection.cursor() as cursor:
             cursor.execute(_LOCK)
             cursor.execute(_TABLE)
-        for script in scripts(edition):
+        for script in scripts(name):
             if _apply(connection, script):
                 yield script.file
 
@@ -89,18 +90,10 @@ def check(connection: Connection) -> None:
     Raises:
         SchemaBehind: Something is; the message says which command mends it.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('fleetwatt_schema') IS NOT NULL AS exists")
-        missing: list[str] = ["everything"]
-        if cursor.fetchone()["exists"]:
-            cursor.execute("SELECT current_setting('timescaledb.license') AS edition")
-            edition = cursor.fetchone()["edition"]
-            applied = _applied(cursor)
-            missing = [
-                script.file
-                for script in scripts(edition)
-                if applied.get(script.file) is None
-            ]
+    missing = ["everything"]
+    if fetch(connection, "SELECT FROM pg_tables WHERE tablename = 'fleetwatt_schema'"):
+        applied = _applied(connection)
+        missing = [each.file for each in scripts(edition(connection)) if each.file not in applied]
     if missing:
         raise SchemaBehind(
             f"the database's schema is behind ({', '.join(missing)} missing): "
@@ -108,16 +101,16 @@ def check(connection: Connection) -> None:
         )
 
 
-def _applied(cursor: object) -> dict[str, str]:
-    cursor.execute("SELECT file, checksum FROM fleetwatt_schema")  # type: ignore[attr-defined]
-    return {row["file"]: row["checksum"] for row in cursor.fetchall()}  # type: ignore[attr-defined]
+def _applied(connection: Connection) -> dict[str, str]:
+    rows = fetch(connection, "SELECT file, checksum FROM fleetwatt_schema")
+    return {row["file"]: row["checksum"] for row in rows}
 
 
 def _apply(connection: Connection, script: Script) -> bool:
     with connection, connection.cursor() as cursor:
         # Two upgrades at once take turns, file by file; the second finds the work done.
         cursor.execute(_LOCK)
-        applied = _applied(cursor).get(script.file)
+        applied = _applied(connection).get(script.file)
         if applied == script.checksum:
             return False
         if applied is not None and not script.repeatable:

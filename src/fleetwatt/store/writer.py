@@ -6,6 +6,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fleetwatt.store.connections import fetch
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -29,11 +31,11 @@ def write_rows(
     accepted = 0
     # One statement is a transaction by itself and saves two round trips.
     transaction = connection if len(batch) > 1 else nullcontext()
-    with transaction, connection.cursor() as cursor:
+    with transaction:
         # Streams in a fixed order, as rows are sorted by id: two writers never deadlock.
         for rows in sorted(batch, key=lambda each: each.stream.name):
-            cursor.execute(queries[f"{rows.stream.name}.ingest"], _array_literals(rows))
-            accepted += cursor.fetchone()["accepted"]
+            statement = queries[f"{rows.stream.name}.ingest"]
+            accepted += fetch(connection, statement, _array_literals(rows))[0]["accepted"]
     return Written(accepted, sum(map(len, batch)) - accepted)
 
 
@@ -46,4 +48,3 @@ def _array_literals(rows: Rows) -> dict[str, str]:
         column: "{" + ",".join(map(str, values)) + "}"
         for column, values in zip(rows.stream.columns, rows.columns, strict=True)
     }
-
