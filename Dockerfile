@@ -1,0 +1,22 @@
+FROM python:3.13-slim-bookworm AS build
+RUN python -m venv /venv
+COPY requirements.txt /build/
+RUN /venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r /build/requirements.txt
+COPY setup.cfg pyproject.toml MANIFEST.in README.md /build/
+COPY src /build/src
+COPY db /build/db
+RUN /venv/bin/pip install --no-cache-dir --no-deps /build
+
+FROM python:3.13-slim-bookworm
+RUN useradd --system --uid 10001 --no-create-home fleetwatt
+COPY --from=build /venv /venv
+COPY wsgi.py gunicorn.conf.py /app/
+WORKDIR /app
+USER 10001
+ENV PATH=/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    FLEETWATT_HOST=0.0.0.0
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+CMD ["gunicorn", "wsgi:app"]
