@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
+
 from tests.examples import NOW, at, meter, vehicle
 
 END = NOW.replace(minute=0, second=0) - timedelta(days=3)

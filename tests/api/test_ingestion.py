@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
+from werkzeug.test import TestResponse
+
 from tests.conftest import rows
 from tests.examples import ago, meter, vehicle
-from werkzeug.test import TestResponse
 
 ROUTE = "/v1/ingestion"
 NDJSON = "application/x-ndjson"

@@ -3,8 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 from flask.testing import FlaskClient
-from tests.examples import ago
 from werkzeug.test import TestResponse
+
+from tests.examples import ago
 
 
 def plug(client: FlaskClient, meter: str, **fields: Any) -> TestResponse:

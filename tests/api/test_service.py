@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 from flask.testing import FlaskClient
-from tests.examples import meter
 
 from fleetwatt import create_app
 from fleetwatt.config import Config
+from tests.examples import meter
 
 NOBODY = Config(database_url="postgresql://postgres@127.0.0.1:1/postgres", connect_timeout=1)
 

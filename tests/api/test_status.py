@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from flask.testing import FlaskClient
+
 from tests.examples import ago, meter, vehicle
 
 

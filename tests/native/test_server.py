@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
+
 from tests.native.binaries import NativeServerError
 from tests.native.server import NativeServer, alive
 

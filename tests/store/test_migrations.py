@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from psycopg2.extensions import connection as Connection
-from tests.conftest import rows
 
 from fleetwatt import create_app
 from fleetwatt.config import Config
 from fleetwatt.store import migrations
 from fleetwatt.store.connections import connect
 from fleetwatt.store.errors import MigrationChanged, SchemaBehind
+from tests.conftest import rows
 
 DB = Path(__file__).parents[2] / "db"
 

@@ -1,0 +1,115 @@
+"""The embedded database over its life: start, kill, start again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from threading import Event, Thread
+
+import psycopg2
+import pytest
+
+from fleetwatt.embedded import node
+from fleetwatt.embedded.database import EmbeddedDatabase, EmbeddedDatabaseError
+from tests.conftest import rows
+
+
+def execute(url: str, *statements: str) -> None:
+    with closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+
+def test_a_kill_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    acknowledged: list[int] = []
+    enough = Event()
+
+    def write(database: EmbeddedDatabase, first: int) -> None:
+        try:
+            with closing(psycopg2.connect(database.url)) as connection:
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    for number in range(first, 1_000_000, 4):
+                        cursor.execute("INSERT INTO noted VALUES (%s)", (number,))
+                        acknowledged.append(number)
+                        if len(acknowledged) > 400:
+                            enough.set()
+        except psycopg2.Error:
+            pass
+
+    with EmbeddedDatabase(tmp_path) as database:
+        execute(database.url, "CREATE TABLE noted (number int)")
+        writers = [Thread(target=write, args=(database, first)) for first in range(4)]
+        for writer in writers:
+            writer.start()
+        assert enough.wait(60)
+        assert database.process
+        database.process.kill()
+        for writer in writers:
+            writer.join()
+
+    with (
+        EmbeddedDatabase(tmp_path) as again,
+        closing(psycopg2.connect(again.url)) as connection,
+    ):
+        stored = [number for (number,) in rows(connection, "SELECT number FROM noted")]
+    assert len(stored) == len(set(stored))
+    assert set(acknowledged) <= set(stored)
+
+
+def test_community_functions_work_on_a_folder_that_is_opened_again(tmp_path: Path) -> None:
+    with EmbeddedDatabase(tmp_path) as database:
+        execute(
+            database.url,
+            "CREATE EXTENSION timescaledb",
+            "CREATE TABLE noted (time timestamptz NOT NULL, value float8)",
+            "SELECT create_hypertable('noted', by_range('time', INTERVAL '1 hour'))",
+            "INSERT INTO noted SELECT now() - n * INTERVAL '1 hour', n FROM generate_series(1, 99) n",
+            "CREATE MATERIALIZED VIEW daily WITH (timescaledb.continuous) AS "
+            "SELECT time_bucket('1 day', time) AS day, count(*) FROM noted GROUP BY 1 WITH NO DATA",
+        )
+    with EmbeddedDatabase(tmp_path) as again:
+        execute(again.url, "CALL refresh_continuous_aggregate('daily', NULL, NULL)")
+        with closing(psycopg2.connect(again.url)) as connection:
+            connection.autocommit = True
+            assert rows(connection, "SELECT sum(count) FROM daily") == [(99,)]
+            [(job,)] = rows(connection, "SELECT add_retention_policy('noted', INTERVAL '1 hour')")
+            execute(again.url, f"CALL run_job({job})")
+            assert rows(connection, "SELECT count(*) < 99 FROM noted") == [(True,)]
+
+
+def test_a_second_start_on_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    with (
+        EmbeddedDatabase(tmp_path),
+        pytest.raises(EmbeddedDatabaseError, match=f"in use.*{os.getpid()}"),
+    ):
+        EmbeddedDatabase(tmp_path).start()
+
+
+def test_a_failure_to_start_tells_why(tmp_path: Path) -> None:
+    (tmp_path / "pgdata").write_text("not a folder")
+
+    with pytest.raises(EmbeddedDatabaseError, match="did not start"):
+        EmbeddedDatabase(tmp_path).start()
+
+
+def test_it_stops_when_its_parent_is_gone(tmp_path: Path) -> None:
+    with EmbeddedDatabase(tmp_path) as database:
+        assert database.process
+        assert database.process.stdin
+        database.process.stdin.close()
+
+        assert database.process.wait(60) == 0
+
+
+def test_node_is_found_where_only_the_package_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    found = node.find()
+
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
+    assert version.stdout.startswith("v")

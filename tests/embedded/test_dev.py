@@ -1,0 +1,138 @@
+"""`fleetwatt dev` as a process: what it serves, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.examples import meter
+
+PATIENCE = 60.0  # seconds; generous, since nothing here is about speed
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.1)
+
+
+class Dev:
+    """A running `fleetwatt dev`."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("fleetwatt")), "dev"],
+            env=os.environ
+            | {
+                "FLEETWATT_PORT": str(port),
+                "FLEETWATT_DATA_DIR": str(folder),
+                "FLEETWATT_DATABASE_URL": "",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self.process.stdout
+        self.lines = []
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        self.children = psutil.Process(self.process.pid).children(recursive=True)
+
+    def is_ready(self) -> bool:
+        try:
+            return bool(self.call("/readyz") == {"status": "ok"})
+        except OSError:
+            return False
+
+    def call(self, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(
+            self.url + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+        return number
+
+
+@pytest.fixture
+def dev(tmp_path: Path, port: int) -> Iterator[Dev]:
+    running = Dev(tmp_path, port)
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+    elif running.process.stdout:
+        running.process.stdout.close()
+
+
+def test_it_serves_and_leaves_no_process_behind(dev: Dev) -> None:
+    assert dev.is_ready()
+    assert any(f"{dev.url}/docs/" in line for line in dev.lines)
+
+    assert dev.stop() == 0
+    assert not any(child.is_running() for child in dev.children)
+
+
+def test_its_data_is_kept_between_runs(dev: Dev, tmp_path: Path, port: int) -> None:
+    assert dev.call("/v1/ingestion/meter", meter())["accepted"] == 1
+    dev.stop()
+
+    again = Dev(tmp_path, port)
+    try:
+        assert again.call("/v1/status/meters/M-123")["kwhConsumedAc"] == 1050.5
+    finally:
+        again.stop()
+
+
+def test_a_database_that_dies_is_started_again(dev: Dev) -> None:
+    database = next(each for each in dev.children if "server.mjs" in " ".join(each.cmdline()))
+    database.kill()
+
+    eventually(lambda: not database.is_running() or database.status() == psutil.STATUS_ZOMBIE)
+    eventually(dev.is_ready)
+
+
+def test_nothing_outlives_a_killed_supervisor(dev: Dev) -> None:
+    dev.process.send_signal(signal.SIGKILL)
+    dev.process.wait()
+
+    eventually(lambda: not any(child.is_running() for child in dev.children))
+
+
+def test_a_port_in_use_is_said(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        refused = Dev(tmp_path, taken.getsockname()[1])
+        refused.process.communicate()
+
+    assert refused.process.returncode == 1
+    assert "choose another port" in "".join(refused.lines)
