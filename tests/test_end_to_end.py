@@ -16,6 +16,8 @@ from urllib.parse import urlencode
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from tests.conftest import refresh
+
 DATA = Path(__file__).parent / "data" / "il-electricity-cdd-hdd-hourly.csv.gz"
 HOUR = timedelta(hours=1)
 Register = list[tuple[datetime, float]]
@@ -85,10 +87,7 @@ def test_any_window_has_the_energy_that_summing_the_file_gives(
         assert call(f"{server_url}/v1/ingestion/meter", part)["accepted"] == len(part)
     call(f"{server_url}/v1/ingestion/mapping", {"vehicleId": "tenant", "meterId": "building"})
     if refreshed:
-        with sql.cursor() as cursor:
-            cursor.execute(
-                "CALL refresh_continuous_aggregate('meter_hourly', NULL, now() - INTERVAL '2 days')"
-            )
+        refresh(sql)
 
     asked = windows(register)
     assert len({end.utcoffset() for end, _ in asked}) == 2

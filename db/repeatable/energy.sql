@@ -1,6 +1,7 @@
 -- The energy of one device over a span, exact at both edges (the arithmetic: docs/energy.md).
 -- Whole, fresh hours come from the hourly aggregate, everything else from raw through the (id, time) index.
 -- Between two pieces lies one more step, from the last value of the earlier to the first of the later.
+-- (A plain `bucket <@ hours` would do, but TimescaleDB 2.29 can't plan it: "unsupported datatype in const_to_integral_timeval".)
 
 -- The span as [from, to): timestamps count whole microseconds.
 CREATE OR REPLACE FUNCTION half_open(span tstzrange) RETURNS tstzrange
@@ -40,8 +41,9 @@ BEGIN
     RETURN QUERY
     WITH piece AS (
         SELECT h.first_time, h.first_kwh, h.last_kwh, h.readings, h.energy_kwh, h.falls
-        FROM meter_hourly AS h
-        WHERE h.meter_id = device AND h.bucket >= since AND h.bucket < before AND h.bucket <@ hours
+        FROM unnest(hours) AS part
+        JOIN meter_hourly AS h ON h.bucket >= lower(part) AND h.bucket < upper(part)
+        WHERE h.meter_id = device AND h.bucket >= since AND h.bucket < before
         UNION ALL
         SELECT r.time, r.kwh_consumed_ac, r.kwh_consumed_ac, 1, 0, 0
         FROM unnest(partial) AS part
@@ -74,8 +76,9 @@ BEGIN
     RETURN QUERY
     WITH piece AS (
         SELECT h.first_time, h.first_kwh, h.last_kwh, h.readings, h.energy_kwh, h.falls, h.sum_battery_temp
-        FROM vehicle_hourly AS h
-        WHERE h.vehicle_id = device AND h.bucket >= since AND h.bucket < before AND h.bucket <@ hours
+        FROM unnest(hours) AS part
+        JOIN vehicle_hourly AS h ON h.bucket >= lower(part) AND h.bucket < upper(part)
+        WHERE h.vehicle_id = device AND h.bucket >= since AND h.bucket < before
         UNION ALL
         SELECT r.time, r.kwh_delivered_dc, r.kwh_delivered_dc, 1, 0, 0, r.battery_temp
         FROM unnest(partial) AS part

@@ -7,6 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
+from tests.conftest import refresh
 from tests.examples import NOW, at, meter, vehicle
 
 END = NOW.replace(minute=0, second=0) - timedelta(days=3)
@@ -48,12 +49,6 @@ def summary(client: FlaskClient, vehicle_id: str = "V-1", **query: Any) -> dict[
     assert response.status_code == 200, response.json
     assert response.json
     return dict(response.json)
-
-
-def refresh(sql: Connection) -> None:
-    with sql.cursor() as cursor:
-        for aggregate in ("meter_hourly", "vehicle_hourly"):
-            cursor.execute(f"CALL refresh_continuous_aggregate('{aggregate}', NULL, now())")
 
 
 def test_a_day_of_readings_a_minute(client: FlaskClient) -> None:

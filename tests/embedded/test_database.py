@@ -68,7 +68,7 @@ def test_community_functions_work_on_a_folder_that_is_opened_again(tmp_path: Pat
             "CREATE EXTENSION timescaledb",
             "CREATE TABLE noted (time timestamptz NOT NULL, value float8)",
             "SELECT create_hypertable('noted', by_range('time', INTERVAL '1 hour'))",
-            "INSERT INTO noted SELECT now() - n * INTERVAL '1 hour', n FROM generate_series(1, 99) n",
+            "INSERT INTO noted SELECT now() - n * INTERVAL '1 h', n FROM generate_series(1, 99) n",
             "CREATE MATERIALIZED VIEW daily WITH (timescaledb.continuous) AS "
             "SELECT time_bucket('1 day', time) AS day, count(*) FROM noted GROUP BY 1 WITH NO DATA",
         )

@@ -58,7 +58,7 @@ def message(kind: bytes, body: bytes = b"") -> bytes:
 
 def until_ready(sock: socket.socket) -> list[bytes]:
     """Return the kinds of the messages up to the next ReadyForQuery."""
-    kinds = []
+    kinds: list[bytes] = []
     stream = sock.makefile("rb")
     while not kinds or kinds[-1] != b"Z":
         kind = stream.read(1)
@@ -115,9 +115,7 @@ def test_what_a_killed_client_had_not_committed_is_gone_and_others_go_on(
     assert rows(db, "SELECT * FROM noted") == []
 
 
-def test_an_error_and_a_rollback_leave_the_connection_usable(
-    server: EmbeddedDatabase, db: Connection
-) -> None:
+def test_an_error_and_a_rollback_leave_the_connection_usable(server: EmbeddedDatabase) -> None:
     with closing(psycopg2.connect(server.url)) as own:
         with pytest.raises(errors.DivisionByZero):
             rows(own, "SELECT 1 / 0")
@@ -169,9 +167,7 @@ def test_the_extended_protocol_goes_on_after_an_error(
             assert until_ready(sock) == expected
 
 
-def test_copy_from_stdin_is_refused_and_the_session_goes_on(
-    server: EmbeddedDatabase, db: Connection
-) -> None:
+def test_copy_from_stdin_is_refused_and_the_session_goes_on(db: Connection) -> None:
     with db.cursor() as cursor:
         with pytest.raises(errors.FeatureNotSupported, match="COPY FROM STDIN"):
             cursor.copy_expert("COPY noted FROM STDIN", sys.stdin)
@@ -201,9 +197,7 @@ def test_garbage_costs_no_one_else_the_server(
     assert rows(db, "SELECT 1") == [(1,)]
 
 
-def test_waiting_for_another_transaction_is_bounded(
-    server: EmbeddedDatabase, db: Connection, tmp_path: Path
-) -> None:
+def test_waiting_for_another_transaction_is_bounded(tmp_path: Path) -> None:
     options = ("--wait-timeout", "200", "--idle-timeout", "60000")
     with (
         EmbeddedDatabase(tmp_path, 0, *options) as impatient,

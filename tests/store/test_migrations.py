@@ -95,6 +95,7 @@ def test_both_editions_aggregate_by_the_same_select() -> None:
     assert selects("timescale")[-2:] == selects("apache")[-2:]
 
 
+@pytest.mark.community
 def test_the_default_policies_are_there(sql: Connection) -> None:
     jobs = rows(
         sql,
