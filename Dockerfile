@@ -1,13 +1,13 @@
-FROM python:3.13-slim-bookworm AS build
+FROM python:3.13.14-slim-bookworm AS build
 RUN python -m venv /venv
 COPY requirements.txt /build/
 RUN /venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r /build/requirements.txt
-COPY setup.cfg pyproject.toml MANIFEST.in README.md /build/
+COPY setup.cfg pyproject.toml MANIFEST.in README.md LICENSE /build/
 COPY src /build/src
 COPY db /build/db
 RUN /venv/bin/pip install --no-cache-dir --no-deps /build
 
-FROM python:3.13-slim-bookworm
+FROM python:3.13.14-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home fleetwatt
 COPY --from=build /venv /venv
 COPY wsgi.py gunicorn.conf.py /app/
@@ -19,4 +19,4 @@ ENV PATH=/venv/bin:$PATH \
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
-CMD ["gunicorn", "wsgi:app"]
+CMD ["gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"]

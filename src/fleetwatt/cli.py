@@ -57,7 +57,8 @@ def dev() -> None:
 
 def _upgrade(config: Config) -> None:
     with translated():
-        connection = connect(config)
+        # A migration takes as long as it takes.
+        connection = connect(replace(config, statement_timeout=0))
     try:
         applied = list(migrations.upgrade(connection))
     finally:

@@ -1,0 +1,60 @@
+"""What the docs must name: whoever adds one of these finds the place by a failing test."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from fleetwatt import create_app
+from fleetwatt.cli import fleetwatt
+from fleetwatt.config import SETTINGS, Config
+from fleetwatt.problems import HTTP_KINDS, KINDS
+from fleetwatt.schemas import WARNINGS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+DOCS = README + "".join(file.read_text() for file in (ROOT / "docs").glob("*.md"))
+KIND_NAMES = {kind.name for kind in (*KINDS.values(), *HTTP_KINDS.values())}
+
+
+def routes() -> set[str]:
+    paths = {rule.rule for rule in create_app(Config()).url_map.iter_rules()}
+    return {re.sub(r"/<.*", "", path) for path in paths}
+
+
+def commands(group: click.Group, prefix: str = "fleetwatt") -> list[str]:
+    found = []
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found += commands(command, f"{prefix} {name}")
+        else:
+            found.append(f"{prefix} {name}")
+    return found
+
+
+@pytest.mark.parametrize("variable", [setting.variable for setting in SETTINGS])
+def test_a_setting_is_documented(variable: str) -> None:
+    assert f"`{variable}`" in (ROOT / "docs" / "configuration.md").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(KIND_NAMES))
+def test_a_problem_is_documented(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs" / "problems.md").read_text()
+
+
+@pytest.mark.parametrize("warning", WARNINGS)
+def test_a_warning_is_documented(warning: str) -> None:
+    assert f"`{warning}`" in (ROOT / "docs" / "energy.md").read_text()
+
+
+@pytest.mark.parametrize("route", sorted(routes()))
+def test_a_route_is_documented(route: str) -> None:
+    assert route in README
+
+
+@pytest.mark.parametrize("command", commands(fleetwatt))
+def test_a_command_is_documented(command: str) -> None:
+    assert command in DOCS
