@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lint format lock clean
+.PHONY: run test test-native lint format lock clean
 
 run: $(READY)  ## serve on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL
 	@FLEETWATT_PORT=$(PORT) FLEETWATT_LOG_FORMAT=$${FLEETWATT_LOG_FORMAT:-text} $(BIN)/fleetwatt dev
 
 test: $(READY)
 	$(BIN)/python -m pytest --cov
+
+# The same tests on a TimescaleDB with many processes, from Debian's packages: the Apache edition.
+test-native: $(READY)
+	FLEETWATT_NATIVE=1 $(BIN)/python -m pytest tests/native tests/api tests/store tests/test_end_to_end.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The database under test: embedded, or FLEETWATT_TEST_DATABASE_URL."""
+"""The database under test: embedded, native (FLEETWATT_NATIVE=1) or FLEETWATT_TEST_DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from fleetwatt.embedded.database import EmbeddedDatabase
 from fleetwatt.store import editions, migrations
 from fleetwatt.store.connections import connect
 from fleetwatt.streams import STREAMS
+from tests.native.server import NativeServer
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +34,11 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given := os.environ.get("FLEETWATT_TEST_DATABASE_URL"):
         _upgrade(given)
         yield given
+        return
+    if os.environ.get("FLEETWATT_NATIVE"):
+        with NativeServer() as server:
+            _upgrade(server.url)
+            yield server.url
         return
     with EmbeddedDatabase(tmp_path_factory.mktemp("database")) as database:
         _upgrade(database.url)

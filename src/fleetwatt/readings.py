@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -87,6 +87,11 @@ class _Decoder:
         return [list(map(attrgetter(column), structs)) for column in self.stream.columns]
 
 
+def _utc(time: datetime) -> datetime:
+    """Convert to UTC: PostgreSQL knows no offset of 16 hours and more, RFC 3339 does."""
+    return time if time.tzinfo is UTC else time.astimezone(UTC)
+
+
 _DECODERS = {stream: _Decoder(stream) for stream in READING_SCHEMAS}
 _RAW_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -161,6 +166,7 @@ def _all_valid(body: bytes, stream: Stream, clock: Clock) -> Parsed | None:
     rows = Rows(stream, decoder.columns(structs))
     if max(rows.times) > clock.newest or min(rows.times) < clock.oldest[stream]:
         return None
+    rows.columns[1] = list(map(_utc, rows.times))
     return Parsed([rows], 0, [])
 
 
@@ -183,7 +189,8 @@ def _each(items: Sequence[bytes | msgspec.Raw], streams: Sequence[Stream], clock
         elif refusal := clock.refusal(stream, row[1]):
             problems = [(TIMESTAMP.name, refusal)]
         else:
-            rows[stream].append(row)
+            device, time, *measures = row
+            rows[stream].append((device, _utc(time), *measures))
             continue
         rejected += 1
         errors += [ReadingError(index, field, message) for field, message in problems]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,14 +55,10 @@ class Timestamp(ma.fields.AwareDateTime):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if isinstance(value, str):
-            try:
-                # A plus sign that a client forgot to encode in a query string arrives as a space.
+            with suppress(msgspec.ValidationError, OverflowError):
                 time = msgspec.convert(value, datetime)
-            except msgspec.ValidationError:
-                pass
-            else:
                 if time.tzinfo is not None:
-                    return time
+                    return time.astimezone(UTC)
         raise ma.ValidationError("Not an RFC 3339 timestamp with an offset.")
 
     def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> Any:
@@ -109,7 +106,9 @@ def _optional(field: type[ma.fields.Field[Any]], description: str, **kwargs: Any
 class IngestionError(ma.Schema):
     """What is wrong with one reading or argument."""
 
-    index = _optional(ma.fields.Integer, "Which reading, counted from 0; null for one alone")
+    index = _optional(
+        ma.fields.Integer, "Which reading, counted from 0; null for an argument", example=0
+    )
     field = _optional(ma.fields.String, "The field at fault; null for the whole", example="voltage")
     message = ma.fields.String(
         required=True, metadata={"description": "What is wrong", "example": "Not a number."}
@@ -194,7 +193,10 @@ class Mapping(ma.Schema):
         example="2024-02-09T10:00:00Z",
     )
     validTo = _optional(  # noqa: N815
-        Timestamp, "End, exclusive; null: open", attribute="valid_to"
+        Timestamp,
+        "End, exclusive; null: open",
+        attribute="valid_to",
+        example="2024-02-10T10:00:00Z",
     )
 
 
@@ -243,7 +245,9 @@ STATUS_PAGE_SCHEMAS = {
                 metadata={"description": f"Status of {stream.plural}, by id"},
             ),
             "next": _optional(
-                Identifier, "Value of `after` for the next page; null: this is the last"
+                Identifier,
+                "Value of `after` for the next page; null: this is the last",
+                example=stream.id.example,
             ),
         },
         name=f"{stream.name.title()}StatusPage",
@@ -274,11 +278,17 @@ class PageQuery(ma.Schema):
     )
 
 
+def _in_our_age(time: datetime) -> None:
+    if not 1970 <= time.year <= 9000:
+        raise ma.ValidationError("Must lie between the years 1970 and 9000.")
+
+
 class WindowQuery(ma.Schema):
     """The window of a summary, start < time <= end."""
 
     end = Timestamp(
         load_default=None,
+        validate=_in_our_age,
         metadata={
             "description": "End of the window; default now",
             "example": "2024-02-10T10:00:00Z",

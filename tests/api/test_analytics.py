@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -206,11 +206,15 @@ def test_shares_of_a_shared_meter_add_up_to_what_it_counted(client: FlaskClient)
 
 def test_the_window_may_end_at_any_time_and_last_up_to_31_days(client: FlaskClient) -> None:
     post(client, dc({START + MINUTE: 1, END: 2}))
-    east = END.isoformat().replace("+00:00", "+00:00")
 
-    assert summary(client, end=east, hours=744)["kwhDeliveredDc"] == 1
-    for hours in (0, 745):
-        response = client.get(f"/v1/analytics/performance/V-1?hours={hours}")
+    assert (
+        summary(client, end=END.astimezone(timezone(timedelta(hours=9))).isoformat(), hours=744)[
+            "kwhDeliveredDc"
+        ]
+        == 1
+    )
+    for query in ("hours=0", "hours=745", "end=yesterday", "end=0001-01-01T00:00:00Z"):
+        response = client.get(f"/v1/analytics/performance/V-1?{query}")
         assert response.status_code == 422
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -193,6 +194,15 @@ def test_a_timestamp_that_would_do_harm_is_refused(client: FlaskClient, timestam
     assert response.status_code == 422
     assert response.json
     assert response.json["errors"][0]["field"] == "timestamp"
+
+
+@pytest.mark.parametrize("offset", ["+00:00", "-23:14", "+23:59"])
+def test_every_offset_is_understood(client: FlaskClient, sql: Connection, offset: str) -> None:
+    assert post(client, [meter(timestamp=f"2026-01-02T12:00:00{offset}")]).status_code == 201
+    assert post(client, meter(meterId="M-2", timestamp=f"2026-01-02T12:00:00{offset}")).status_code
+
+    stored = rows(sql, "SELECT DISTINCT time FROM meter_telemetry")
+    assert stored == [(datetime.fromisoformat(f"2026-01-02T12:00:00{offset}"),)]
 
 
 def test_a_clock_that_is_a_little_ahead_is_accepted(client: FlaskClient) -> None:

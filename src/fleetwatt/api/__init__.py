@@ -35,6 +35,9 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         """Answer with a problem."""
         return problems.from_http(error)
 
+    def _register_pagination_header(self) -> None:
+        """Leave out flask-smorest's page numbers: our pages go by key."""
+
     def _register_responses(self) -> None:
         # These are used for errors alone: answers name their schema and type themselves.
         self.DEFAULT_RESPONSE_CONTENT_TYPE = problems.MEDIA_TYPE

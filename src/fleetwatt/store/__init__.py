@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from fleetwatt.streams import Rows, Stream
 
 T = TypeVar("T")
-_NEVER = datetime.min.replace(tzinfo=UTC)
+# Far enough from the first of all days to be converted between time zones.
+_NEVER = datetime(2, 1, 1, tzinfo=UTC)
 _RETENTION_KEPT = 5.0  # seconds for which an answer about retention is used again
 
 

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleetwatt import create_app
+from fleetwatt.config import Config
+
+CLIENT = create_app(Config()).test_client()
+DOCUMENT: dict[str, Any] = CLIENT.get("/openapi.json").json or {}
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+    if method != "parameters"
+}
+FIELDS = {
+    f"{schema}.{name}": field
+    for schema, described in DOCUMENT["components"]["schemas"].items()
+    for name, field in described["properties"].items()
+}
+UNITS = ("(kWh)", "(V)", "(%)", "(°C)", "(s)", "(h)")
+
+
+def resolved(response: dict[str, Any]) -> dict[str, Any]:
+    """Return a response itself, not a reference to it."""
+    _, _, name = response.get("$ref", "").rpartition("/")
+    shared: dict[str, dict[str, Any]] = DOCUMENT["components"]["responses"]
+    return shared[name] if name else response
+
+
+def test_it_is_openapi_3_1() -> None:
+    assert DOCUMENT["openapi"].startswith("3.1")
+    assert DOCUMENT["info"]["description"]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_field_has_a_description_an_example_and_its_unit(name: str) -> None:
+    field = FIELDS[name]
+
+    assert field["description"]
+    assert "example" in field or "default" in field or "items" in field
+    assert ("x-unit" in field) == field["description"].endswith(UNITS)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_says_what_it_does_and_answers(name: str) -> None:
+    operation = OPERATIONS[name]
+
+    assert operation["summary"]
+    for status, response in operation["responses"].items():
+        media = "application/problem+json" if int(status) >= 400 else "application/json"
+        described = resolved(response)
+        assert list(described["content"]) == [media]
+        assert described["description"]
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if "/v1/" in name])
+def test_an_operation_on_the_database_may_find_it_away(name: str) -> None:
+    assert "503" in OPERATIONS[name]["responses"]
+
+
+def test_its_page_needs_nothing_from_elsewhere() -> None:
+    page = CLIENT.get("/docs/").text
+
+    assert "//" not in page.replace("<!DOCTYPE html>", "").split("<body>")[0]
+    for asset in ("swagger-ui-bundle.js", "swagger-ui.css", "swagger-ui-standalone-preset.js"):
+        assert f'"/docs/{asset}"' in page
+        with CLIENT.get(f"/docs/{asset}") as response:
+            assert response.status_code == 200

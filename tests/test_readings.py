@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetwatt.readings import (
+    MAX_AHEAD,
+    Clock,
+    NoReading,
+    NotJson,
+    Parsed,
+    TooManyReadings,
+    parse_json,
+    parse_ndjson,
+)
+from fleetwatt.schemas import READING_SCHEMAS
+from fleetwatt.streams import METER, STREAMS, VEHICLE, Stream
+from tests.examples import NOW, ago, meter, vehicle
+
+YEARS_AGO = datetime(1, 1, 2, tzinfo=UTC)
+ANY_TIME = Clock(datetime(9999, 12, 30, tzinfo=UTC), dict.fromkeys(STREAMS, YEARS_AGO))
+TODAY = Clock(NOW + MAX_AHEAD, dict.fromkeys(STREAMS, NOW - timedelta(days=1)))
+EXAMPLES = {METER: meter(), VEHICLE: vehicle()}
+
+
+def parse(body: Any, *streams: Stream, clock: Clock = ANY_TIME) -> Parsed:
+    encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return parse_json(encoded, streams or STREAMS, clock)
+
+
+def stored(parsed: Parsed) -> list[tuple[str, list[Any]]]:
+    """Return the ids stored by stream."""
+    return [(rows.stream.name, rows.columns[0]) for rows in parsed.rows]
+
+
+def faults(parsed: Parsed) -> set[tuple[int | None, str | None]]:
+    return {(error.index, error.field) for error in parsed.errors}
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+def test_a_reading_becomes_a_row_in_the_order_of_the_columns(stream: Stream) -> None:
+    reading = EXAMPLES[stream]
+
+    (rows,) = parse(reading, stream).rows
+
+    values = {field.column: reading[field.name] for field in stream.fields}
+    values["time"] = datetime.fromisoformat(values["time"])
+    assert [column[0] for column in rows.columns] == [values[name] for name in stream.columns]
+
+
+@pytest.mark.parametrize("as_array", [True, False])
+def test_a_field_of_another_stream_is_unknown(as_array: bool) -> None:
+    parsed = parse([meter(soc=1)] if as_array else meter(soc=1), METER)
+
+    assert faults(parsed) == {(0, "soc")}
+
+
+def test_each_reading_goes_where_its_id_says() -> None:
+    assert stored(parse([meter(), vehicle(), meter(meterId="M-2")])) == [
+        ("meter", ["M-123", "M-2"]),
+        ("vehicle", ["V-999"]),
+    ]
+
+
+def test_an_id_is_found_however_its_name_is_written() -> None:
+    body = json.dumps(meter()).replace("meterId", r"m\u0065terId").encode()
+
+    assert stored(parse(body)) == [("meter", ["M-123"])]
+
+
+def test_a_device_may_be_called_like_a_field() -> None:
+    assert stored(parse(vehicle(vehicleId="meterId"))) == [("vehicle", ["meterId"])]
+
+
+@pytest.mark.parametrize("ids", [{}, {"meterId": "M-1", "vehicleId": "V-1"}])
+def test_a_reading_of_no_stream_or_of_two_is_refused(ids: dict[str, str]) -> None:
+    assert faults(parse({"timestamp": ago(minutes=1)} | ids)) == {(0, None)}
+
+
+def test_every_fault_of_a_reading_is_named() -> None:
+    reading = vehicle(soc=-1, batteryTemp="warm", extra=1)
+    del reading["kwhDeliveredDc"]
+
+    assert faults(parse([vehicle(), reading])) == {
+        (1, "soc"),
+        (1, "batteryTemp"),
+        (1, "extra"),
+        (1, "kwhDeliveredDc"),
+    }
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        "2024-02-09T10:00:00",
+        "2024-02-09",
+        "1707472800",
+        1707472800,
+        None,
+        "",
+        "2024-02-30T10:00:00Z",
+    ],
+)
+def test_a_timestamp_is_rfc_3339_with_an_offset(timestamp: Any) -> None:
+    assert faults(parse(meter(timestamp=timestamp))) == {(0, "timestamp")}
+
+
+@pytest.mark.parametrize("meter_id", ["", "-1", "ü", "a b", "a\n", "a" * 65, "a\0", 1, None])
+def test_an_id_is_1_to_64_plain_characters(meter_id: Any) -> None:
+    assert faults(parse(meter(meterId=meter_id), METER)) == {(0, "meterId")}
+
+
+@pytest.mark.parametrize("text", ["1e999", "1" * 400, '"230"', "true", "null", "[]", "{}", "-1"])
+def test_a_measure_is_a_finite_number_in_its_bounds(text: str) -> None:
+    body = json.dumps(meter(voltage=0)).replace('"voltage": 0', f'"voltage": {text}').encode()
+    try:
+        parsed = parse(b"[" + body + b"]", METER)
+    except NotJson:
+        # Some numbers are too large to be read at all.
+        return
+    assert faults(parsed) == {(0, "voltage")}
+
+
+@pytest.mark.parametrize(
+    ("clock_offset", "accepted"),
+    [
+        (timedelta(minutes=5), True),
+        (timedelta(minutes=5, seconds=1), False),
+        (timedelta(days=-1), True),
+        (timedelta(days=-1, seconds=-1), False),
+    ],
+)
+@pytest.mark.parametrize("as_array", [True, False])
+def test_the_clock_bounds_a_timestamp(
+    clock_offset: timedelta, accepted: bool, as_array: bool
+) -> None:
+    reading = meter(timestamp=(NOW + clock_offset).isoformat())
+
+    parsed = parse([reading] if as_array else reading, METER, clock=TODAY)
+
+    assert bool(parsed.rows) is accepted
+    assert faults(parsed) == (set() if accepted else {(0, "timestamp")})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"{",
+        b"[1,",
+        b"{}x",
+        b"[{}]]",
+        b"\xff",
+        b'{"a":"\xff"}',
+        b'[{"a":"\xff"}]',
+        b"NaN",
+        b"[NaN]",
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_not_json_is_said_to_be(body: bytes) -> None:
+    with pytest.raises(NotJson):
+        parse(body)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b"null", b'"meterId"', b" [ ] "])
+def test_json_without_a_reading_is_said_to_be(body: bytes) -> None:
+    with pytest.raises(NoReading):
+        parse(body)
+
+
+@pytest.mark.parametrize("reading", [meter(), 1], ids=["valid", "invalid"])
+def test_more_than_ten_thousand_are_too_many(reading: Any) -> None:
+    with pytest.raises(TooManyReadings):
+        parse([reading] * 10_001, METER)
+
+
+def test_a_line_is_a_reading_and_blank_ones_do_not_count() -> None:
+    lines = [
+        b"",
+        json.dumps(meter()).encode(),
+        b"{broken",
+        b"\r",
+        b"[]",
+        json.dumps(vehicle()).encode(),
+    ]
+
+    parsed = parse_ndjson(b"\n".join(lines), STREAMS, ANY_TIME)
+
+    assert stored(parsed) == [("meter", ["M-123"]), ("vehicle", ["V-999"])]
+    assert faults(parsed) == {(1, None), (2, None)}
+    with pytest.raises(NoReading):
+        parse_ndjson(b"\n \n", STREAMS, ANY_TIME)
+
+
+ODD_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([-60, -60.1, 150, 150.1, 0, -0.0, -1e-9, 100, 100.1]),
+    st.text(max_size=70),
+    st.from_regex(r"\A[A-Za-z0-9._:-]{0,66}\n?\Z"),
+    st.datetimes(
+        datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.none() | st.just(UTC)
+    ).map(datetime.isoformat),
+    st.from_regex(
+        r"\A20[0-9]{2}-[01][0-9]-[0-3][0-9][Tt ]"
+        r"[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,9})?"
+        r"(Z|z|[+-][0-2][0-9]:?[0-6][0-9])?\Z"
+    ),
+    st.lists(st.integers(), max_size=1),
+    st.dictionaries(st.text(max_size=2), st.integers(), max_size=1),
+)
+
+
+@st.composite
+def odd_readings(draw: st.DrawFn) -> tuple[Stream, dict[str, Any]]:
+    """A valid reading, with some fields changed, missing or added."""
+    stream = draw(st.sampled_from(STREAMS))
+    names = [field.name for field in stream.fields]
+    changes = draw(st.dictionaries(st.sampled_from([*names, "extra", ""]), ODD_VALUES, max_size=3))
+    missing = draw(st.sets(st.sampled_from(names), max_size=1))
+    reading = EXAMPLES[stream] | changes
+    return stream, {name: value for name, value in reading.items() if name not in missing}
+
+
+@given(odd_readings())
+def test_the_decoder_and_the_schema_accept_and_refuse_alike(
+    odd: tuple[Stream, dict[str, Any]],
+) -> None:
+    stream, reading = odd
+    by_schema = READING_SCHEMAS[stream].validate(reading)
+
+    parsed = parse([reading], stream)
+
+    assert {error.field for error in parsed.errors} == set(by_schema)
+    assert len(parsed.rows) == (not by_schema)
+    if not by_schema:
+        loaded = READING_SCHEMAS[stream].load(reading)
+        (rows,) = parsed.rows
+        assert [column[0] for column in rows.columns] == [loaded[f.name] for f in stream.fields]
