@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -98,7 +99,14 @@ def rows(connection: Connection, statement: str, **parameters: Any) -> list[tupl
 
 @pytest.fixture(scope="session")
 def server_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of gunicorn, serving the database under test."""
+    """The address of gunicorn, serving the database under test with one process."""
+    with serving(database_url, 1, tmp_path_factory.mktemp("gunicorn") / "log") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def serving(database_url: str, workers: int, log: Path) -> Iterator[str]:
+    """Run gunicorn on a database, and give its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -106,10 +114,9 @@ def server_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
     environment = os.environ | {
         "FLEETWATT_DATABASE_URL": database_url,
         "FLEETWATT_PORT": str(port),
-        "FLEETWATT_WORKERS": "1",
+        "FLEETWATT_WORKERS": str(workers),
         "FLEETWATT_POOL_SIZE": "2",
     }
-    log = tmp_path_factory.mktemp("gunicorn") / "log"
     with log.open("wb") as output:
         gunicorn = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "wsgi:app"], env=environment, stderr=output

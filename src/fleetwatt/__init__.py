@@ -43,6 +43,7 @@ def create_app(config: Config | None = None) -> Flask:
     problems.register(app)
 
     api = Api(app, spec_kwargs={"info": {"version": version("fleetwatt")}})
+    api.register_converter(DeviceId, DeviceId.schema)
     for module in (service, ingestion, mappings, status, analytics):
         api.register_blueprint(module.blueprint)
     app.register_blueprint(

@@ -161,13 +161,13 @@ class IngestionResult(ma.Schema):
 class MappingRequest(ma.Schema):
     """Which meter a vehicle draws from."""
 
-    vehicleId = Identifier(  # noqa: N815
+    vehicleId = Identifier(
         required=True, metadata={"description": "Id of the vehicle", "example": "V-999"}
     )
-    meterId = Identifier(  # noqa: N815
+    meterId = Identifier(
         required=True, metadata={"description": "Id of the meter", "example": "M-123"}
     )
-    validFrom = Timestamp(  # noqa: N815
+    validFrom = Timestamp(
         load_default=None,
         allow_none=True,
         metadata={
@@ -180,19 +180,19 @@ class MappingRequest(ma.Schema):
 class Mapping(ma.Schema):
     """A vehicle's time on a meter, [validFrom, validTo)."""
 
-    vehicleId = Identifier(  # noqa: N815
+    vehicleId = Identifier(
         attribute="vehicle_id", metadata={"description": "Id of the vehicle", "example": "V-999"}
     )
-    meterId = Identifier(  # noqa: N815
+    meterId = Identifier(
         attribute="meter_id", metadata={"description": "Id of the meter", "example": "M-123"}
     )
-    validFrom = _optional(  # noqa: N815
+    validFrom = _optional(
         Timestamp,
         "Start; null: since ever",
         attribute="valid_from",
         example="2024-02-09T10:00:00Z",
     )
-    validTo = _optional(  # noqa: N815
+    validTo = _optional(
         Timestamp,
         "End, exclusive; null: open",
         attribute="valid_to",
@@ -203,8 +203,8 @@ class Mapping(ma.Schema):
 class MappingQuery(ma.Schema):
     """Which mappings to list."""
 
-    vehicleId = Identifier(metadata={"description": "Of this vehicle only"})  # noqa: N815
-    meterId = Identifier(metadata={"description": "Of this meter only"})  # noqa: N815
+    vehicleId = Identifier(metadata={"description": "Of this vehicle only"})
+    meterId = Identifier(metadata={"description": "Of this meter only"})
 
 
 class MappingList(ma.Schema):
@@ -267,7 +267,7 @@ class PageQuery(ma.Schema):
     after = Identifier(
         load_default=None, metadata={"description": "Only devices with an id after this one"}
     )
-    staleAfter = ma.fields.Float(  # noqa: N815
+    staleAfter = ma.fields.Float(
         load_default=None,
         allow_nan=False,
         validate=ma.validate.Range(0),
@@ -326,34 +326,30 @@ def _figure(description: str, unit: str, example: float, field: type[Any] = Numb
 class Performance(ma.Schema):
     """Energy, efficiency and temperature of a vehicle over a window; null where not known."""
 
-    vehicleId = Identifier(  # noqa: N815
-        metadata={"description": "Id of the vehicle", "example": "V-999"}
-    )
-    windowStart = Timestamp(  # noqa: N815
+    vehicleId = Identifier(metadata={"description": "Id of the vehicle", "example": "V-999"})
+    windowStart = Timestamp(
         metadata={"description": "Start, exclusive", "example": "2024-02-09T10:00:00Z"}
     )
-    windowEnd = Timestamp(  # noqa: N815
+    windowEnd = Timestamp(
         metadata={"description": "End, inclusive", "example": "2024-02-10T10:00:00Z"}
     )
-    kwhConsumedAc = _figure("AC energy, the vehicle's share", "kWh", 12.3)  # noqa: N815
-    kwhDeliveredDc = _figure("DC energy", "kWh", 10.1)  # noqa: N815
-    kwhDeliveredDcMetered = _figure("DC energy while on a meter", "kWh", 10.1)  # noqa: N815
+    kwhConsumedAc = _figure("AC energy, the vehicle's share", "kWh", 12.3)
+    kwhDeliveredDc = _figure("DC energy", "kWh", 10.1)
+    kwhDeliveredDcMetered = _figure("DC energy while on a meter", "kWh", 10.1)
     efficiency = _figure("kwhDeliveredDcMetered / kwhConsumedAc", "", 0.821)
-    avgBatteryTemp = _figure("Mean battery temperature", "°C", 31.2)  # noqa: N815
-    meterIds = ma.fields.List(  # noqa: N815
+    avgBatteryTemp = _figure("Mean battery temperature", "°C", 31.2)
+    meterIds = ma.fields.List(
         Identifier(), metadata={"description": "Its meters in the window", "example": ["M-123"]}
     )
-    vehicleReadings = _figure("The vehicle's readings", "", 1440, ma.fields.Integer)  # noqa: N815
-    meterReadings = _figure(  # noqa: N815
+    vehicleReadings = _figure("The vehicle's readings", "", 1440, ma.fields.Integer)
+    meterReadings = _figure(
         "Readings of its meters while it was on them", "", 1440, ma.fields.Integer
     )
-    vehicleCoverage = _figure(  # noqa: N815
-        "The vehicle's readings over those expected at one a minute", "", 1.0
-    )
-    meterCoverage = _figure(  # noqa: N815
+    vehicleCoverage = _figure("The vehicle's readings over those expected at one a minute", "", 1.0)
+    meterCoverage = _figure(
         "The meters' readings over those expected at one a minute while it was on them", "", 1.0
     )
-    counterResets = _figure(  # noqa: N815
+    counterResets = _figure(
         "Falls of the vehicle's and its meters' counters", "", 0, ma.fields.Integer
     )
     warnings = ma.fields.List(

@@ -157,6 +157,10 @@ class Rows:
     def times(self) -> list[Any]:
         return self.columns[1]
 
+    def extend(self, more: Rows) -> None:
+        for column, values in zip(self.columns, more.columns, strict=True):
+            column.extend(values)
+
     def append(self, row: Iterable[Any]) -> None:
         for column, value in zip(self.columns, row, strict=True):
             column.append(value)

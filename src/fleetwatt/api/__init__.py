@@ -24,6 +24,11 @@ class DeviceId(BaseConverter):
 
     regex = ID_PATTERN
 
+    @staticmethod
+    def schema(_: BaseConverter) -> dict[str, Any]:
+        """Return what OpenAPI says of it."""
+        return {"type": "string", "pattern": f"^{ID_PATTERN}$", "maxLength": 64}
+
 
 class Api(flask_smorest.Api):  # type: ignore[misc]
     """flask-smorest with problems for errors, both what it sends and what it documents."""

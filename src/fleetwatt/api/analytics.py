@@ -17,11 +17,11 @@ blueprint = Blueprint(
 )
 
 
-@blueprint.route("/performance/<device_id:vehicle_id>")
+@blueprint.route("/performance/<device_id:vehicleId>")
 @blueprint.arguments(WindowQuery, location="query")
 @blueprint.response(200, Performance)
 @raises(blueprint, 404, 503)
-def performance(query: dict[str, Any], vehicle_id: str) -> dict[str, Any]:
+def performance(query: dict[str, Any], vehicleId: str) -> dict[str, Any]:
     """Summarize a vehicle's last 24 hours, or another window.
 
     A reading counts when start < time <= end.
@@ -29,19 +29,19 @@ def performance(query: dict[str, Any], vehicle_id: str) -> dict[str, Any]:
     end = query["end"] or datetime.now(UTC)
     length = timedelta(hours=query["hours"])
     start = end - length
-    asked = {"vehicle_id": vehicle_id, "start": start, "end": end}
+    asked = {"vehicle_id": vehicleId, "start": start, "end": end}
     vehicle = store().one("vehicle_window", **asked)
     if vehicle is None or not vehicle["known"]:
-        raise NotKnown(f"Vehicle {vehicle_id} has never been heard of.")
+        raise NotKnown(f"Vehicle {vehicleId} has never been heard of.")
     mappings = store().all("vehicle_mappings", **asked)
     for mapping in mappings:
         if mapping["shared"]:
             mapping["ac_kwh"] = None
     for meter_id in dict.fromkeys(each["meter_id"] for each in mappings if each["shared"]):
         first = next(each for each in mappings if each["meter_id"] == meter_id)
-        first["ac_kwh"] = _share(vehicle_id, meter_id, start, end)
+        first["ac_kwh"] = _share(vehicleId, meter_id, start, end)
     return {
-        "vehicleId": vehicle_id,
+        "vehicleId": vehicleId,
         "windowStart": start,
         "windowEnd": end,
         **energy.summary(vehicle, mappings, length),

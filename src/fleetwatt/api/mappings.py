@@ -44,17 +44,17 @@ def map_vehicle(mapping: dict[str, Any]) -> tuple[Row, int]:
     return row, 201 if row["outcome"] == "created" else 200
 
 
-@blueprint.route("/ingestion/mapping/<device_id:vehicle_id>", methods=["DELETE"])
+@blueprint.route("/ingestion/mapping/<device_id:vehicleId>", methods=["DELETE"])
 @blueprint.response(200, Mapping, description="The mapping, closed")
 @raises(blueprint, 404, 503)
-def unplug_vehicle(vehicle_id: str) -> Row:
+def unplug_vehicle(vehicleId: str) -> Row:
     """Take a vehicle off its meter.
 
     Closes the open mapping, now.
     """
-    closed = store().one("unplug_vehicle", vehicle_id=vehicle_id)
+    closed = store().one("unplug_vehicle", vehicle_id=vehicleId)
     if closed is None:
-        raise NotKnown(f"Vehicle {vehicle_id} is on no meter now.")
+        raise NotKnown(f"Vehicle {vehicleId} is on no meter now.")
     return closed
 
 

@@ -20,11 +20,12 @@ blueprint = Blueprint(
 
 
 def _routes(stream: Stream) -> None:
-    @blueprint.route(f"/{stream.plural}/<device_id:device>", endpoint=stream.name)
+    @blueprint.route(f"/{stream.plural}/<device_id:{stream.id.name}>", endpoint=stream.name)
     @blueprint.response(200, STATUS_SCHEMAS[stream])
     @blueprint.doc(summary=f"Status of one {stream.name}")
     @raises(blueprint, 404, 503)
-    def one(device: str) -> Row:
+    def one(**path: str) -> Row:
+        (device,) = path.values()
         status = store().one(f"{stream.name}.status", id=device)
         if status is None:
             raise NotKnown(f"No reading of {stream.name} {device} has arrived.")

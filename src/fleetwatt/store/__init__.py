@@ -15,7 +15,7 @@ import psycopg2
 from fleetwatt.store import migrations, sql
 from fleetwatt.store.connections import Pool, Row, connect, fetch
 from fleetwatt.store.errors import is_lost, translated
-from fleetwatt.store.writer import write_rows
+from fleetwatt.store.writer import Writer, store_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +44,7 @@ class Store:
         self._queries = sql.load()
         self._schema_checked = threading.Event()
         self._pool = Pool(self._open, config.pool_size, config.pool_timeout)
+        self._writer = Writer(self._store, config.queue_size)
         # Written and read without a lock: the worst that a race costs is one more look.
         self._oldest: dict[Stream, tuple[float, datetime]] = {}
 
@@ -58,12 +59,8 @@ class Store:
         return rows[0] if rows else None
 
     def write(self, batch: Sequence[Rows]) -> Written:
-        """Store readings in history and latest, all or nothing, and return after the commit.
-
-        When the connection breaks the batch is written again: what was stored then counts as a
-        duplicate, and nothing is stored twice.
-        """
-        return self._twice(lambda connection: write_rows(connection, self._queries, batch))
+        """Store readings in history and latest, all or nothing, and return after the commit."""
+        return self._writer.write(batch)
 
     def oldest_accepted(self, stream: Stream) -> datetime:
         """Return the time before which retention would drop a reading unseen."""
@@ -75,7 +72,8 @@ class Store:
         return oldest
 
     def close(self) -> None:
-        """Close the connections."""
+        """Write what waits, and close the connections."""
+        self._writer.close()
         self._pool.drop_idle()
 
     def _open(self) -> Connection:
@@ -88,6 +86,10 @@ class Store:
                 raise
             self._schema_checked.set()
         return opened
+
+    def _store(self, batch: Sequence[Rows]) -> list[list[int]]:
+        """Store readings; when the connection breaks, once more: nothing is stored twice."""
+        return self._twice(lambda connection: store_rows(connection, self._queries, batch))
 
     def _twice(self, work: Callable[[Connection], T]) -> T:
         """Do idempotent work, and once more when the connection had died while it lay idle."""

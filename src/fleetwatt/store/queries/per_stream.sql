@@ -9,7 +9,7 @@ WITH reading AS MATERIALIZED (
     INSERT INTO $history ($columns)
     SELECT $columns FROM reading
     ON CONFLICT ($id, time) DO NOTHING
-    RETURNING 1
+    RETURNING $id, time
 ), moved AS (
     INSERT INTO $latest AS latest ($columns)
     SELECT DISTINCT ON ($id) $columns FROM reading
@@ -17,7 +17,16 @@ WITH reading AS MATERIALIZED (
     ON CONFLICT ($id) DO UPDATE SET $updates, received_at = now()
     WHERE excluded.time > latest.time
 )
-SELECT count(*) AS accepted FROM stored
+SELECT
+    count(*) AS accepted,
+    -- Only where some were there before is it worth knowing which.
+    CASE WHEN count(*) < (SELECT count(*) FROM reading) THEN (
+        SELECT array_agg(position) FROM (
+            SELECT DISTINCT ON ($id, time) position FROM reading JOIN stored USING ($id, time)
+            ORDER BY $id, time, position
+        ) AS first_of_each
+    ) END AS positions
+FROM stored
 
 -- status --
 -- The newest reading of one device and its age. Cost: one primary-key look-up (and one of the mapping).

@@ -1,0 +1,143 @@
+"""Ingestion by several processes at once, which the embedded database can't show."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from tests.conftest import rows, serving
+from tests.examples import NOW, at, meter, vehicle
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("FLEETWATT_NATIVE"), reason="needs FLEETWATT_NATIVE=1"
+)
+
+CLIENTS = 32
+REQUESTS = 12
+DEVICES = 40
+MINUTES = 90
+Key = tuple[str, str]
+
+
+@pytest.fixture
+def server(database_url: str, tmp_path: Path) -> Iterator[str]:
+    with serving(database_url, 4, tmp_path / "log") as url:
+        yield url
+
+
+def readings(chance: random.Random) -> list[dict[str, Any]]:
+    """A batch of shared devices, out of order, parts of it sent by others too."""
+    batch = []
+    for _ in range(chance.randint(1, 300)):
+        device, minute = chance.randrange(DEVICES), chance.randrange(MINUTES)
+        timestamp = at(NOW - timedelta(minutes=minute))
+        value = float(MINUTES - minute)
+        batch.append(
+            meter(meterId=f"M-{device}", kwhConsumedAc=value, timestamp=timestamp)
+            if chance.random() < 0.5
+            else vehicle(vehicleId=f"V-{device}", kwhDeliveredDc=value, timestamp=timestamp)
+        )
+    return batch
+
+
+def key(reading: dict[str, Any]) -> Key:
+    return reading.get("meterId") or reading["vehicleId"], reading["timestamp"]
+
+
+def post_until_acknowledged(url: str, seed: int) -> tuple[set[Key], int, list[int]]:
+    """Return what was acknowledged, how much of it as stored now, and the other statuses."""
+    chance = random.Random(seed)
+    acknowledged: set[Key] = set()
+    accepted = 0
+    others: list[int] = []
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+    for _ in range(REQUESTS):
+        batch = readings(chance)
+        while True:
+            connection.request(
+                "POST", "/v1/ingestion", json.dumps(batch), {"Content-Type": "application/json"}
+            )
+            response = connection.getresponse()
+            answer = json.load(response)
+            if response.status in {200, 201}:
+                break
+            others.append(response.status)
+            assert response.status == 503, answer
+        acknowledged |= {key(reading) for reading in batch}
+        accepted += answer["accepted"]
+    connection.close()
+    return acknowledged, accepted, others
+
+
+def stored(sql: Connection, stream: str, kwh: str) -> set[tuple[str, str, float]]:
+    found = rows(sql, f"SELECT {stream}_id, time, {kwh} FROM {stream}_telemetry")
+    assert len(found) == len({(device, time) for device, time, _ in found})
+    return {(device, at(time.astimezone(NOW.tzinfo)), value) for device, time, value in found}
+
+
+def check_everything_is_there(sql: Connection, acknowledged: set[Key]) -> int:
+    history = stored(sql, "meter", "kwh_consumed_ac") | stored(sql, "vehicle", "kwh_delivered_dc")
+    assert {(device, time) for device, time, _ in history} >= acknowledged
+    newest: dict[str, tuple[str, float]] = {}
+    for device, time, value in history:
+        newest[device] = max(newest.get(device, ("", 0.0)), (time, value))
+    latest = rows(
+        sql,
+        "SELECT meter_id, time, kwh_consumed_ac FROM meters_latest UNION ALL "
+        "SELECT vehicle_id, time, kwh_delivered_dc FROM vehicles_latest",
+    )
+    assert {
+        device: (at(time.astimezone(NOW.tzinfo)), value) for device, time, value in latest
+    } == newest
+    return len(history)
+
+
+def test_overlapping_batches_of_many_clients_are_stored_once(server: str, sql: Connection) -> None:
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        results = list(
+            clients.map(lambda seed: post_until_acknowledged(server, seed), range(CLIENTS))
+        )
+
+    assert [others for _, _, others in results] == [[]] * CLIENTS
+    acknowledged = set().union(*(keys for keys, _, _ in results))
+    assert check_everything_is_there(sql, acknowledged) == len(acknowledged)
+    assert sum(accepted for _, accepted, _ in results) == len(acknowledged)
+    [(deadlocks,)] = rows(
+        sql, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    )
+    assert deadlocks == 0
+
+
+def test_connections_that_are_cut_lose_nothing_that_was_acknowledged(
+    server: str, sql: Connection
+) -> None:
+    finished = Event()
+
+    def cut() -> None:
+        while not finished.wait(0.05):
+            rows(
+                sql,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'fleetwatt'",
+            )
+
+    with ThreadPoolExecutor(CLIENTS + 1) as clients:
+        cutting = clients.submit(cut)
+        results = list(
+            clients.map(lambda seed: post_until_acknowledged(server, seed), range(CLIENTS))
+        )
+        finished.set()
+        cutting.result()
+
+    check_everything_is_there(sql, set().union(*(keys for keys, _, _ in results)))

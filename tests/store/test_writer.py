@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
+from threading import Event
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from fleetwatt.config import Config
+from fleetwatt.store import Store
+from fleetwatt.store.errors import Busy
+from fleetwatt.store.writer import Writer, Written
+from fleetwatt.streams import METER, VEHICLE, Rows
+from tests.conftest import rows
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def reading(meter_id: str = "M-1", kwh: float = 1.0) -> Rows:
+    return Rows(METER, [[meter_id], [NOON], [kwh], [230.0]])
+
+
+@pytest.fixture
+def store(config: Config) -> Iterator[Store]:
+    with closing(Store(config)) as store:
+        yield store
+
+
+class HeldUp:
+    """A writer whose first transaction waits until `go`, so that the next requests gather."""
+
+    def __init__(self, store: Store, limit: int = 100) -> None:
+        self._store = store._store
+        self._entered = Event()
+        self._go = Event()
+        self._pool = ThreadPoolExecutor(30)
+        self.writer = Writer(self._hold, limit)
+        self.first = self.submit(reading("M-first"))
+        assert self._entered.wait(60)
+
+    def submit(self, *batch: Rows) -> Future[Written]:
+        return self._pool.submit(self.writer.write, batch)
+
+    def gather(self, *waiting: Rows) -> list[Future[Written]]:
+        """Submit requests of one reading each, and return when all of them wait."""
+        answers = [self.submit(each) for each in waiting]
+        eventually(lambda: self.writer.queued == len(waiting))
+        return answers
+
+    def go(self) -> None:
+        self._go.set()
+
+    def close(self) -> None:
+        self.go()
+        self.writer.close()
+        self._pool.shutdown()
+
+    def _hold(self, batch: Sequence[Rows]) -> list[list[int]]:
+        self._entered.set()
+        assert self._go.wait(60)
+        return self._store(batch)
+
+
+@pytest.fixture
+def held_up(store: Store) -> Iterator[HeldUp]:
+    with closing(HeldUp(store)) as held:
+        yield held
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.01)
+
+
+def test_requests_that_arrive_together_share_a_transaction(
+    held_up: HeldUp, sql: Connection
+) -> None:
+    answers = held_up.gather(*(reading(f"M-{number}") for number in range(20)))
+
+    held_up.go()
+
+    assert {answer.result(60) for answer in answers} == {Written(accepted=1, duplicates=0)}
+    assert rows(sql, "SELECT count(DISTINCT xmin::text), count(*) FROM meter_telemetry") == [
+        (2, 21)
+    ]
+
+
+def test_each_request_learns_what_became_of_its_own() -> None:
+    def two_of_five_are_new(_: object) -> list[list[int]]:
+        return [[0, 4]]
+
+    writer = Writer(two_of_five_are_new, 100)
+    five = Rows(METER, [[f"M-{n}" for n in range(5)], [NOON] * 5, [1.0] * 5, [230.0] * 5])
+
+    with closing(writer):
+        written = writer.write([five])
+
+    assert (written.accepted, written.duplicates) == (2, 3)
+
+
+def test_duplicates_are_counted_per_request_even_if_they_share_a_transaction(
+    store: Store, held_up: HeldUp
+) -> None:
+    store.write([reading("M-old")])
+    old, new = held_up.gather(reading("M-old", 2.0), reading("M-new"))
+
+    held_up.go()
+
+    assert old.result(60) == Written(accepted=0, duplicates=1)
+    assert new.result(60) == Written(accepted=1, duplicates=0)
+
+
+def test_what_can_not_be_stored_costs_its_neighbours_nothing(
+    held_up: HeldUp, sql: Connection
+) -> None:
+    bad, good = held_up.gather(reading("{"), reading("M-good"))
+
+    held_up.go()
+
+    assert good.result(60).accepted == 1
+    with pytest.raises(psycopg2.Error):
+        bad.result(60)
+    stored = rows(sql, "SELECT meter_id FROM meter_telemetry ORDER BY 1")
+    assert stored == [("M-first",), ("M-good",)]
+
+
+def test_past_its_bound_the_queue_refuses(store: Store) -> None:
+    with closing(HeldUp(store, limit=2)) as held_up:
+        answers = held_up.gather(reading("M-1"), reading("M-2"))
+
+        with pytest.raises(Busy, match="2 readings wait"):
+            held_up.writer.write([reading("M-3")])
+
+        held_up.go()
+        assert [answer.result(60).accepted for answer in answers] == [1, 1]
+
+
+def test_closing_writes_what_waits(held_up: HeldUp, sql: Connection) -> None:
+    held_up.gather(*(reading(f"M-{number}") for number in range(5)))
+
+    held_up.close()
+
+    assert rows(sql, "SELECT count(*) FROM meter_telemetry") == [(6,)]
+
+
+def test_a_request_of_both_streams_is_stored_whole_or_not_at_all(
+    store: Store, sql: Connection
+) -> None:
+    vehicle = Rows(VEHICLE, [["{"], [NOON], [50.0], [1.0], [20.0]])
+
+    with pytest.raises(psycopg2.Error):
+        store.write([reading(), vehicle])
+
+    assert rows(sql, "SELECT * FROM meter_telemetry") == []
+    assert rows(sql, "SELECT * FROM meters_latest") == []
