@@ -41,7 +41,7 @@ class Config:
         5.0, "longest wait for a free connection before the answer is 503", unit="s"
     )
     queue_size: int = _setting(
-        20_000, "readings of a worker that may wait to be written; past it 503", unit="readings"
+        100_000, "readings of a worker that may wait to be written; past it 503", unit="readings"
     )
     connect_timeout: int = _setting(5, "longest wait for the database to answer", unit="s")
     statement_timeout: float = _setting(30.0, "longest run of one statement", unit="s")
