@@ -3,11 +3,14 @@
 import os
 
 from fleetwatt import logs
-from fleetwatt.config import Config
+from fleetwatt.config import Config, ConfigError
 from fleetwatt.store import Store
 from fleetwatt.store.errors import SchemaBehind, StoreError
 
-_config = Config.from_environment()
+try:
+    _config = Config.from_environment()
+except ConfigError as error:
+    raise SystemExit(f"fleetwatt: {error}") from None
 
 bind = f"{_config.host}:{_config.port}"
 worker_class = "gthread"

@@ -4,7 +4,10 @@ import pytest
 from click.testing import CliRunner
 
 from fleetwatt.cli import fleetwatt
-from fleetwatt.config import SETTINGS, Config, ConfigError
+from fleetwatt.config import PREFIX, SETTINGS, Config, ConfigError, Setting
+
+GIVEN = {"log_level": "DEBUG", "log_format": "text"}
+URL = "postgresql://app:hush@db/fleet"
 
 
 def test_without_an_environment_the_defaults_hold() -> None:
@@ -12,24 +15,56 @@ def test_without_an_environment_the_defaults_hold() -> None:
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_a_setting_is_read_from_its_variable(setting: object) -> None:
-    name, default = setting.name, setting.default  # type: ignore[attr-defined]
-    text = "17" if isinstance(default, int | float) else "something"
+def test_a_setting_is_read_from_its_variable(setting: Setting) -> None:
+    number = isinstance(setting.default, int | float)
+    text = GIVEN.get(setting.name, "17" if number else "something")
 
-    config = Config.from_environment({f"FLEETWATT_{name.upper()}": text})
+    config = Config.from_environment({f"{PREFIX}{setting.name.upper()}": text})
 
-    assert getattr(config, name) == type(default)(text)
+    assert getattr(config, setting.name) == type(setting.default)(text)
 
 
-def test_a_value_of_the_wrong_kind_is_refused_by_its_variable() -> None:
-    with pytest.raises(ConfigError, match="FLEETWATT_PORT='http'"):
-        Config.from_environment({"FLEETWATT_PORT": "http"})
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PORT", "http"),
+        ("PORT", ""),
+        ("PORT", "65536"),
+        ("WORKERS", "-1"),
+        ("THREADS", "0"),
+        ("POOL_SIZE", "0"),
+        ("POOL_TIMEOUT", "nan"),
+        ("QUEUE_SIZE", "1.5"),
+        ("CONNECT_TIMEOUT", "5s"),
+        ("STATEMENT_TIMEOUT", "inf"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_value_that_a_setting_can_not_have_is_refused_by_its_variable(
+    name: str, text: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{PREFIX}{name}='{text}'"):
+        Config.from_environment({PREFIX + name: text})
+
+
+def test_other_variables_are_left_alone() -> None:
+    assert Config.from_environment({"PORT": "1", f"{PREFIX}OTHER": "1"}) == Config()
 
 
 def test_the_command_lists_every_setting_and_no_secret() -> None:
-    url = "postgresql://app:secret@db/fleet"
+    shown = CliRunner().invoke(fleetwatt, ["config"], env={f"{PREFIX}DATABASE_URL": URL}).output
 
-    shown = CliRunner().invoke(fleetwatt, ["config"], env={"FLEETWATT_DATABASE_URL": url}).output
-
-    assert "secret" not in shown
+    assert "hush" not in shown
     assert all(f"{setting.variable} = " in shown for setting in SETTINGS)
+
+
+def test_a_config_in_a_log_or_a_traceback_shows_no_secret() -> None:
+    assert "hush" not in repr(Config(database_url=URL))
+
+
+def test_a_secret_is_shown_as_set_or_not() -> None:
+    (secret,) = [setting for setting in SETTINGS if setting.secret]
+
+    assert secret.shown(Config(database_url=URL)) == "(set)"
+    assert secret.shown(Config()) == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
@@ -12,14 +12,30 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "FLEETWATT_"
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+# The upper bound keeps infinity out, and fits PostgreSQL's milliseconds.
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 
 
 class ConfigError(Exception):
     """A setting has a value that it can't have; the message names the variable."""
 
 
-def _setting(default: Any, meaning: str, *, unit: str = "", secret: bool = False) -> Any:
-    return field(default=default, metadata={"meaning": meaning, "unit": unit, "secret": secret})
+def _setting(
+    default: Any, meaning: str, *, unit: str = "", secret: bool = False, kind: Any = None
+) -> Any:
+    return field(
+        default=default,
+        repr=not secret,
+        metadata={
+            "meaning": meaning,
+            "unit": unit,
+            "secret": secret,
+            "kind": kind or type(default),
+        },
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,28 +48,41 @@ class Config:
         secret=True,
     )
     host: str = _setting("127.0.0.1", "address to listen on")
-    port: int = _setting(8000, "port to listen on")
-    workers: int = _setting(0, "worker processes; 0: one a core", unit="processes")
-    threads: int = _setting(32, "requests served at once by a worker", unit="threads")
+    port: int = _setting(8000, "port to listen on", kind=Port)
+    workers: int = _setting(0, "worker processes; 0: one a core", unit="processes", kind=Natural)
+    threads: int = _setting(32, "requests served at once by a worker", unit="threads", kind=Count)
     data_dir: str = _setting(".fleetwatt", "folder of the embedded database")
-    pool_size: int = _setting(4, "database connections of a worker", unit="connections")
+    pool_size: int = _setting(4, "database connections of a worker", unit="connections", kind=Count)
     pool_timeout: float = _setting(
-        5.0, "longest wait for a free connection before the answer is 503", unit="s"
+        5.0, "longest wait for a free connection before the answer is 503", unit="s", kind=Seconds
     )
     queue_size: int = _setting(
-        100_000, "readings of a worker that may wait to be written; past it 503", unit="readings"
+        100_000,
+        "readings of a worker that may wait to be written; past it 503",
+        unit="readings",
+        kind=Count,
     )
-    connect_timeout: int = _setting(5, "longest wait for the database to answer", unit="s")
-    statement_timeout: float = _setting(30.0, "longest run of one statement", unit="s")
-    log_level: str = _setting("INFO", "least severe level that is logged: DEBUG … ERROR")
-    log_format: str = _setting("json", "`json`, one object a line, or `text`")
+    connect_timeout: int = _setting(
+        5, "longest wait for the database to answer", unit="s", kind=Natural
+    )
+    statement_timeout: float = _setting(
+        30.0, "longest run of one statement", unit="s", kind=Seconds
+    )
+    log_level: str = _setting(
+        "INFO",
+        "least severe level that is logged: DEBUG … ERROR",
+        kind=Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+    )
+    log_format: str = _setting(
+        "json", "`json`, one object a line, or `text`", kind=Literal["json", "text"]
+    )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Config:
         """Read the settings.
 
         Raises:
-            ConfigError: A value is not of its setting's type.
+            ConfigError: A value is none that its setting can have.
         """
         given = {}
         for setting in SETTINGS:
@@ -61,7 +90,7 @@ class Config:
             if text is None:
                 continue
             try:
-                given[setting.name] = msgspec.convert(text, type(setting.default), strict=False)
+                given[setting.name] = msgspec.convert(text, setting.kind, strict=False)
             except msgspec.ValidationError as error:
                 raise ConfigError(f"{setting.variable}={text!r}: {error}") from None
         return cls(**given)
@@ -69,13 +98,18 @@ class Config:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting, as `fleetwatt config` lists it."""
+    """One setting, as `fleetwatt config` lists it.
+
+    Attributes:
+        kind: The type that its value is read as, with its bounds.
+    """
 
     name: str
     default: Any
     meaning: str
     unit: str
     secret: bool
+    kind: Any
 
     @property
     def variable(self) -> str:
