@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
@@ -85,16 +87,72 @@ def test_community_functions_work_on_a_folder_that_is_opened_again(tmp_path: Pat
 def test_a_second_start_on_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     with (
         EmbeddedDatabase(tmp_path),
-        pytest.raises(EmbeddedDatabaseError, match=f"in use.*{os.getpid()}"),
+        pytest.raises(EmbeddedDatabaseError, match=f"{tmp_path} is in use.*{os.getpid()}"),
     ):
         EmbeddedDatabase(tmp_path).start()
 
 
-def test_a_failure_to_start_tells_why(tmp_path: Path) -> None:
-    (tmp_path / "pgdata").write_text("not a folder")
+def test_a_folder_whose_database_was_killed_is_free(tmp_path: Path) -> None:
+    killed = EmbeddedDatabase(tmp_path)
+    killed.start()
+    assert killed.process
+    killed.process.kill()
+    killed.stop()
 
+    with EmbeddedDatabase(tmp_path) as database:
+        execute(database.url, "SELECT 1")
+
+
+def test_a_killed_database_starts_again_where_it_was(tmp_path: Path) -> None:
+    with EmbeddedDatabase(tmp_path) as database:
+        assert database.process
+        url = database.url
+        database.process.kill()
+        database.process.wait()
+        assert not database.is_running
+
+        database.start()
+
+        assert database.url == url
+        execute(url, "SELECT 1")
+
+
+def test_a_first_start_that_was_killed_half_way_is_made_good(tmp_path: Path) -> None:
+    database = EmbeddedDatabase(tmp_path)
+
+    def kill_half_way() -> None:
+        while not (tmp_path / "pgdata" / "PG_VERSION").exists():
+            time.sleep(0.01)
+        assert database.process
+        database.process.kill()
+
+    with ThreadPoolExecutor(1) as pool:
+        killing = pool.submit(kill_half_way)
+        with pytest.raises(EmbeddedDatabaseError, match="did not start"):
+            database.start()
+        killing.result()
+
+    with database:
+        execute(database.url, "CREATE EXTENSION timescaledb")
+
+
+def test_a_failure_to_start_tells_why_and_frees_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "pgdata").write_text("not a folder")
+    database = EmbeddedDatabase(tmp_path)
     with pytest.raises(EmbeddedDatabaseError, match="did not start"):
-        EmbeddedDatabase(tmp_path).start()
+        database.start()
+    assert not database.is_running
+
+    (tmp_path / "pgdata").unlink()
+    with EmbeddedDatabase(tmp_path) as second:
+        execute(second.url, "SELECT 1")
+
+
+def test_a_folder_that_can_not_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(EmbeddedDatabaseError, match=r"can't write to .*FLEETWATT_DATA_DIR"):
+        EmbeddedDatabase(tmp_path / "file").start()
 
 
 def test_it_stops_when_its_parent_is_gone(tmp_path: Path) -> None:
@@ -106,10 +164,27 @@ def test_it_stops_when_its_parent_is_gone(tmp_path: Path) -> None:
         assert database.process.wait(60) == 0
 
 
-def test_node_is_found_where_only_the_package_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
+def test_it_stops_in_order_on_sigterm_even_inside_a_transaction(tmp_path: Path) -> None:
+    with EmbeddedDatabase(tmp_path) as database:
+        assert database.process
+        with closing(psycopg2.connect(database.url)) as connection:
+            rows(connection, "SELECT 1")
+            database.process.terminate()
+
+            assert database.process.wait(60) == 0
+
+
+@pytest.mark.parametrize("broken", [None, "#!/bin/sh\necho v18.0.0\n", "not a program"])
+def test_node_is_found_where_only_the_package_has_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broken: str | None
+) -> None:
+    if broken:
+        (tmp_path / "node").write_text(broken)
+        (tmp_path / "node").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
 
     found = node.find()
 
+    assert Path(found).parent != tmp_path
     version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
     assert version.stdout.startswith("v")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -12,7 +13,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 from threading import Barrier
 
 import psycopg2
@@ -54,6 +54,15 @@ def startup(sock: socket.socket) -> None:
 
 def message(kind: bytes, body: bytes = b"") -> bytes:
     return kind + struct.pack("!i", len(body) + 4) + body
+
+
+def pipeline(statement: bytes) -> bytes:
+    return (
+        message(b"P", b"\0" + statement + b"\0\0\0")
+        + message(b"B", b"\0\0\0\0\0\0\0\0")
+        + message(b"E", b"\0\0\0\0\0")
+        + message(b"S")
+    )
 
 
 def until_ready(sock: socket.socket) -> list[bytes]:
@@ -115,6 +124,36 @@ def test_what_a_killed_client_had_not_committed_is_gone_and_others_go_on(
     assert rows(db, "SELECT * FROM noted") == []
 
 
+@pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR, None])
+def test_a_connection_that_breaks_in_a_transaction_leaves_nothing(
+    server: EmbeddedDatabase, db: Connection, how: int | None
+) -> None:
+    with dial(server) as sock:
+        startup(sock)
+        sock.sendall(message(b"Q", b"BEGIN; INSERT INTO noted VALUES (1, 'lost')\0"))
+        until_ready(sock)
+        if how is not None:
+            sock.shutdown(how)
+
+    assert rows(db, "SELECT * FROM noted") == []
+
+
+@pytest.mark.parametrize("statement", [b"INSERT INTO noted VALUES (1, 'lost')", b"nonsense"])
+def test_a_connection_that_breaks_before_its_sync_leaves_nothing(
+    server: EmbeddedDatabase, db: Connection, statement: bytes
+) -> None:
+    with dial(server) as sock:
+        startup(sock)
+        whole = pipeline(statement)
+        sock.sendall(whole.removesuffix(message(b"S")) + message(b"H"))
+        assert sock.recv(1)
+
+    assert rows(db, "SELECT * FROM noted") == []
+    with db.cursor() as cursor:
+        cursor.execute("INSERT INTO noted VALUES (2, 'kept')")
+    assert rows(db, "SELECT who FROM noted") == [(2,)]
+
+
 def test_an_error_and_a_rollback_leave_the_connection_usable(server: EmbeddedDatabase) -> None:
     with closing(psycopg2.connect(server.url)) as own:
         with pytest.raises(errors.DivisionByZero):
@@ -146,14 +185,6 @@ def test_psql_connects_with_its_default_settings(server: EmbeddedDatabase) -> No
 def test_the_extended_protocol_goes_on_after_an_error(
     server: EmbeddedDatabase, at_once: bool
 ) -> None:
-    def pipeline(statement: bytes) -> bytes:
-        return (
-            message(b"P", b"\0" + statement + b"\0\0\0")
-            + message(b"B", b"\0\0\0\0\0\0\0\0")
-            + message(b"E", b"\0\0\0\0\0")
-            + message(b"S")
-        )
-
     with dial(server) as sock:
         startup(sock)
         for statement, expected in (
@@ -167,12 +198,74 @@ def test_the_extended_protocol_goes_on_after_an_error(
             assert until_ready(sock) == expected
 
 
-def test_copy_from_stdin_is_refused_and_the_session_goes_on(db: Connection) -> None:
+def test_statements_are_prepared_and_executed(db: Connection) -> None:
     with db.cursor() as cursor:
-        with pytest.raises(errors.FeatureNotSupported, match="COPY FROM STDIN"):
-            cursor.copy_expert("COPY noted FROM STDIN", sys.stdin)
-        cursor.execute("INSERT INTO noted VALUES (1, 'then copy noted from stdin')")
+        cursor.execute("PREPARE double (int) AS SELECT 2 * $1")
+    assert rows(db, "EXECUTE double (21)") == [(42,)]
+    with pytest.raises(errors.DatatypeMismatch):
+        rows(db, "EXECUTE double (point '(1,1)')")
+    assert rows(db, "EXECUTE double (4)") == [(8,)]
+
+
+def test_a_message_of_many_megabytes_arrives_and_returns_whole(db: Connection) -> None:
+    text = "copy from stdin " * 1_000_000
+
+    assert rows(db, "SELECT %(text)s", text=text) == [(text,)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "COPY noted FROM STDIN",
+        "copy noted (who, what) from stdin with (format csv)",
+        "COPY noted FROM STDOUT",
+        "copy/**/noted from /* ; */ stdin",
+        "/* don't /* nest */ ; */ COPY noted FROM -- here\n STDIN",
+        'SELECT \';\' AS "from"; COPY "noted"FROM STDIN',
+        "SELECT $a$ it's $a$, E'\\''; COPY noted FROM STDIN",
+    ],
+)
+def test_copy_from_stdin_is_refused_and_the_session_goes_on(db: Connection, statement: str) -> None:
+    with (
+        db.cursor() as cursor,
+        pytest.raises(errors.FeatureNotSupported, match="COPY FROM STDIN"),
+    ):
+        cursor.copy_expert(statement, io.StringIO())
+    assert rows(db, "SELECT 1") == [(1,)]
+
+
+def test_copy_from_stdin_is_refused_in_the_extended_protocol(server: EmbeddedDatabase) -> None:
+    with dial(server) as sock:
+        startup(sock)
+        sock.sendall(pipeline(b"COPY noted FROM STDIN"))
+        assert until_ready(sock) == [b"1", b"2", b"E", b"Z"]
+        sock.sendall(pipeline(b"SELECT 1"))
+        assert until_ready(sock) == [b"1", b"2", b"D", b"C", b"Z"]
+
+
+@pytest.mark.parametrize(
+    "literal",
+    [
+        "'copy noted from stdin'",
+        "'; copy noted from stdin'",
+        "'it''s; copy noted from stdin'",
+        "E'\\'; copy noted from stdin'",
+        "$$; copy noted from stdin$$",
+        "$a$ $$ ; copy noted from stdin $a$",
+        "/* ; copy noted from stdin */ ''",
+    ],
+)
+def test_text_that_mentions_copy_from_stdin_is_stored(db: Connection, literal: str) -> None:
+    with db.cursor() as cursor:
+        cursor.execute(f"INSERT INTO noted VALUES (1, {literal})")
     assert len(rows(db, "SELECT * FROM noted")) == 1
+
+
+def test_copy_to_stdout_works(db: Connection) -> None:
+    output = io.StringIO()
+    with db.cursor() as cursor:
+        cursor.copy_expert("COPY (SELECT 'from stdin') TO STDOUT", output)
+    assert output.getvalue() == "from stdin\n"
 
 
 @pytest.mark.parametrize(
@@ -180,10 +273,11 @@ def test_copy_from_stdin_is_refused_and_the_session_goes_on(db: Connection) -> N
     [
         os.urandom(200),
         b"\0\0\0\x08",
+        struct.pack("!ii", 200, 3 << 16) + b"user\0",
         b"\x7f\xff\xff\xff" + b"x" * 100,
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
-    ids=["random", "truncated", "huge", "http"],
+    ids=["random", "short", "truncated", "huge", "http"],
 )
 @pytest.mark.parametrize("started", [False, True])
 def test_garbage_costs_no_one_else_the_server(
@@ -193,14 +287,20 @@ def test_garbage_costs_no_one_else_the_server(
         if started:
             startup(sock)
         sock.sendall(garbage)
+        assert rows(db, "SELECT 1") == [(1,)]
 
     assert rows(db, "SELECT 1") == [(1,)]
 
 
-def test_waiting_for_another_transaction_is_bounded(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedDatabase]:
     options = ("--wait-timeout", "200", "--idle-timeout", "60000")
+    with EmbeddedDatabase(tmp_path_factory.mktemp("impatient"), 0, *options) as database:
+        yield database
+
+
+def test_waiting_for_another_transaction_is_bounded(impatient: EmbeddedDatabase) -> None:
     with (
-        EmbeddedDatabase(tmp_path, 0, *options) as impatient,
         closing(psycopg2.connect(impatient.url)) as first,
         closing(psycopg2.connect(impatient.url)) as second,
     ):
@@ -212,6 +312,19 @@ def test_waiting_for_another_transaction_is_bounded(tmp_path: Path) -> None:
         assert rows(second, "SELECT 2") == [(2,)]
 
 
+def test_a_pipeline_that_waited_too_long_is_skipped_up_to_its_sync(
+    impatient: EmbeddedDatabase,
+) -> None:
+    with closing(psycopg2.connect(impatient.url)) as first, dial(impatient) as sock:
+        startup(sock)
+        rows(first, "SELECT 1")
+        sock.sendall(pipeline(b"SELECT 2"))
+        assert until_ready(sock) == [b"E", b"Z"]
+        first.rollback()
+        sock.sendall(pipeline(b"SELECT 2"))
+        assert until_ready(sock) == [b"1", b"2", b"D", b"C", b"Z"]
+
+
 def test_a_transaction_that_idles_is_ended(server: EmbeddedDatabase, db: Connection) -> None:
     with closing(psycopg2.connect(server.url)) as idler:
         with idler.cursor() as cursor:
@@ -220,6 +333,30 @@ def test_a_transaction_that_idles_is_ended(server: EmbeddedDatabase, db: Connect
         assert rows(db, "SELECT * FROM noted") == []
         with pytest.raises(psycopg2.OperationalError):
             rows(idler, "SELECT 1")
+
+
+def test_a_client_is_told_that_it_idled(server: EmbeddedDatabase, db: Connection) -> None:
+    with dial(server) as sock:
+        startup(sock)
+        sock.sendall(message(b"Q", b"BEGIN\0"))
+        assert until_ready(sock) == [b"C", b"Z"]
+        with sock.makefile("rb") as stream:
+            assert b"C25P03\0" in stream.read()
+
+    assert rows(db, "SELECT 1") == [(1,)]
+
+
+def test_a_client_that_reads_no_answers_does_not_keep_the_database(
+    server: EmbeddedDatabase, db: Connection
+) -> None:
+    with dial(server) as sock:
+        startup(sock)
+        # More than the buffers of both sockets take.
+        flood = b"BEGIN; INSERT INTO noted VALUES (1, 'idle'); SELECT repeat('x', 30000000)\0"
+        sock.sendall(message(b"Q", flood))
+        assert sock.recv(1) == b"C"
+
+        assert rows(db, "SELECT * FROM noted") == []
 
 
 def test_ctrl_c_means_nothing_to_it(server: EmbeddedDatabase, db: Connection) -> None:

@@ -1,6 +1,7 @@
 // The one PostgreSQL backend that all connections share, and the order in which they have it.
 
-import { mkdirSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import { btree_gist } from '@electric-sql/pglite/contrib/btree_gist'
 import { timescaledb } from '@electric-sql/pglite/timescaledb'
@@ -9,6 +10,23 @@ import { query } from './protocol.mjs'
 const CHECKPOINT_AFTER = 5_000 // ms without a message
 const CHECKPOINT_MESSAGES = 20_000 // under load; bounds the write-ahead log
 const VACUUM_EVERY = 15 * 60_000 // ms; there is no autovacuum
+
+// What a kill leaves of a first start can't be opened. A mark beside the folder tells that no client has seen it yet.
+async function openFolder(folder) {
+  const mark = `${folder}.unfinished`
+  if (existsSync(mark)) rmSync(folder, { recursive: true, force: true })
+  mkdirSync(dirname(folder), { recursive: true })
+  if (!existsSync(folder)) writeFileSync(mark, '')
+  const pglite = await PGlite.create({ dataDir: folder, extensions: { timescaledb, btree_gist } })
+  if (existsSync(mark)) {
+    rmSync(mark)
+    // A mark that came back after a power loss would cost the data.
+    const parent = openSync(dirname(folder))
+    fsyncSync(parent)
+    closeSync(parent)
+  }
+  return pglite
+}
 
 export class Backend {
   #pglite
@@ -21,8 +39,7 @@ export class Backend {
 
   static async open(folder) {
     const backend = new Backend()
-    mkdirSync(folder, { recursive: true })
-    backend.#pglite = await PGlite.create({ dataDir: folder, extensions: { timescaledb, btree_gist } })
+    backend.#pglite = await openFolder(folder)
     await backend.#pglite.exec('SET client_min_messages = notice')
     // A directory that is opened again refuses Community functions until the library is loaded.
     await backend.#pglite.exec("LOAD 'timescaledb'")
@@ -60,11 +77,17 @@ export class Backend {
     next.resolve(true)
   }
 
-  // Runs one message of the holder's. The answer is a copy: PGlite uses its buffer again.
+  // Runs one message of the holder's. The answer is a copy: PGlite uses its buffer again. Where PGlite itself fails,
+  // its memory is not to be trusted: the process ends, and opening the folder again recovers.
   async run(bytes) {
     this.#messages += 1
     this.#lastMessage = Date.now()
-    return Buffer.from(await this.#pglite.execProtocolRaw(new Uint8Array(bytes), { syncToFs: false }))
+    try {
+      return Buffer.from(await this.#pglite.execProtocolRaw(new Uint8Array(bytes), { syncToFs: false }))
+    } catch (error) {
+      console.error(error)
+      process.exit(1)
+    }
   }
 
   async close() {

@@ -62,29 +62,32 @@ class EmbeddedDatabase:
             EmbeddedDatabaseError: The folder is in use, or the server failed; the message says why.
             NodeError: There is no Node.js.
         """
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        program = node.find()
         lock = self._take_lock()
+        self._reap()
         ready, ready_to_write = os.pipe()
         command = [
-            node.find(),
+            program,
             str(node.FOLDER / "server.mjs"),
             *("--data", str(self.data_dir / "pgdata")),
             *("--port", str(self.port)),
             *("--ready-fd", str(ready_to_write)),
             *self._options,
         ]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603
-                command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                pass_fds=(ready_to_write, lock.fileno()),
-                # Ctrl-C is for the parent, which stops its children in the right order.
-                start_new_session=True,
-            )
-        os.close(ready_to_write)
         try:
+            try:
+                with self.log.open("ab") as log:
+                    self.process = subprocess.Popen(  # noqa: S603
+                        command,
+                        stdin=subprocess.PIPE,
+                        stdout=log,
+                        stderr=log,
+                        pass_fds=(ready_to_write, lock.fileno()),
+                        # Ctrl-C is for the parent, which stops its children in the right order.
+                        start_new_session=True,
+                    )
+            finally:
+                os.close(ready_to_write)
             self.port = self._await_port(ready)
         except BaseException:
             self.stop()
@@ -92,18 +95,14 @@ class EmbeddedDatabase:
         finally:
             os.close(ready)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self.process is not None and self.process.poll() is None
+
     def stop(self) -> None:
         """Stop in order, and return when the process is gone."""
-        if self.process:
-            self.process.terminate()
-            try:
-                self.process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-            if self.process.stdin:
-                self.process.stdin.close()
-            self.process = None
+        self._reap()
         if self._lock:
             self._lock.close()
             self._lock = None
@@ -120,9 +119,28 @@ class EmbeddedDatabase:
     ) -> None:
         self.stop()
 
+    def _reap(self) -> None:
+        if self.process:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            if self.process.stdin:
+                self.process.stdin.close()
+            self.process = None
+
     def _take_lock(self) -> IO[str]:
         if self._lock is None:
-            lock = (self.data_dir / "lock").open("a+", encoding="ascii")
+            try:
+                self.data_dir.mkdir(parents=True, exist_ok=True)
+                lock = (self.data_dir / "lock").open("a+", encoding="ascii")
+            except OSError as error:
+                raise EmbeddedDatabaseError(
+                    f"can't write to {self.data_dir} ({error.strerror}): choose another folder "
+                    "with FLEETWATT_DATA_DIR"
+                ) from None
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

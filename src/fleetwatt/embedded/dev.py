@@ -18,7 +18,7 @@ from urllib.error import URLError
 
 import click
 
-from fleetwatt.embedded.database import EmbeddedDatabase
+from fleetwatt.embedded.database import EmbeddedDatabase, EmbeddedDatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,10 +111,12 @@ def _end_with_parent() -> None:
 
 
 def _await_api(config: Config, api: subprocess.Popen[bytes]) -> None:
+    # A proxy of the environment has no way to this machine's loopback.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + START_TIMEOUT
     while api.poll() is None and time.monotonic() < deadline:
         with suppress(URLError, ConnectionError, TimeoutError):
-            urllib.request.urlopen(f"{_address(config)}/healthz", timeout=1).close()  # noqa: S310
+            direct.open(f"{_address(config)}/healthz", timeout=1).close()
             return
         time.sleep(POLL)
     raise click.ClickException("the API did not start; its log above says why")
@@ -138,13 +140,16 @@ def _say_urls(config: Config, database_url: str) -> None:
 def _supervise(api: subprocess.Popen[bytes], database: EmbeddedDatabase | None) -> int:
     restarts: deque[float] = deque(maxlen=MAX_RESTARTS)
     while (status := api.poll()) is None:
-        if database and database.process and database.process.poll() is not None:
+        if database and not database.is_running:
             now = time.monotonic()
             if len(restarts) == MAX_RESTARTS and now - restarts[0] < RESTART_WINDOW:
                 raise click.ClickException(f"the database keeps dying; see {database.log}")
             restarts.append(now)
             click.echo("The embedded database died; starting it again …", err=True)
-            database.start()
+            try:
+                database.start()
+            except EmbeddedDatabaseError as error:
+                click.echo(str(error), err=True)
         time.sleep(POLL)
     return status
 

@@ -62,7 +62,10 @@ def install() -> None:
 
 
 def _major(node: str) -> int:
-    answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+    try:
+        answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:  # an executable for another machine
+        return 0
     digits = answer.stdout.strip().lstrip("v").split(".")[0]
     return int(digits) if digits.isdigit() else 0
 

@@ -11,21 +11,27 @@ export class ProtocolError extends Error {}
 // Cuts a stream of bytes into messages. Before the start-up packet a message has no type byte.
 export class Framer {
   #chunks = Buffer.alloc(0)
+  #later = [] // joined when a whole message is there: joining each would copy a large one thousands of times
+  #missing = 0
   #started = false
 
   push(chunk) {
-    this.#chunks = this.#chunks.length ? Buffer.concat([this.#chunks, chunk]) : chunk
+    this.#later.push(chunk)
+    this.#missing -= chunk.length
   }
 
   // Returns {type, bytes} or null where a whole message has not arrived yet.
   next() {
+    if (this.#missing > 0) return null
+    if (this.#later.length) this.#chunks = Buffer.concat([this.#chunks, ...this.#later.splice(0)])
     const head = this.#started ? 1 : 0
     if (this.#chunks.length < head + 4) return null
     const length = this.#chunks.readInt32BE(head)
     const limit = this.#started ? MAX_MESSAGE : MAX_STARTUP
     if (length < 4 || length > limit) throw new ProtocolError(`invalid message length ${length}`)
     const end = head + length
-    if (this.#chunks.length < end) return null
+    this.#missing = Math.max(end - this.#chunks.length, 0)
+    if (this.#missing) return null
     const bytes = this.#chunks.subarray(0, end)
     this.#chunks = this.#chunks.subarray(end)
     return this.#started ? { type: String.fromCharCode(bytes[0]), bytes } : this.#startup(bytes)
@@ -80,18 +86,63 @@ export function inspect(answer) {
   return { failed, status }
 }
 
-const COPY_FROM_STDIN = /(?:^|;)(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*copy\s[^;]*\bfrom\s+stdin\b/i
+const LEXEME = new RegExp([
+  /--[^\n]*/, // comment
+  /\/\*/, // start of another
+  /\be'(?:[^'\\]+|\\.|'')*'?/, // string with escapes
+  /'[^']*'?/, // string; a doubled quote makes two of one
+  /"[^"]*"?/, // quoted name
+  /\$((?:[a-z_\x80-\uffff][\w\x80-\uffff]*)?)\$.*?(?:\$\1\$|$)/, // dollar-quoted string
+  /[a-z_\x80-\uffff][\w$\x80-\uffff]*/, // word
+  /[();]/,
+].map((each) => each.source).join('|'), 'gis')
+
+// Whether one of the statements is COPY FROM STDIN; FROM STDOUT means the same to PostgreSQL.
+function copiesFromStdin(sql) {
+  if (!/copy/i.test(sql) || !/std(in|out)/i.test(sql)) return false
+  const lexemes = new RegExp(LEXEME)
+  let parentheses = 0
+  let first = ''
+  let last = ''
+  for (let match; (match = lexemes.exec(sql)); ) {
+    const lexeme = match[0].toLowerCase()
+    if (lexeme === '/*') lexemes.lastIndex = endOfComment(sql, lexemes.lastIndex)
+    else if (lexeme.startsWith('--')) continue
+    else if (lexeme === '(') parentheses += 1
+    else if (lexeme === ')') parentheses -= 1
+    else if (lexeme === ';') [first, last, parentheses] = ['', '', 0]
+    else if (parentheses === 0) {
+      if (first === 'copy' && last === 'from' && /^std(in|out)$/.test(lexeme)) return true
+      first ||= lexeme
+      last = lexeme
+    }
+  }
+  return false
+}
+
+// Comments nest.
+function endOfComment(sql, from) {
+  const ends = /\/\*|\*\//g
+  ends.lastIndex = from
+  for (let depth = 1; depth; ) {
+    const end = ends.exec(sql)
+    if (!end) return sql.length
+    depth += end[0] === '/*' ? 1 : -1
+  }
+  return ends.lastIndex
+}
+
 const REFUSAL = `DO $$ BEGIN RAISE EXCEPTION 'COPY FROM STDIN is not possible on the embedded database'
   USING ERRCODE = 'feature_not_supported', HINT = 'INSERT the rows, or serve on a native TimescaleDB.'; END $$`
 
 // COPY FROM STDIN would kill the backend. A statement that fails takes its place, so that the backend itself
 // keeps account of the transaction.
 export function withoutCopy({ type, bytes }) {
-  if (type === 'Q' && COPY_FROM_STDIN.test(bytes.toString('utf8', 5, bytes.length - 1))) return query(REFUSAL)
+  if (type === 'Q' && copiesFromStdin(bytes.toString('utf8', 5, bytes.length - 1))) return query(REFUSAL)
   if (type === 'P') {
     const name = bytes.indexOf(0, 5)
     const end = bytes.indexOf(0, name + 1)
-    if (name > 0 && end > 0 && COPY_FROM_STDIN.test(bytes.toString('utf8', name + 1, end))) {
+    if (name > 0 && end > 0 && copiesFromStdin(bytes.toString('utf8', name + 1, end))) {
       return message('P', bytes.toString('utf8', 5, name), REFUSAL, Buffer.alloc(2))
     }
   }

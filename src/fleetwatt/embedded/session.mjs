@@ -12,8 +12,8 @@ export class Session {
   #framer = new Framer()
   #busy = false
   #holding = false
-  #unsynced = false // extended-protocol messages were sent and no Sync yet
   #skipping = false // after an error the rest is skipped up to Sync
+  #ended = false // it got its last words
   #idleTimer
 
   constructor(socket, backend, settings) {
@@ -22,26 +22,35 @@ export class Session {
     this.#settings = settings
     socket.setNoDelay(true)
     socket.on('data', (chunk) => {
+      if (this.#ended) return
       this.#framer.push(chunk)
       this.#work()
     })
+    socket.on('drain', () => this.#work())
     socket.on('error', () => socket.destroy())
     socket.on('close', () => this.#work())
   }
 
-  // Messages are worked off one at a time, in order; whoever finds it busy leaves the rest to the one at work.
+  get #gone() {
+    return this.#ended || this.#socket.destroyed
+  }
+
+  // Messages are worked off one at a time, in order; whoever finds it busy leaves the rest to the one at work. A client
+  // that doesn't read its answers gets no more of them, so that they don't pile up in memory.
   async #work() {
     if (this.#busy) return
     this.#busy = true
     clearTimeout(this.#idleTimer)
     try {
       let message
-      while (!this.#socket.destroyed && (message = this.#framer.next())) await this.#handle(message)
+      while (!this.#gone && !this.#socket.writableNeedDrain && (message = this.#framer.next())) {
+        await this.#handle(message)
+      }
     } catch (error) {
       if (!(error instanceof ProtocolError)) console.error(error)
       this.#end(errorResponse('FATAL', '08P01', error.message))
     }
-    if (this.#socket.destroyed) await this.#leave()
+    if (this.#gone) await this.#leave()
     else if (this.#holding) this.#limitIdleness()
     this.#busy = false
   }
@@ -65,6 +74,7 @@ export class Session {
       return false
     }
     this.#holding = await this.#backend.acquire(this, this.#settings.waitTimeout)
+    if (this.#socket.destroyed) return false
     if (this.#holding) return true
     this.#socket.write(errorResponse('ERROR', '53300', 'the embedded database is busy: another connection holds it',
       'It serves one transaction at a time; end transactions soon, or serve on a native TimescaleDB.'))
@@ -74,7 +84,6 @@ export class Session {
   }
 
   async #forward(message) {
-    this.#unsynced = EXTENDED.has(message.type)
     const answer = await this.#backend.run(withoutCopy(message))
     const { failed, status } = inspect(answer)
     this.#skipping = failed && EXTENDED.has(message.type)
@@ -88,21 +97,26 @@ export class Session {
   #limitIdleness() {
     this.#idleTimer = setTimeout(() => {
       this.#end(errorResponse('FATAL', '25P03', 'terminating connection: it held the embedded database and was idle'))
+      this.#work()
     }, this.#settings.idleTimeout)
   }
 
+  // A client that doesn't read its last words keeps the socket, but never the backend.
   #end(lastWords) {
-    if (!this.#socket.destroyed) this.#socket.write(lastWords)
+    if (this.#gone) return
+    this.#ended = true
+    this.#socket.write(lastWords)
     this.#socket.destroySoon()
   }
 
-  // A client that died inside a transaction leaves it behind.
+  // A client that died inside a transaction leaves it behind. A Sync would commit a pipeline that lacks its own; after an
+  // error the backend hears nothing else.
   async #leave() {
     clearTimeout(this.#idleTimer)
     if (!this.#holding) return
     this.#holding = false
     try {
-      if (this.#unsynced) await this.#backend.run(sync())
+      if (this.#skipping) await this.#backend.run(sync())
       await this.#backend.run(query('ROLLBACK'))
     } finally {
       this.#backend.release(this)
