@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+import schemathesis
 
 from fleetwatt import create_app
 from fleetwatt.config import Config
@@ -20,6 +22,13 @@ FIELDS = {
     for schema, described in DOCUMENT["components"]["schemas"].items()
     for name, field in described["properties"].items()
 }
+PARAMETERS = {
+    f"{path} {parameter['name']}": parameter
+    for path, item in DOCUMENT["paths"].items()
+    for described in item.values()
+    for parameter in (described if isinstance(described, list) else described.get("parameters", []))
+    if parameter["in"] == "query"
+}
 UNITS = ("(kWh)", "(V)", "(%)", "(°C)", "(s)", "(h)")
 
 
@@ -33,6 +42,7 @@ def resolved(response: dict[str, Any]) -> dict[str, Any]:
 def test_it_is_openapi_3_1() -> None:
     assert DOCUMENT["openapi"].startswith("3.1")
     assert DOCUMENT["info"]["description"]
+    schemathesis.openapi.from_dict(DOCUMENT).validate()
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -44,11 +54,20 @@ def test_a_field_has_a_description_an_example_and_its_unit(name: str) -> None:
     assert ("x-unit" in field) == field["description"].endswith(UNITS)
 
 
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_an_argument_has_a_description_and_its_unit(name: str) -> None:
+    parameter = PARAMETERS[name]
+
+    assert parameter["description"]
+    assert ("x-unit" in parameter["schema"]) == parameter["description"].endswith(UNITS)
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_says_what_it_does_and_answers(name: str) -> None:
     operation = OPERATIONS[name]
 
     assert operation["summary"]
+    assert any(int(status) < 300 for status in operation["responses"])
     for status, response in operation["responses"].items():
         media = "application/problem+json" if int(status) >= 400 else "application/json"
         described = resolved(response)
@@ -64,7 +83,9 @@ def test_an_operation_on_the_database_may_find_it_away(name: str) -> None:
 def test_its_page_needs_nothing_from_elsewhere() -> None:
     page = CLIENT.get("/docs/").text
 
-    assert "//" not in page.replace("<!DOCTYPE html>", "").split("<body>")[0]
+    sources = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", page)
+    assert sources
+    assert all(re.match(r"/(?!/)", source) for source in sources)
     for asset in ("swagger-ui-bundle.js", "swagger-ui.css", "swagger-ui-standalone-preset.js"):
         assert f'"/docs/{asset}"' in page
         with CLIENT.get(f"/docs/{asset}") as response:

@@ -115,15 +115,49 @@ def test_an_id_is_1_to_64_plain_characters(meter_id: Any) -> None:
     assert faults(parse(meter(meterId=meter_id), METER)) == {(0, "meterId")}
 
 
-@pytest.mark.parametrize("text", ["1e999", "1" * 400, '"230"', "true", "null", "[]", "{}", "-1"])
-def test_a_measure_is_a_finite_number_in_its_bounds(text: str) -> None:
-    body = json.dumps(meter(voltage=0)).replace('"voltage": 0', f'"voltage": {text}').encode()
-    try:
-        parsed = parse(b"[" + body + b"]", METER)
-    except NotJson:
-        # Some numbers are too large to be read at all.
-        return
-    assert faults(parsed) == {(0, "voltage")}
+NO_MEASURES = [
+    "1e999",
+    "-1e999",
+    "1" * 400,
+    "1" * 5_000,
+    '"230"',
+    "true",
+    "null",
+    "[]",
+    "[1e999]",
+    "[" * 300 + "]" * 300,
+    "{}",
+    "-1",
+]
+
+
+def with_voltage(text: str) -> bytes:
+    return json.dumps(meter(voltage=0)).replace('"voltage": 0', f'"voltage": {text}').encode()
+
+
+@pytest.mark.parametrize("text", NO_MEASURES)
+@pytest.mark.parametrize("streams", [(METER,), STREAMS], ids=["own route", "mixed route"])
+def test_a_measure_is_a_finite_number_in_its_bounds(text: str, streams: tuple[Stream, ...]) -> None:
+    assert faults(parse(with_voltage(text), *streams)) == {(0, "voltage")}
+
+
+@pytest.mark.parametrize("text", NO_MEASURES)
+def test_a_bad_number_costs_its_neighbours_nothing(text: str) -> None:
+    valid = json.dumps(meter()).encode()
+
+    in_array = parse(b"[" + valid + b"," + with_voltage(text) + b"]", METER)
+    in_lines = parse_ndjson(valid + b"\n" + with_voltage(text), (METER,), ANY_TIME)
+
+    assert stored(in_array) == stored(in_lines) == [("meter", ["M-123"])]
+    assert in_array.errors == in_lines.errors
+    assert faults(in_array) == {(1, "voltage")}
+
+
+@pytest.mark.parametrize(("text", "value"), [("-0.0", 0), ("1e-999", 0), ("1" * 300, 1e300 / 9)])
+def test_a_measure_is_a_double(text: str, value: float) -> None:
+    (rows,) = parse(with_voltage(text), METER).rows
+
+    assert rows.columns[METER.columns.index("voltage")] == [pytest.approx(value)]
 
 
 @pytest.mark.parametrize(
@@ -159,9 +193,19 @@ def test_the_clock_bounds_a_timestamp(
         b"\xff",
         b'{"a":"\xff"}',
         b'[{"a":"\xff"}]',
+        b'{"\xff":1}',
+        b'{"meterId":"\\ud800"}',
+        b'[{"meterId":"\\udc00"}]',
+        b'{"meterId":"a\0"}',
         b"NaN",
         b"[NaN]",
+        b'{"voltage":NaN}',
+        b'{"voltage":-Infinity}',
+        b'{"voltage":1e999',
+        b'{"voltage":1e999}x',
         b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'[{"a":' * 100_000,
     ],
 )
 def test_what_is_not_json_is_said_to_be(body: bytes) -> None:
@@ -169,7 +213,7 @@ def test_what_is_not_json_is_said_to_be(body: bytes) -> None:
         parse(body)
 
 
-@pytest.mark.parametrize("body", [b"[]", b"1", b"null", b'"meterId"', b" [ ] "])
+@pytest.mark.parametrize("body", [b"[]", b"1", b"1e999", b"null", b'""', b'"meterId"', b" [ ] "])
 def test_json_without_a_reading_is_said_to_be(body: bytes) -> None:
     with pytest.raises(NoReading):
         parse(body)
@@ -177,8 +221,19 @@ def test_json_without_a_reading_is_said_to_be(body: bytes) -> None:
 
 @pytest.mark.parametrize("reading", [meter(), 1], ids=["valid", "invalid"])
 def test_more_than_ten_thousand_are_too_many(reading: Any) -> None:
+    line = json.dumps(reading).encode() + b"\n"
+
     with pytest.raises(TooManyReadings):
         parse([reading] * 10_001, METER)
+    with pytest.raises(TooManyReadings):
+        parse_ndjson(line * 10_001, (METER,), ANY_TIME)
+
+
+def test_ten_thousand_are_not_too_many() -> None:
+    line = json.dumps(meter()).encode() + b"\n\n"
+
+    assert parse([meter()] * 10_000, METER).valid == 10_000
+    assert parse_ndjson(line * 10_000, (METER,), ANY_TIME).valid == 10_000
 
 
 def test_a_line_is_a_reading_and_blank_ones_do_not_count() -> None:
@@ -197,6 +252,25 @@ def test_a_line_is_a_reading_and_blank_ones_do_not_count() -> None:
     assert faults(parsed) == {(1, None), (2, None)}
     with pytest.raises(NoReading):
         parse_ndjson(b"\n \n", STREAMS, ANY_TIME)
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"a":"\xff"}', b'{"meterId":"\\ud800"}', b'{"a":' * 100_000, b"NaN", b"{}{}"]
+)
+def test_a_line_that_is_not_json_costs_the_others_nothing(line: bytes) -> None:
+    valid = json.dumps(meter()).encode()
+
+    parsed = parse_ndjson(b"\n".join([valid, line, valid]), STREAMS, ANY_TIME)
+
+    assert stored(parsed) == [("meter", ["M-123", "M-123"])]
+    assert faults(parsed) == {(1, None)}
+
+
+def test_what_is_wrong_is_named_with_the_index_of_its_reading() -> None:
+    parsed = parse([1, meter(), vehicle(soc=101), [], meter(voltage="230"), vehicle()])
+
+    assert faults(parsed) == {(0, None), (2, "soc"), (3, None), (4, "voltage")}
+    assert (parsed.valid, parsed.rejected) == (2, 4)
 
 
 ODD_VALUES = st.one_of(
@@ -237,11 +311,11 @@ def test_the_decoder_and_the_schema_accept_and_refuse_alike(
     stream, reading = odd
     by_schema = READING_SCHEMAS[stream].validate(reading)
 
-    parsed = parse([reading], stream)
-
-    assert {error.field for error in parsed.errors} == set(by_schema)
-    assert len(parsed.rows) == (not by_schema)
-    if not by_schema:
-        loaded = READING_SCHEMAS[stream].load(reading)
-        (rows,) = parsed.rows
-        assert [column[0] for column in rows.columns] == [loaded[f.name] for f in stream.fields]
+    # An array is decoded in one go where it can be, a single reading never.
+    for parsed in (parse([reading], stream), parse(reading, stream)):
+        assert {error.field for error in parsed.errors} == set(by_schema)
+        assert len(parsed.rows) == (not by_schema)
+        if not by_schema:
+            loaded = READING_SCHEMAS[stream].load(reading)
+            (rows,) = parsed.rows
+            assert [column[0] for column in rows.columns] == [loaded[f.name] for f in stream.fields]

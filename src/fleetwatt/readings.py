@@ -6,7 +6,9 @@ schemas that document the routes. Both derive from `streams`, and a test shows t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -93,7 +95,9 @@ def _utc(time: datetime) -> datetime:
 
 
 _DECODERS = {stream: _Decoder(stream) for stream in READING_SCHEMAS}
+_RAW = msgspec.json.Decoder(msgspec.Raw)
 _RAW_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True)
@@ -126,22 +130,17 @@ def parse_json(body: bytes, streams: Sequence[Stream], clock: Clock) -> Parsed:
         TooManyReadings: There are more than `MAX_READINGS`.
     """
     start = body.lstrip()[:1]
-    if start == b"[":
-        if len(streams) == 1 and (parsed := _all_valid(body, streams[0], clock)):
-            return parsed
-        try:
-            items: Sequence[bytes | msgspec.Raw] = _RAW_ITEMS.decode(body)
+    if start == b"[" and len(streams) == 1 and (parsed := _all_valid(body, streams[0], clock)):
+        return parsed
+    try:
+        items = _RAW_ITEMS.decode(body) if start == b"[" else [_RAW.decode(body)]
+        # What is skipped above may still hold broken UTF-8.
+        with suppress(msgspec.ValidationError):  # a number beyond a double, which is JSON still
             msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise NotJson(str(error)) from None
-    else:
-        try:
-            document = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise NotJson(str(error)) from None
-        if not isinstance(document, dict):
-            raise NoReading
-        items = [body]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotJson(str(error)) from None
+    if start not in {b"[", b"{"}:
+        raise NoReading
     return _each(items, streams, clock)
 
 
@@ -216,12 +215,12 @@ def _explain(
 ) -> Iterator[tuple[str | None, str]]:
     """Say field by field what is wrong with a reading that the decoder refused."""
     try:
-        reading = msgspec.json.decode(bytes(item))
+        reading = {name: _value(raw) for name, raw in _RAW_FIELDS.decode(bytes(item)).items()}
+    except msgspec.ValidationError:
+        yield None, "is not a JSON object"
+        return
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         yield None, f"is not JSON: {error}"
-        return
-    if not isinstance(reading, dict):
-        yield None, "is not a JSON object"
         return
     named = [stream for stream in streams if stream.id.name in reading] or list(streams)
     if len(named) > 1:
@@ -231,3 +230,11 @@ def _explain(
     for field, messages in READING_SCHEMAS[named[0]].validate(reading).items():
         for message in messages:
             yield field, message
+
+
+def _value(raw: msgspec.Raw) -> Any:
+    """Decode a field's value; infinity, which no field may be, for a number beyond a double."""
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.ValidationError:
+        return math.inf
