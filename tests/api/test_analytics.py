@@ -233,3 +233,18 @@ def test_a_vehicle_that_was_silent_has_nulls(client: FlaskClient) -> None:
     assert answer["kwhConsumedAc"] is answer["kwhDeliveredDc"] is answer["avgBatteryTemp"] is None
     assert answer["vehicleCoverage"] == 0
     assert answer["warnings"] == ["no_readings", "low_coverage"]
+
+
+def test_a_vehicle_that_came_back_to_a_meter_it_once_shared_has_each_step_once(
+    client: FlaskClient,
+) -> None:
+    plug(client, "M-1", START, to="V-2")
+    plug(client, "M-2", START + timedelta(hours=8), to="V-2")
+    plug(client, "M-1", START)
+    plug(client, "M-2", START + timedelta(hours=10))
+    plug(client, "M-1", START + timedelta(hours=12))
+    hours = [START + timedelta(hours=n, minutes=30) for n in range(24)]
+    post(client, ac({time: 2.0 * n for n, time in enumerate(hours)}))
+
+    # Half of the 7 steps with V-2, the 2 without it, and the 11 after coming back.
+    assert summary(client)["kwhConsumedAc"] == 7 + 4 + 22
