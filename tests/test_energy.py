@@ -264,3 +264,9 @@ def test_the_noise_of_adding_doubles_is_no_unmetered_energy() -> None:
 
 def test_the_noise_of_adding_doubles_is_not_shown() -> None:
     assert summary(of_vehicle(energy_kwh=0.1 + 0.2), [], DAY)["kwhDeliveredDc"] == 0.3
+
+
+def test_an_efficiency_over_little_ac_is_not_that_of_rounded_figures() -> None:
+    third = of_mapping(ac_kwh=0.001 / 3, dc_kwh=11.0)
+
+    assert summary(of_vehicle(energy_kwh=11.0), [third], DAY)["efficiency"] == 33_000

@@ -121,15 +121,15 @@ def summary(
             `ac_kwh` (the vehicle's share), `falls`, the vehicle's `dc_kwh` meanwhile, and `shared`.
         window: Length of the window.
     """
-    ac = _rounded(total(each["ac_kwh"] for each in mappings))
-    dc = _rounded(vehicle["energy_kwh"])
-    metered = _rounded(total(each["dc_kwh"] for each in mappings))
+    ac = total(each["ac_kwh"] for each in mappings)
+    metered = total(each["dc_kwh"] for each in mappings)
     mapped = timedelta(seconds=sum(each["seconds"] for each in mappings))
     meter_readings = sum(each["readings"] for each in mappings)
     figures = {
-        "kwhConsumedAc": ac,
-        "kwhDeliveredDc": dc,
-        "kwhDeliveredDcMetered": metered,
+        "kwhConsumedAc": _rounded(ac),
+        "kwhDeliveredDc": _rounded(vehicle["energy_kwh"]),
+        "kwhDeliveredDcMetered": _rounded(metered),
+        # Of what was not rounded: dividing would magnify what rounding took from a small AC.
         "efficiency": _rounded(metered / ac) if metered is not None and ac else None,
         "avgBatteryTemp": _rounded(vehicle["avg_battery_temp"]),
         "meterIds": list(dict.fromkeys(each["meter_id"] for each in mappings)),
