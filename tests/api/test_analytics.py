@@ -125,26 +125,6 @@ def test_the_step_between_two_hours_counts(
     assert summary(client)["kwhDeliveredDc"] == 46
 
 
-@pytest.mark.parametrize(
-    "late", [timedelta(minutes=1), timedelta(hours=3), timedelta(days=2), timedelta(days=100)]
-)
-def test_a_late_reading_shows_at_once(
-    client: FlaskClient, sql: Connection, late: timedelta
-) -> None:
-    end = NOW - late
-    first, last = end - timedelta(hours=23), end - timedelta(hours=1)
-    post(client, dc({first: 10, last: 20}))
-    refresh(sql)
-
-    # A fall, so that the reading changes the energy and not just the count.
-    post(client, dc({first + timedelta(hours=10): 4}))
-
-    answer = summary(client, end=at(end))
-    assert (answer["vehicleReadings"], answer["kwhDeliveredDc"]) == (3, 16)
-    refresh(sql)
-    assert summary(client, end=at(end)) == answer
-
-
 def test_a_mapping_bounds_what_its_meter_counts(client: FlaskClient) -> None:
     change = START + timedelta(hours=6, minutes=20)
     before, after = change - MINUTE, change + MINUTE
