@@ -87,6 +87,10 @@ class Stream:
         return f"{self.plural}_latest"
 
     @property
+    def hourly(self) -> str:
+        return f"{self.name}_hourly"
+
+    @property
     def status(self) -> str:
         return f"{self.name}_status"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
 
-from fleetwatt.store import migrations, sql
+from fleetwatt.store import editions, migrations, sql
 from fleetwatt.store.connections import Pool, Row, connect, fetch
 from fleetwatt.store.errors import is_lost, translated
 from fleetwatt.store.writer import Writer, store_rows
@@ -61,6 +61,10 @@ class Store:
     def write(self, batch: Sequence[Rows]) -> Written:
         """Store readings in history and latest, all or nothing, and return after the commit."""
         return self._writer.write(batch)
+
+    def refresh(self, stream: Stream, start: datetime, end: datetime) -> None:
+        """Materialize the whole hours of a span anew, also those that nothing says are stale."""
+        self._twice(lambda connection: editions.refresh(connection, stream, start, end))
 
     def oldest_accepted(self, stream: Stream) -> datetime:
         """Return the time before which retention would drop a reading unseen."""

@@ -4,12 +4,15 @@
 |---|---|---|
 | `*_hourly` | real-time continuous aggregates | plain views over the same SELECT |
 | policies | TimescaleDB's scheduler runs them | none |
+| a refresh | materializes hours anew | is not needed |
 
-The differences are SQL, in the folders of an edition's name below db/migrations and db/repeatable.
+The differences are SQL, in the folders of an edition's name below db/migrations and db/repeatable;
+a refresh, which may not run in a function, is here.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from fleetwatt.store.connections import fetch
@@ -17,6 +20,8 @@ from fleetwatt.store.errors import UnsupportedServer
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
+
+    from fleetwatt.streams import Stream
 
 OLDEST = (2, 19)
 
@@ -55,3 +60,15 @@ def edition(connection: Connection) -> str:
     setting = "SELECT current_setting('timescaledb.license') AS edition"
     name: str = fetch(connection, setting)[0]["edition"]
     return name
+
+
+def refresh(connection: Connection, stream: Stream, start: datetime, end: datetime) -> None:
+    """Materialize the whole hours of [start, end), also those that nothing says are stale."""
+    if edition(connection) == "apache":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CALL refresh_continuous_aggregate"
+            "(%s, %s::timestamptz, %s::timestamptz, force => true)",
+            (stream.hourly, start, end),
+        )

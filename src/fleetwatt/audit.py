@@ -1,0 +1,108 @@
+"""Whether what is derived equals history: the hourly aggregate and the latest readings.
+
+Both are sampled: random devices in random hours of those that history still has. An hour that
+awaits a refresh is read from raw by every answer about a device; it is counted, not compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from fleetwatt.streams import STREAMS, Stream
+
+if TYPE_CHECKING:
+    from fleetwatt.store import Store
+
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A value that is not what history says.
+
+    Attributes:
+        hour: Start of the hour in the aggregate; None: the latest reading.
+        raw, stored: The value by history and the stored one, as text; None where there is none.
+    """
+
+    device: str
+    hour: datetime | None
+    column: str
+    raw: str | None
+    stored: str | None
+
+    def __str__(self) -> str:
+        place = self.hour.strftime("%Y-%m-%dT%H:%MZ") if self.hour else "latest"
+        raw, stored = (each or "nothing" for each in (self.raw, self.stored))
+        return f"{self.device} {place} {self.column}: {raw} by history, {stored} stored"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an audit of a stream looked at and found."""
+
+    stream: Stream
+    devices: int
+    hours: int
+    pending: int
+    differences: list[Difference]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.stream.name}: {self.devices} devices, {self.hours} hours "
+            f"({self.pending} more read from raw until a refresh), "
+            f"differences: {len(self.differences)}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return them as `fleetwatt audit --json` prints them."""
+        return {
+            "devices": self.devices,
+            "hours": self.hours,
+            "pending": self.pending,
+            "differences": [asdict(each) for each in self.differences],
+        }
+
+
+def audit(store: Store, *, sample: int, hours: int, seed: str) -> list[Findings]:
+    """Compare up to `sample` devices of each stream in up to `hours` hours.
+
+    The same seed chooses the same devices and hours while history has no new ones.
+    """
+    return [_audit(store, stream, sample, hours, seed) for stream in STREAMS]
+
+
+def _audit(store: Store, stream: Stream, sample: int, hours: int, seed: str) -> Findings:
+    sampled = store.all(f"{stream.name}.audit_hours", hours=hours, seed=seed)
+    newest = sampled[-1]["hour"] if sampled else None
+    found = store.all(f"{stream.name}.audit_devices", sample=sample, seed=seed, hour=newest)
+    devices = [row["device"] for row in found]
+    fresh = [row["hour"] for row in sampled if not row["pending"]]
+    # Hour by hour, so that each plan reads one chunk.
+    differing = [
+        row
+        for hour in fresh
+        for row in store.all(f"{stream.name}.audit_hourly", devices=devices, hour=hour)
+    ]
+    differing += store.all(f"{stream.name}.audit_latest", devices=devices)
+    return Findings(
+        stream,
+        len(devices),
+        len(fresh),
+        len(sampled) - len(fresh),
+        [Difference(**{"hour": None, **row}) for row in differing],
+    )
+
+
+def repair(store: Store, findings: Findings) -> None:
+    """Refresh the hours that differ and set the latest readings that differ from history.
+
+    History is what counts: an hour or a device that it has nothing of is removed.
+    """
+    for hour in sorted({each.hour for each in findings.differences if each.hour}):
+        store.refresh(findings.stream, hour, hour + HOUR)
+    devices = sorted({each.device for each in findings.differences if not each.hour})
+    if devices:
+        store.all(f"{findings.stream.name}.repair_latest", devices=devices)

@@ -1,0 +1,109 @@
+-- audit_hours --
+-- Random hours of those that history still has chunks of, and whether each awaits a refresh of the aggregate, so that answers read
+-- it from raw. Hours that retention has dropped are left out: only the aggregate knows them. Cost: one look at the chunks' catalog.
+WITH hour AS (
+    SELECT DISTINCT hour
+    FROM timescaledb_information.chunks
+    CROSS JOIN LATERAL generate_series(
+        time_bucket(INTERVAL '1 hour', range_start), least(range_end, now()) - INTERVAL '1 microsecond', INTERVAL '1 hour'
+    ) AS hour
+    WHERE hypertable_schema = current_schema() AND hypertable_name = '$history'
+), sampled AS MATERIALIZED (
+    SELECT hour FROM hour ORDER BY md5(%(seed)s::text || extract(epoch FROM hour)) LIMIT %(hours)s::bigint
+)
+SELECT hour, hour <@ stale_hours('$hourly', tstzrange(min(hour) OVER (), max(hour) OVER () + INTERVAL '1 hour')) AS pending
+FROM sampled
+ORDER BY hour
+
+-- audit_devices --
+-- Random devices, known to latest or heard in the day up to an hour. Cost: latest, and a day of history as a whole.
+SELECT device FROM (
+    SELECT $id AS device FROM $latest
+    UNION
+    SELECT $id FROM $history
+    WHERE time >= %(hour)s::timestamptz - INTERVAL '1 day' AND time < %(hour)s::timestamptz + INTERVAL '1 hour'
+) AS known
+ORDER BY md5(%(seed)s::text || device)
+LIMIT %(sample)s::bigint
+
+-- audit_hourly --
+-- Where the hourly aggregate differs from raw in one hour, column by column; a row that only one of them has differs in all columns.
+-- The energy is counted by another way than the aggregate's, and sums may differ in their last digits. An hour that became stale
+-- meanwhile does not count. Cost: one index range scan of one chunk for each device, and as many rows of the aggregate.
+WITH step AS (
+    SELECT reading.*, $counter - lag($counter) OVER (PARTITION BY $id ORDER BY time) AS kwh
+    FROM $history AS reading
+    WHERE $id = ANY (%(devices)s::text[])
+      AND time >= %(hour)s::timestamptz AND time < %(hour)s::timestamptz + INTERVAL '1 hour'
+), counted AS (
+    SELECT
+        $id, %(hour)s::timestamptz AS bucket, count(*) AS readings, min(time) AS first_time, max(time) AS last_time,
+        coalesce(sum(kwh) FILTER (WHERE kwh > 0), 0) AS energy_kwh, count(*) FILTER (WHERE kwh < 0) AS falls,
+        first($counter, time) AS first_kwh, last($counter, time) AS last_kwh,
+        $figures
+    FROM step
+    GROUP BY $id
+), raw AS (
+    SELECT $id AS device, bucket, to_jsonb(counted) AS figures FROM counted
+), stored AS (
+    SELECT $id AS device, bucket, to_jsonb(hourly) AS figures
+    FROM $hourly AS hourly
+    WHERE $id = ANY (%(devices)s::text[]) AND bucket = %(hour)s::timestamptz
+)
+SELECT device, bucket AS hour, name AS "column", raw.figures ->> name AS raw, stored.figures ->> name AS stored
+FROM raw
+FULL JOIN stored USING (device, bucket)
+-- Raw counts figures that this aggregate does not have: its own columns are what is compared.
+CROSS JOIN LATERAL jsonb_object_keys(coalesce(stored.figures, raw.figures)) AS name
+WHERE NOT %(hour)s::timestamptz <@ (
+    SELECT stale_hours('$hourly', tstzrange(%(hour)s::timestamptz, %(hour)s::timestamptz + INTERVAL '1 hour'))
+) AND CASE
+    WHEN jsonb_typeof(raw.figures -> name) = 'number' AND jsonb_typeof(stored.figures -> name) = 'number' THEN
+        abs((raw.figures ->> name)::double precision - (stored.figures ->> name)::double precision)
+            > 1e-9 * greatest(1, abs((raw.figures ->> name)::double precision))
+    ELSE raw.figures -> name IS DISTINCT FROM stored.figures -> name
+END
+ORDER BY device, name
+
+-- audit_latest --
+-- Where latest differs from the newest reading in history, column by column. A device whose history retention has dropped
+-- is left out. Cost: one look at the end of each device's index, in the newest chunks.
+WITH raw AS (
+    SELECT $id AS device, to_jsonb(newest) AS reading
+    FROM unnest(%(devices)s::text[]) AS device
+    CROSS JOIN LATERAL (SELECT $columns FROM $history WHERE $id = device ORDER BY time DESC LIMIT 1) AS newest
+), stored AS (
+    SELECT $id AS device, time, to_jsonb(latest) - 'received_at' AS reading FROM $latest AS latest
+    WHERE $id = ANY (%(devices)s::text[])
+)
+SELECT device, name AS "column", raw.reading ->> name AS raw, stored.reading ->> name AS stored
+FROM raw
+FULL JOIN stored USING (device)
+CROSS JOIN LATERAL jsonb_object_keys(coalesce(raw.reading, stored.reading)) AS name
+WHERE raw.reading -> name IS DISTINCT FROM stored.reading -> name
+  AND (raw.reading IS NOT NULL OR EXISTS (
+      SELECT FROM timescaledb_information.chunks
+      WHERE hypertable_schema = current_schema() AND hypertable_name = '$history'
+        AND stored.time >= range_start AND stored.time < range_end
+  ))
+ORDER BY device, name
+
+-- repair_latest --
+-- Sets latest from history, and removes what history has nothing of. A reading that arrived meanwhile wins: it changed
+-- `received_at`. Cost: as audit_latest, and an update a device.
+WITH newest AS MATERIALIZED (
+    SELECT newest.*
+    FROM unnest(%(devices)s::text[]) AS device
+    CROSS JOIN LATERAL (SELECT $columns FROM $history WHERE $id = device ORDER BY time DESC LIMIT 1) AS newest
+), seen AS MATERIALIZED (
+    SELECT $id, received_at FROM $latest WHERE $id = ANY (%(devices)s::text[])
+), removed AS (
+    DELETE FROM $latest AS latest USING seen
+    WHERE latest.$id = seen.$id AND latest.received_at = seen.received_at AND seen.$id NOT IN (SELECT $id FROM newest)
+)
+INSERT INTO $latest AS latest ($columns)
+SELECT $columns FROM newest
+ORDER BY $id
+ON CONFLICT ($id) DO UPDATE SET $updates
+WHERE latest.received_at = (SELECT seen.received_at FROM seen WHERE seen.$id = latest.$id)
+RETURNING $id
