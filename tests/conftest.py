@@ -18,6 +18,7 @@ import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt import create_app
@@ -27,6 +28,10 @@ from fleetwatt.store import editions, migrations
 from fleetwatt.store.connections import connect
 from fleetwatt.streams import STREAMS
 from tests.native.server import NativeServer
+
+# How long a machine takes says nothing about what the tests are about.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
