@@ -38,7 +38,7 @@ clean:
 $(READY): requirements-dev.txt setup.cfg src/fleetwatt/embedded/package-lock.json
 	@echo "Setting up .venv (once; takes a minute) …"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m fleetwatt.embedded.node
 	@touch $@
