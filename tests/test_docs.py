@@ -12,7 +12,7 @@ from fleetwatt import create_app
 from fleetwatt.cli import fleetwatt
 from fleetwatt.config import SETTINGS, Config
 from fleetwatt.problems import HTTP_KINDS, KINDS
-from fleetwatt.schemas import WARNINGS
+from fleetwatt.schemas.analytics import WARNINGS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetwatt.energy import Mapped, Reading, share, steps, summary, total
-from fleetwatt.schemas import WARNINGS
+from fleetwatt.schemas.analytics import WARNINGS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

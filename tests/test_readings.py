@@ -18,7 +18,7 @@ from fleetwatt.readings import (
     parse_json,
     parse_ndjson,
 )
-from fleetwatt.schemas import READING_SCHEMAS
+from fleetwatt.schemas.readings import READING_SCHEMAS
 from fleetwatt.streams import METER, STREAMS, VEHICLE, Stream
 from tests.examples import NOW, ago, meter, vehicle
 

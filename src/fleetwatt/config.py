@@ -95,6 +95,18 @@ class Config:
                 raise ConfigError(f"{setting.variable}={text!r}: {error}") from None
         return cls(**given)
 
+    @classmethod
+    def of_a_database(cls) -> Config:
+        """Read the settings for work on a database, which has to be named.
+
+        Raises:
+            ConfigError: None is.
+        """
+        config = cls.from_environment()
+        if not config.database_url:
+            raise ConfigError("set FLEETWATT_DATABASE_URL to the database's URL")
+        return config
+
 
 @dataclass(frozen=True)
 class Setting:

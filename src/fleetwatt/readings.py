@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from fleetwatt.schemas import READING_SCHEMAS
+from fleetwatt.schemas.readings import READING_SCHEMAS
 from fleetwatt.streams import ID_PATTERN, TIMESTAMP, Field, Rows, Stream
 
 MAX_READINGS = 10_000

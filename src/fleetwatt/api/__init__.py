@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from fleetwatt import problems
-from fleetwatt.schemas import Problem
+from fleetwatt.schemas.problems import Problem
 from fleetwatt.store import Store
 from fleetwatt.streams import ID_PATTERN
 

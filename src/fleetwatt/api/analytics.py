@@ -10,7 +10,7 @@ from flask_smorest import Blueprint
 from fleetwatt import energy
 from fleetwatt.api import raises, store
 from fleetwatt.problems import NotKnown
-from fleetwatt.schemas import Performance, WindowQuery
+from fleetwatt.schemas.analytics import Performance, WindowQuery
 
 blueprint = Blueprint(
     "analytics", __name__, url_prefix="/v1/analytics", description="Energy and efficiency"

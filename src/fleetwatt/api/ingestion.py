@@ -13,7 +13,7 @@ from marshmallow import Schema, fields
 from fleetwatt.api import raises, store
 from fleetwatt.problems import BodyTooLarge, BrokenEncoding, InvalidReadings, UnsupportedMedia
 from fleetwatt.readings import MAX_AHEAD, MAX_READINGS, Clock, Parsed, parse_json, parse_ndjson
-from fleetwatt.schemas import READING_SCHEMAS, IngestionResult
+from fleetwatt.schemas.readings import READING_SCHEMAS, IngestionResult
 from fleetwatt.streams import STREAMS, Stream
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from flask_smorest import Blueprint
 
 from fleetwatt.api import raises, store
 from fleetwatt.problems import MappingConflict, NotKnown
-from fleetwatt.schemas import Mapping, MappingList, MappingQuery, MappingRequest, rfc3339
+from fleetwatt.schemas.fields import rfc3339
+from fleetwatt.schemas.mappings import Mapping, MappingList, MappingQuery, MappingRequest
 
 if TYPE_CHECKING:
     from fleetwatt.store.connections import Row

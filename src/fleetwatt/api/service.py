@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask_smorest import Blueprint
 
 from fleetwatt.api import raises, store
-from fleetwatt.schemas import Health
+from fleetwatt.schemas.service import Health
 
 blueprint = Blueprint("service", __name__, description="Liveness and readiness")
 

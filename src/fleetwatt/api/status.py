@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 
 from fleetwatt.api import raises, store
 from fleetwatt.problems import NotKnown
-from fleetwatt.schemas import STATUS_PAGE_SCHEMAS, STATUS_SCHEMAS, PageQuery
+from fleetwatt.schemas.status import STATUS_PAGE_SCHEMAS, STATUS_SCHEMAS, PageQuery
 from fleetwatt.streams import STREAMS, Stream
 
 if TYPE_CHECKING:

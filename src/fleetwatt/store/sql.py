@@ -1,9 +1,9 @@
 """Loads the named queries of queries/*.sql.
 
 A block starts with `-- name --`, then comment lines that say what it answers and what it costs,
-then the statement with psycopg2's `%(parameter)s`. The blocks of per_stream.sql and audit.sql are
-there once for each stream, as `meter.name` and `vehicle.name`: `$history`, `$id` and the like stand
-for names that streams.py gives, never for anything that came from outside.
+then the statement with psycopg2's `%(parameter)s`. The blocks in per_stream/ are there once for
+each stream, as `meter.name` and `vehicle.name`: `$history`, `$id` and the like stand for names
+that streams.py gives, never for anything that came from outside.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import re
 from collections.abc import Iterator
 from importlib.resources import files
 from string import Template
+from typing import TYPE_CHECKING
 
 from fleetwatt.streams import STREAMS, Stream
 
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
 _BLOCK = re.compile(r"^-- (\w+) --\n((?:--.*\n)*)", re.MULTILINE)
-PER_STREAM = {"per_stream.sql", "audit.sql"}
 
 
 def _names(stream: Stream) -> dict[str, str]:
@@ -44,24 +47,24 @@ def _figures(stream: Stream) -> Iterator[str]:
             yield f"{name}({measure}) AS {name}_{measure}"
 
 
-def _blocks(text: str) -> dict[str, str]:
+def _blocks(text: str) -> Iterator[tuple[str, str]]:
     parts = _BLOCK.split(text)
-    return {
-        name: statement.strip().removesuffix(";")
-        for name, statement in zip(parts[1::3], parts[3::3], strict=True)
-    }
+    for name, statement in zip(parts[1::3], parts[3::3], strict=True):
+        yield name, statement.strip().removesuffix(";")
+
+
+def _of(folder: Traversable) -> Iterator[tuple[str, str]]:
+    for file in folder.iterdir():
+        if file.name.endswith(".sql"):
+            yield from _blocks(file.read_text(encoding="utf-8"))
 
 
 def load() -> dict[str, str]:
     """Return every query by its name."""
-    queries: dict[str, str] = {}
-    for file in files(__package__).joinpath("queries").iterdir():
-        blocks = _blocks(file.read_text(encoding="utf-8"))
-        if file.name not in PER_STREAM:
-            queries |= blocks
-            continue
-        for stream in STREAMS:
-            names = _names(stream)
-            for name, statement in blocks.items():
-                queries[f"{stream.name}.{name}"] = Template(statement).substitute(names)
+    folder = files(__package__).joinpath("queries")
+    queries = dict(_of(folder))
+    for stream in STREAMS:
+        names = _names(stream)
+        for name, statement in _of(folder.joinpath("per_stream")):
+            queries[f"{stream.name}.{name}"] = Template(statement).substitute(names)
     return queries

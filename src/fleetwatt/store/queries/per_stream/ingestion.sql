@@ -28,26 +28,8 @@ SELECT
     ) END AS positions
 FROM stored
 
--- status --
--- The newest reading of one device and its age. Cost: one primary-key look-up (and one of the mapping).
-SELECT * FROM $status WHERE $id = %(id)s
-
--- status_page --
--- The devices after one id, in order, all or only the stale ones. Cost: one index range scan.
-SELECT * FROM $status
-WHERE (%(after)s::text IS NULL OR $id > %(after)s)
-  AND (%(stale_after)s::double precision IS NULL OR age_seconds > %(stale_after)s)
-ORDER BY $id
-LIMIT %(limit)s
-
 -- oldest_accepted --
 -- The time before which retention drops raw readings, or null. Cost: one look at the jobs' catalog; the store asks every few seconds.
 SELECT now() - max((config ->> 'drop_after')::interval) AS oldest
 FROM timescaledb_information.jobs
 WHERE proc_name = 'policy_retention' AND hypertable_schema = current_schema() AND hypertable_name = '$history'
-
--- counter_readings --
--- One device's register in a span, for the shares of a shared meter. Cost: one index range scan of raw.
-SELECT time, $counter AS kwh FROM $history
-WHERE $id = %(id)s AND time > %(start)s::timestamptz AND time <= %(end)s::timestamptz
-ORDER BY time

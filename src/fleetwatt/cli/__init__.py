@@ -1,0 +1,31 @@
+"""The command `fleetwatt`, a module a group of commands."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from fleetwatt.cli import audit, database, service
+from fleetwatt.config import ConfigError
+from fleetwatt.embedded.database import EmbeddedDatabaseError
+from fleetwatt.embedded.node import NodeError
+from fleetwatt.store.errors import StoreError
+
+
+@click.group()
+@click.version_option(package_name="fleetwatt")
+def fleetwatt() -> None:
+    """Energy telemetry of vehicle fleets on TimescaleDB."""
+
+
+for _command in (audit.audit, database.db, service.config, service.dev):
+    fleetwatt.add_command(_command)
+
+
+def main() -> None:
+    """Run the command; what goes wrong in a known way is one line, not a traceback."""
+    try:
+        fleetwatt()
+    except (ConfigError, EmbeddedDatabaseError, NodeError, StoreError) as error:
+        sys.exit(f"fleetwatt: {error}")

@@ -1,0 +1,53 @@
+"""Comparing what is derived with history."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from contextlib import closing
+from dataclasses import replace
+
+import click
+import msgspec
+
+from fleetwatt import audit as auditing
+from fleetwatt.config import Config
+from fleetwatt.store import Store
+
+_COUNT = click.IntRange(min=1)
+
+
+@click.command()
+@click.option(
+    "--sample", type=_COUNT, default=100, show_default=True, help="devices of each stream"
+)
+@click.option(
+    "--hours", type=_COUNT, default=24, show_default=True, help="hours of history, chosen at random"
+)
+@click.option("--seed", help="chooses the same devices and hours again")
+@click.option("--repair", is_flag=True, help="mend what differs, and look again")
+@click.option("--json", "as_json", is_flag=True, help="print the findings as JSON")
+def audit(sample: int, hours: int, seed: str | None, *, repair: bool, as_json: bool) -> None:
+    """Compare the hourly aggregates and the latest readings with history; 1: they differ."""
+    current = Config.of_a_database()
+    seed = seed or secrets.token_hex(4)
+    with closing(Store(replace(current, statement_timeout=0))) as store:
+        findings = auditing.audit(store, sample=sample, hours=hours, seed=seed)
+        _say_findings(findings, seed, as_json=as_json)
+        if repair and any(each.differences for each in findings):
+            for each in findings:
+                auditing.repair(store, each)
+            findings = auditing.audit(store, sample=sample, hours=hours, seed=seed)
+            _say_findings(findings, seed, as_json=as_json)
+    sys.exit(int(any(each.differences for each in findings)))
+
+
+def _say_findings(findings: list[auditing.Findings], seed: str, *, as_json: bool) -> None:
+    if as_json:
+        streams = {each.stream.name: each.as_json() for each in findings}
+        click.echo(msgspec.json.encode({"seed": seed, "streams": streams}))
+        return
+    for each in findings:
+        click.echo(f"{each} (seed {seed})")
+        for difference in each.differences:
+            click.echo(f"  {difference}")

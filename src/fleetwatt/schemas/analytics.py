@@ -1,0 +1,81 @@
+"""Figures over a window."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import marshmallow as ma
+
+from fleetwatt.schemas.fields import Identifier, Timestamp, figure
+
+
+def _in_our_age(time: datetime) -> None:
+    if not 1970 <= time.year <= 9000:
+        raise ma.ValidationError("Must lie between the years 1970 and 9000.")
+
+
+class WindowQuery(ma.Schema):
+    """The window of a summary, start < time <= end."""
+
+    end = Timestamp(
+        load_default=None,
+        validate=_in_our_age,
+        metadata={
+            "description": "End of the window; default now",
+            "example": "2024-02-10T10:00:00Z",
+        },
+    )
+    hours = ma.fields.Integer(
+        load_default=24,
+        validate=ma.validate.Range(1, 744),
+        metadata={"description": "Length of the window (h)", "x-unit": "h"},
+    )
+
+
+WARNINGS = {
+    "no_mapping": "the vehicle was on no meter in the window",
+    "no_readings": "the vehicle, or every meter of its, sent nothing in the window",
+    "shared_meter": "another vehicle was on the same meter; the AC energy is the vehicle's share",
+    "counter_reset": "a counter fell; the step that fell counts 0",
+    "efficiency_above_one": "more DC energy came out than AC energy went in",
+    "low_coverage": "fewer than 90 % of the readings expected arrived",
+    "unmetered_energy": "DC energy was delivered outside of the vehicle's mappings",
+}
+
+
+class Performance(ma.Schema):
+    """Energy, efficiency and temperature of a vehicle over a window; null where not known."""
+
+    vehicleId = Identifier(metadata={"description": "Id of the vehicle", "example": "V-999"})
+    windowStart = Timestamp(
+        metadata={"description": "Start, exclusive", "example": "2024-02-09T10:00:00Z"}
+    )
+    windowEnd = Timestamp(
+        metadata={"description": "End, inclusive", "example": "2024-02-10T10:00:00Z"}
+    )
+    kwhConsumedAc = figure("AC energy, the vehicle's share", "kWh", 12.3)
+    kwhDeliveredDc = figure("DC energy", "kWh", 10.1)
+    kwhDeliveredDcMetered = figure("DC energy while on a meter", "kWh", 10.1)
+    efficiency = figure("kwhDeliveredDcMetered / kwhConsumedAc", "", 0.821)
+    avgBatteryTemp = figure("Mean battery temperature", "°C", 31.2)
+    meterIds = ma.fields.List(
+        Identifier(), metadata={"description": "Its meters in the window", "example": ["M-123"]}
+    )
+    vehicleReadings = figure("The vehicle's readings", "", 1440, ma.fields.Integer)
+    meterReadings = figure(
+        "Readings of its meters while it was on them", "", 1440, ma.fields.Integer
+    )
+    vehicleCoverage = figure("The vehicle's readings over those expected at one a minute", "", 1.0)
+    meterCoverage = figure(
+        "The meters' readings over those expected at one a minute while it was on them", "", 1.0
+    )
+    counterResets = figure(
+        "Falls of the vehicle's and its meters' counters", "", 0, ma.fields.Integer
+    )
+    warnings = ma.fields.List(
+        ma.fields.String(validate=ma.validate.OneOf(list(WARNINGS))),
+        metadata={
+            "description": "; ".join(f"`{name}`: {text}" for name, text in WARNINGS.items()),
+            "example": [],
+        },
+    )

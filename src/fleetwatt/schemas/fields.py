@@ -1,0 +1,106 @@
+"""The kinds of field that requests and answers are made of."""
+
+from __future__ import annotations
+
+import math
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import marshmallow as ma
+import msgspec
+
+from fleetwatt.streams import ID_PATTERN, TIMESTAMP, Field, Stream
+
+
+class Identifier(ma.fields.String):
+    """A device's id."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        metadata = {"pattern": f"^{ID_PATTERN}$", "minLength": 1, "maxLength": 64}
+        kwargs["metadata"] = metadata | kwargs.get("metadata", {})
+        super().__init__(**kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, str):
+            raise ma.ValidationError("Not a string.")
+        if not re.fullmatch(ID_PATTERN, value):
+            raise ma.ValidationError(
+                "Must be 1 to 64 of A-Z a-z 0-9 . _ : - and start with a letter or digit."
+            )
+        return value
+
+
+class Number(ma.fields.Float):
+    """A finite JSON number: no string, no boolean."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ma.ValidationError("Not a number.")
+        try:
+            number = float(value)
+        except OverflowError:
+            raise ma.ValidationError("Not a finite number.") from None
+        if not math.isfinite(number):
+            raise ma.ValidationError("Not a finite number.")
+        return number
+
+    def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> Any:
+        return value
+
+
+class Timestamp(ma.fields.AwareDateTime):
+    """RFC 3339 with an offset, read by the decoder's own parser; written in UTC with Z."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, str):
+            with suppress(msgspec.ValidationError, OverflowError):
+                time = msgspec.convert(value, datetime)
+                if time.tzinfo is not None:
+                    return time.astimezone(UTC)
+        raise ma.ValidationError("Not an RFC 3339 timestamp with an offset.")
+
+    def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> Any:
+        return None if value is None else rfc3339(value)
+
+
+def rfc3339(time: datetime) -> str:
+    """Write a time in UTC with Z, as every answer does."""
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def schema_field(field: Field, **kwargs: Any) -> ma.fields.Field[Any]:
+    description = f"{field.description} ({field.unit})" if field.unit else field.description
+    metadata = {"description": description, "example": field.example}
+    if field.unit:
+        metadata["x-unit"] = field.unit
+    match field.sql_type:
+        case "text":
+            return Identifier(metadata=metadata, **kwargs)
+        case "timestamptz":
+            return Timestamp(metadata=metadata, **kwargs)
+    if field.minimum is not None or field.maximum is not None:
+        kwargs["validate"] = ma.validate.Range(field.minimum, field.maximum)
+    return Number(metadata=metadata, **kwargs)
+
+
+def json_order(stream: Stream) -> tuple[Field, ...]:
+    return (stream.id, *stream.measures, TIMESTAMP)
+
+
+def optional(field: type[ma.fields.Field[Any]], description: str, **kwargs: Any) -> Any:
+    example = kwargs.pop("example", None)
+    metadata = {"description": description} | ({} if example is None else {"example": example})
+    return field(metadata=metadata, allow_none=True, **kwargs)
+
+
+def figure(description: str, unit: str, example: float, field: type[Any] = Number) -> Any:
+    return field(
+        allow_none=True,
+        metadata={
+            "description": f"{description} ({unit})" if unit else description,
+            "example": example,
+        }
+        | ({"x-unit": unit} if unit else {}),
+    )

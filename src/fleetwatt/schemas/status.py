@@ -1,0 +1,78 @@
+"""The newest reading of a device, and pages of them."""
+
+from __future__ import annotations
+
+import marshmallow as ma
+
+from fleetwatt.schemas.fields import (
+    Identifier,
+    Number,
+    Timestamp,
+    json_order,
+    optional,
+    schema_field,
+)
+from fleetwatt.streams import STREAMS, Stream
+
+
+def _status_schema(stream: Stream) -> type[ma.Schema]:
+    fields = {each.name: schema_field(each, attribute=each.column) for each in json_order(stream)}
+    fields["receivedAt"] = Timestamp(
+        attribute="received_at",
+        metadata={"description": "When it was stored", "example": "2024-02-09T10:00:01Z"},
+    )
+    fields["ageSeconds"] = Number(
+        attribute="age_seconds",
+        metadata={
+            "description": "Time since the reading was taken (s)",
+            "x-unit": "s",
+            "example": 12.5,
+        },
+    )
+    if stream.drawn_from:
+        fields[stream.drawn_from.name] = schema_field(
+            stream.drawn_from, attribute=stream.drawn_from.column, allow_none=True
+        )
+    return ma.Schema.from_dict(fields, name=f"{stream.name.title()}Status")
+
+
+STATUS_SCHEMAS = {stream: _status_schema(stream) for stream in STREAMS}
+STATUS_PAGE_SCHEMAS = {
+    stream: ma.Schema.from_dict(
+        {
+            "items": ma.fields.List(
+                ma.fields.Nested(STATUS_SCHEMAS[stream]),
+                metadata={"description": f"Status of {stream.plural}, by id"},
+            ),
+            "next": optional(
+                Identifier,
+                "Value of `after` for the next page; null: this is the last",
+                example=stream.id.example,
+            ),
+        },
+        name=f"{stream.name.title()}StatusPage",
+    )
+    for stream in STREAMS
+}
+
+
+class PageQuery(ma.Schema):
+    """A keyset page of devices."""
+
+    limit = ma.fields.Integer(
+        load_default=100,
+        validate=ma.validate.Range(1, 1000),
+        metadata={"description": "Devices a page"},
+    )
+    after = Identifier(
+        load_default=None, metadata={"description": "Only devices with an id after this one"}
+    )
+    staleAfter = ma.fields.Float(
+        load_default=None,
+        allow_nan=False,
+        validate=ma.validate.Range(0),
+        metadata={
+            "description": "Only devices whose newest reading is older than this (s)",
+            "x-unit": "s",
+        },
+    )
