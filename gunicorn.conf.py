@@ -1,5 +1,6 @@
 """How gunicorn serves: every worker takes connections from a socket of its own."""
 
+import gc
 import os
 
 from fleetwatt import logs
@@ -39,3 +40,9 @@ def on_starting(server):
         server.log.warning("the database is away, requests are answered with 503: %s", error)
     finally:
         store.close()
+
+
+def post__worker_init(worker):
+    """Let the garbage collector pass over what lives as long as the worker does."""
+    gc.collect()
+    gc.freeze()

@@ -35,7 +35,7 @@ def parse(body: Any, *streams: Stream, clock: Clock = ANY_TIME) -> Parsed:
 
 def stored(parsed: Parsed) -> list[tuple[str, list[Any]]]:
     """Return the ids stored by stream."""
-    return [(rows.stream.name, rows.columns[0]) for rows in parsed.rows]
+    return [(rows.stream.name, [row[0] for row in rows.rows]) for rows in parsed.rows]
 
 
 def faults(parsed: Parsed) -> set[tuple[int | None, str | None]]:
@@ -50,7 +50,7 @@ def test_a_reading_becomes_a_row_in_the_order_of_the_columns(stream: Stream) -> 
 
     values = {field.column: reading[field.name] for field in stream.fields}
     values["time"] = datetime.fromisoformat(values["time"])
-    assert [column[0] for column in rows.columns] == [values[name] for name in stream.columns]
+    assert rows.rows == [tuple(values[name] for name in stream.columns)]
 
 
 @pytest.mark.parametrize("as_array", [True, False])
@@ -157,7 +157,7 @@ def test_a_bad_number_costs_its_neighbours_nothing(text: str) -> None:
 def test_a_measure_is_a_double(text: str, value: float) -> None:
     (rows,) = parse(with_voltage(text), METER).rows
 
-    assert rows.columns[METER.columns.index("voltage")] == [pytest.approx(value)]
+    assert rows.rows[0][METER.columns.index("voltage")] == pytest.approx(value)
 
 
 @pytest.mark.parametrize(
@@ -311,11 +311,66 @@ def test_the_decoder_and_the_schema_accept_and_refuse_alike(
     stream, reading = odd
     by_schema = READING_SCHEMAS[stream].validate(reading)
 
-    # An array is decoded in one go where it can be, a single reading never.
     for parsed in (parse([reading], stream), parse(reading, stream)):
         assert {error.field for error in parsed.errors} == set(by_schema)
         assert len(parsed.rows) == (not by_schema)
         if not by_schema:
             loaded = READING_SCHEMAS[stream].load(reading)
             (rows,) = parsed.rows
-            assert [column[0] for column in rows.columns] == [loaded[f.name] for f in stream.fields]
+            assert rows.rows == [tuple(loaded[field.name] for field in stream.fields)]
+
+
+TWICE = (
+    b'{"meterId":"M-1","voltage":1,"voltage":2,"kwhConsumedAc":1,'
+    b'"timestamp":"2026-01-01T00:00:00Z"}'
+)
+ONCE = TWICE.replace(b'"voltage":1,', b"")
+
+
+@pytest.mark.parametrize("streams", [(METER,), STREAMS], ids=["one stream", "several"])
+@pytest.mark.parametrize(
+    ("body", "parser"),
+    [
+        (TWICE, parse_json),
+        (b"[" + ONCE + b"," + TWICE + b"]", parse_json),
+        (ONCE + b"\n" + TWICE, parse_ndjson),
+        (TWICE.replace(b'"voltage":2', b'"volt\\u0061ge":2'), parse_json),
+    ],
+    ids=["one", "array", "lines", "escaped"],
+)
+def test_a_field_that_is_given_twice_is_named(
+    body: bytes, parser: Any, streams: tuple[Stream, ...]
+) -> None:
+    parsed = parser(body, streams, ANY_TIME)
+
+    assert [(each.field, each.message) for each in parsed.errors] == [
+        ("voltage", "Given more than once.")
+    ]
+    assert parsed.valid == body.count(b"M-1") - 1
+
+
+def test_a_missing_field_is_not_made_up_for_by_one_of_another_stream() -> None:
+    odd = meter(soc=1)
+    del odd["voltage"]
+
+    parsed = parse([odd, vehicle()])
+
+    assert stored(parsed) == [("vehicle", ["V-999"])]
+    assert faults(parsed) == {(0, "voltage"), (0, "soc")}
+
+
+def test_an_empty_object_among_readings_is_refused() -> None:
+    parsed = parse([meter(), {}, vehicle()])
+
+    assert parsed.valid == 2
+    assert faults(parsed) == {(1, None)}
+
+
+def test_parts_of_a_reading_on_two_lines_are_two_errors() -> None:
+    first, second = ONCE.split(b',"kwh')
+    body = b"\n".join([first, b'"kwh' + second + b"," + ONCE, ONCE])
+
+    parsed = parse_ndjson(body, (METER,), ANY_TIME)
+
+    assert parsed.valid == 1
+    assert faults(parsed) == {(0, None), (1, None)}

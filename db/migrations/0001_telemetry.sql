@@ -3,7 +3,7 @@
 CREATE EXTENSION IF NOT EXISTS btree_gist;
 
 CREATE TABLE meter_telemetry (
-    meter_id        text             NOT NULL,
+    meter_id        text COLLATE "C"             NOT NULL,
     time            timestamptz      NOT NULL,
     kwh_consumed_ac double precision NOT NULL,
     voltage         double precision NOT NULL
@@ -13,7 +13,7 @@ COMMENT ON COLUMN meter_telemetry.kwh_consumed_ac IS 'Cumulative AC energy regis
 COMMENT ON COLUMN meter_telemetry.voltage IS 'Grid voltage, V';
 
 CREATE TABLE vehicle_telemetry (
-    vehicle_id       text             NOT NULL,
+    vehicle_id       text COLLATE "C"             NOT NULL,
     time             timestamptz      NOT NULL,
     soc              double precision NOT NULL,
     kwh_delivered_dc double precision NOT NULL,
@@ -32,7 +32,7 @@ CREATE UNIQUE INDEX vehicle_telemetry_id_time ON vehicle_telemetry (vehicle_id, 
 
 -- Half-full pages leave room for HOT updates: only the primary key is indexed, so that every upsert stays in its page.
 CREATE TABLE meters_latest (
-    meter_id        text             PRIMARY KEY,
+    meter_id        text COLLATE "C"             PRIMARY KEY,
     time            timestamptz      NOT NULL,
     kwh_consumed_ac double precision NOT NULL,
     voltage         double precision NOT NULL,
@@ -41,7 +41,7 @@ CREATE TABLE meters_latest (
 COMMENT ON TABLE meters_latest IS 'The newest reading of each meter';
 
 CREATE TABLE vehicles_latest (
-    vehicle_id       text             PRIMARY KEY,
+    vehicle_id       text COLLATE "C"             PRIMARY KEY,
     time             timestamptz      NOT NULL,
     soc              double precision NOT NULL,
     kwh_delivered_dc double precision NOT NULL,
@@ -51,8 +51,8 @@ CREATE TABLE vehicles_latest (
 COMMENT ON TABLE vehicles_latest IS 'The newest reading of each vehicle';
 
 CREATE TABLE vehicle_meter_mapping (
-    vehicle_id text      NOT NULL,
-    meter_id   text      NOT NULL,
+    vehicle_id text COLLATE "C"      NOT NULL,
+    meter_id   text COLLATE "C"      NOT NULL,
     valid      tstzrange NOT NULL CHECK (NOT isempty(valid)),
     CONSTRAINT vehicle_on_one_meter_at_a_time EXCLUDE USING gist (vehicle_id WITH =, valid WITH &&)
 );

@@ -7,10 +7,7 @@ derive from these entries: a third stream is one more entry and one migration.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Any
 
 ID_PATTERN = "[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
 
@@ -146,25 +143,10 @@ STREAMS = (METER, VEHICLE)
 
 @dataclass
 class Rows:
-    """Valid readings of one stream as columns, in the order of `stream.columns`."""
+    """Valid readings of one stream, each a tuple in the order of `stream.columns`."""
 
     stream: Stream
-    columns: list[list[Any]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.columns = self.columns or [[] for _ in self.stream.columns]
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.columns[0])
-
-    @property
-    def times(self) -> list[Any]:
-        return self.columns[1]
-
-    def extend(self, more: Rows) -> None:
-        for column, values in zip(self.columns, more.columns, strict=True):
-            column.extend(values)
-
-    def append(self, row: Iterable[Any]) -> None:
-        for column, value in zip(self.columns, row, strict=True):
-            column.append(value)
+        return len(self.rows)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import psycopg2
@@ -14,7 +15,7 @@ from psycopg2.extensions import connection as Connection
 from fleetwatt.config import Config
 from fleetwatt.store import Store
 from fleetwatt.store.errors import Busy
-from fleetwatt.store.writer import Writer, Written
+from fleetwatt.store.writer import Key, Writer, Written
 from fleetwatt.streams import METER, VEHICLE, Rows
 from tests.conftest import rows
 
@@ -22,7 +23,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def reading(meter_id: str = "M-1", kwh: float = 1.0) -> Rows:
-    return Rows(METER, [[meter_id], [NOON], [kwh], [230.0]])
+    return Rows(METER, [(meter_id, NOON, kwh, 230.0)])
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ class HeldUp:
         self.writer.close()
         self._pool.shutdown()
 
-    def _hold(self, batch: Sequence[Rows]) -> list[list[int]]:
+    def _hold(self, batch: Sequence[Rows]) -> list[set[Key] | None]:
         self._entered.set()
         assert self._go.wait(60)
         return self._store(batch)
@@ -93,11 +94,11 @@ def test_requests_that_arrive_together_share_a_transaction(
 
 
 def test_each_request_learns_what_became_of_its_own() -> None:
-    def two_of_five_are_new(_: object) -> list[list[int]]:
-        return [[0, 4]]
+    def two_of_five_are_new(_: object) -> list[set[Key] | None]:
+        return [{("M-0", NOON), ("M-4", NOON)}]
 
     writer = Writer(two_of_five_are_new, 100)
-    five = Rows(METER, [[f"M-{n}" for n in range(5)], [NOON] * 5, [1.0] * 5, [230.0] * 5])
+    five = Rows(METER, [(f"M-{n}", NOON, 1.0, 230.0) for n in range(5)])
 
     with closing(writer):
         written = writer.write([five])
@@ -117,10 +118,39 @@ def test_duplicates_are_counted_per_request_even_if_they_share_a_transaction(
     assert new.result(60) == Written(accepted=1, duplicates=0)
 
 
+def test_of_a_reading_that_comes_twice_at_once_the_first_counts(
+    held_up: HeldUp, sql: Connection
+) -> None:
+    first, second = held_up.gather(reading("M-twice", 7.0), reading("M-twice", 3.0))
+
+    held_up.go()
+
+    assert first.result(60) == Written(accepted=1, duplicates=0)
+    assert second.result(60) == Written(accepted=0, duplicates=1)
+    for table in (METER.history, METER.latest):
+        assert rows(sql, f"SELECT kwh_consumed_ac FROM {table} WHERE meter_id = 'M-twice'") == [
+            (7.0,)
+        ]
+
+
+def test_the_newest_of_a_request_is_the_latest_with_and_without_duplicates(
+    store: Store, sql: Connection
+) -> None:
+    def minutes(*given: int) -> Rows:
+        return Rows(METER, [("M-1", NOON + timedelta(minutes=n), float(n), 230.0) for n in given])
+
+    assert store.write([minutes(3, 5, 4)]) == Written(accepted=3, duplicates=0)
+    assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(5.0,)]
+    assert store.write([minutes(6, 5, 7, 1)]) == Written(accepted=3, duplicates=1)
+    assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(7.0,)]
+    assert store.write([minutes(2)]) == Written(accepted=1, duplicates=0)
+    assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(7.0,)]
+
+
 def test_what_can_not_be_stored_costs_its_neighbours_nothing(
     held_up: HeldUp, sql: Connection
 ) -> None:
-    bad, good = held_up.gather(reading("{"), reading("M-good"))
+    bad, good = held_up.gather(reading("M-bad", kwh=math.nan), reading("M-good"))
 
     held_up.go()
 
@@ -153,7 +183,7 @@ def test_closing_writes_what_waits(held_up: HeldUp, sql: Connection) -> None:
 def test_a_request_of_both_streams_is_stored_whole_or_not_at_all(
     store: Store, sql: Connection
 ) -> None:
-    vehicle = Rows(VEHICLE, [["{"], [NOON], [50.0], [1.0], [20.0]])
+    vehicle = Rows(VEHICLE, [("V-bad", NOON, 50.0, math.nan, 20.0)])
 
     with pytest.raises(psycopg2.Error):
         store.write([reading(), vehicle])

@@ -6,11 +6,12 @@ import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from flask import request
+import msgspec
+from flask import Response, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from fleetwatt.api import raises, store
+from fleetwatt.api import documented, raises, store
 from fleetwatt.problems import BodyTooLarge, BrokenEncoding, InvalidReadings, UnsupportedMedia
 from fleetwatt.readings import MAX_AHEAD, MAX_READINGS, Clock, Parsed, parse_json, parse_ndjson
 from fleetwatt.schemas.readings import READING_SCHEMAS, IngestionResult
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 10_000_000
 PARSERS = {"application/json": parse_json, "application/x-ndjson": parse_ndjson}
-Answer = tuple[dict[str, Any], int]
 
 blueprint = Blueprint(
     "ingestion", __name__, url_prefix="/v1/ingestion", description="Devices post readings"
@@ -70,27 +70,27 @@ def _document(streams: Sequence[Stream]) -> dict[str, Any]:
 def _route(path: str, name: str, summary: str, streams: Sequence[Stream]) -> None:
     """Register an ingestion route: they differ in the streams that they take alone."""
 
-    def post(query: dict[str, Any]) -> Answer:
-        clock = Clock(
-            datetime.now(UTC) + MAX_AHEAD,
-            {stream: store().oldest_accepted(stream) for stream in streams},
-        )
-        return _answer(_parser()(_body(), streams, clock), atomic=query["atomic"])
-
-    post.__name__ = name
-    post.__doc__ = summary
-    for decorate in (
-        raises(blueprint, 400, 413, 415, 503),
+    @documented(
+        blueprint.doc(**_document(streams)),
+        blueprint.arguments(IngestionQuery, location="query"),
+        blueprint.response(201, IngestionResult, description="Stored"),
         blueprint.alt_response(200, schema=IngestionResult, description="Only duplicates"),
         blueprint.alt_response(
             207, schema=IngestionResult, description="Some readings are invalid; the others stored"
         ),
-        blueprint.response(201, IngestionResult, description="Stored"),
-        blueprint.arguments(IngestionQuery, location="query"),
-        blueprint.doc(**_document(streams)),
-        blueprint.route(path, methods=["POST"]),
-    ):
-        post = decorate(post)
+        raises(blueprint, 400, 413, 415, 503),
+    )
+    def post() -> Response:
+        clock = Clock(
+            datetime.now(UTC) + MAX_AHEAD,
+            {stream: store().oldest_accepted(stream) for stream in streams},
+        )
+        atomic = _atomic()
+        return _answer(_parser()(_body(), streams, clock), atomic=atomic)
+
+    post.__name__ = name
+    post.__doc__ = summary
+    blueprint.route(path, methods=["POST"])(post)
 
 
 for _stream in STREAMS:
@@ -106,6 +106,13 @@ _route(
     "Store readings of any stream.\n\nEach goes where its id field says.",
     STREAMS,
 )
+
+
+def _atomic() -> bool:
+    if not request.query_string:
+        return False
+    query = blueprint.ARGUMENTS_PARSER.parse(IngestionQuery, request, location="query")
+    return bool(query["atomic"])
 
 
 def _parser() -> Any:
@@ -142,7 +149,7 @@ def _check_size(body: bytes) -> None:
         raise BodyTooLarge(f"a request holds up to {MAX_BYTES:,} bytes after decompression")
 
 
-def _answer(parsed: Parsed, *, atomic: bool) -> Answer:
+def _answer(parsed: Parsed, *, atomic: bool) -> Response:
     if parsed.errors and (atomic or not parsed.valid):
         raise InvalidReadings(
             f"{parsed.rejected} of {parsed.rejected + parsed.valid} readings are invalid; "
@@ -156,6 +163,5 @@ def _answer(parsed: Parsed, *, atomic: bool) -> Answer:
         "rejected": parsed.rejected,
         "errors": parsed.errors,
     }
-    if parsed.rejected:
-        return result, 207
-    return result, 201 if written.accepted else 200
+    status = 207 if parsed.rejected else 201 if written.accepted else 200
+    return Response(msgspec.json.encode(result), status, mimetype="application/json")

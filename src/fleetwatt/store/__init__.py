@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
     from fleetwatt.config import Config
-    from fleetwatt.store.writer import Written
+    from fleetwatt.store.writer import Key, Written
     from fleetwatt.streams import Rows, Stream
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class Store:
             self._schema_checked.set()
         return opened
 
-    def _store(self, batch: Sequence[Rows]) -> list[list[int]]:
+    def _store(self, batch: Sequence[Rows]) -> list[set[Key] | None]:
         """Store readings; when the connection breaks, once more: nothing is stored twice."""
         return self._twice(lambda connection: store_rows(connection, self._queries, batch))
 

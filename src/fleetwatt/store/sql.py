@@ -24,6 +24,7 @@ _BLOCK = re.compile(r"^-- (\w+) --\n((?:--.*\n)*)", re.MULTILINE)
 
 def _names(stream: Stream) -> dict[str, str]:
     return {
+        "stream": stream.name,
         "history": stream.history,
         "latest": stream.latest,
         "status": stream.status,

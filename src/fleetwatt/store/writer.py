@@ -4,12 +4,14 @@ None is answered before its commit.
 
 A request's thread puts its readings into a queue and waits. One thread a process takes what has
 gathered, writes it with one statement a stream in one transaction, and wakes the requests. While
-it writes the next ones gather, so that the busier it gets, the more share a commit.
+it writes the next ones gather. Those who shared a transaction tend to be back together, so the
+writer waits a moment for as many as last time: the busier it gets, the more share a commit.
 
-`_changed` guards `_queue`, `_queued`, `_thread` and `_closed`; nobody holds it while talking to
-the database. A job belongs to the thread that waits for it until it is in the queue, then to the
-writer until `done` is set. The writer starts with the first write, and so after a server's fork;
-it ends when it is closed and the queue is empty, or, being a daemon, with the process.
+`_changed` guards `_queue`, `_queued`, `_wanted`, `_thread` and `_closed`; nobody holds it while
+talking to the database. A job belongs to the thread that waits for it until it is in the queue,
+then to the writer until it releases `done`. The writer starts with the first write, and so after
+a server's fork; it ends when it is closed and the queue is empty, or, being a daemon, with the
+process.
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ from __future__ import annotations
 import random
 import threading
 import time
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
+import msgspec
 from psycopg2.extensions import TransactionRollbackError
 
 from fleetwatt.store.connections import fetch
@@ -34,7 +38,13 @@ if TYPE_CHECKING:
 
 # Past this a transaction gains nothing from more readings, and its requests only wait longer.
 MAX_TOGETHER = 10_000
+# From here on a transaction of its own is worth it, and nobody waits for others to join.
+ENOUGH = 500
+GATHER = 0.005  # seconds, the longest wait for others to join
 MAX_RETRIES = 5
+
+Key = tuple[str, datetime]
+_KEY = itemgetter(0, 1)  # id and time, which history holds once
 
 
 @dataclass(frozen=True)
@@ -47,27 +57,30 @@ class Written:
 
 @dataclass
 class _Job:
-    """What one request wants written, and what became of it."""
+    """What one request wants written, and what became of it.
+
+    Attributes:
+        done: Held until the job is done. An Event would do, at several times the cost.
+    """
 
     batch: Sequence[Rows]
-    done: threading.Event = field(default_factory=threading.Event)
+    size: int
+    done: threading.Lock = field(default_factory=threading.Lock)
     written: Written | None = None
     error: BaseException | None = None
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.batch))
 
 
 class Writer:
     """The queue of a process and the thread that empties it."""
 
-    def __init__(self, store: Callable[[Sequence[Rows]], list[list[int]]], limit: int) -> None:
+    def __init__(
+        self, store: Callable[[Sequence[Rows]], list[set[Key] | None]], limit: int
+    ) -> None:
         """Describe a writer.
 
         Args:
-            store: Stores rows in one transaction and tells, for each, the positions (from 0) of
-                those that were not there before.
+            store: Stores sorted rows in one transaction and returns, for each, the keys of those
+                that were not there before; None where that is all of them.
             limit: How many readings may wait; past it requests are refused.
         """
         self._store = store
@@ -75,6 +88,7 @@ class Writer:
         self._changed = threading.Condition()
         self._queue: deque[_Job] = deque()
         self._queued = 0
+        self._wanted = 1  # so many requests shared the last transaction
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -90,7 +104,8 @@ class Writer:
             Busy: Too many readings wait already.
             StoreError: The database is away; nothing was stored, or it is stored and unconfirmed.
         """
-        job = _Job(batch)
+        job = _Job(batch, sum(map(len, batch)))
+        job.done.acquire()
         with self._changed:
             if self._queue and self._queued + job.size > self._limit:
                 raise Busy(f"{self._queued} readings wait to be written already")
@@ -99,8 +114,10 @@ class Writer:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
                 self._thread.start()
-            self._changed.notify()
-        job.done.wait()
+            # To wake the writer at each request would cost more than all else here.
+            if len(self._queue) in {1, self._wanted} or self._queued >= ENOUGH:
+                self._changed.notify()
+        job.done.acquire()
         if job.error:
             raise job.error
         assert job.written is not None  # noqa: S101 - one of the two is set
@@ -121,20 +138,24 @@ class Writer:
                 self._write(jobs)
             finally:
                 for job in jobs:
-                    job.done.set()
+                    job.done.release()
 
     def _next(self) -> list[_Job]:
         """Wait for jobs and take those that shall share a transaction; none: it is closed."""
         with self._changed:
-            while not self._queue and not self._closed:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._queue or self._closed)
+            self._changed.wait_for(self._is_gathered, GATHER)
             jobs: list[_Job] = []
             size = 0
             while self._queue and (not jobs or size + self._queue[0].size <= MAX_TOGETHER):
                 jobs.append(self._queue.popleft())
                 size += jobs[-1].size
             self._queued -= size
+            self._wanted = len(jobs)
             return jobs
+
+    def _is_gathered(self) -> bool:
+        return len(self._queue) >= self._wanted or self._queued >= ENOUGH or self._closed
 
     def _write(self, jobs: Sequence[_Job]) -> None:
         try:
@@ -152,32 +173,35 @@ class Writer:
 
 
 def _store_together(
-    store: Callable[[Sequence[Rows]], list[list[int]]], jobs: Sequence[_Job]
+    store: Callable[[Sequence[Rows]], list[set[Key] | None]], jobs: Sequence[_Job]
 ) -> None:
     """Store the readings of several jobs, and tell each what became of its own."""
     together: dict[Stream, Rows] = {}
-    ends: list[dict[Stream, tuple[int, int]]] = []
     for job in jobs:
-        spans = {}
         for rows in job.batch:
-            merged = together.setdefault(rows.stream, Rows(rows.stream))
-            spans[rows.stream] = (len(merged), len(merged) + len(rows))
-            merged.extend(rows)
-        ends.append(spans)
-    batch = list(together.values())
-    stored = {rows.stream: positions for rows, positions in zip(batch, store(batch), strict=True)}
-    for job, spans in zip(jobs, ends, strict=True):
-        accepted = sum(
-            bisect_right(stored[stream], end - 1) - bisect_right(stored[stream], start - 1)
-            for stream, (start, end) in spans.items()
-        )
+            together.setdefault(rows.stream, Rows(rows.stream)).rows.extend(rows.rows)
+    for merged in together.values():
+        # In one order, so that two writers never deadlock; of equal ones the first to come counts.
+        merged.rows.sort(key=_KEY)
+    new = dict(zip(together, store(list(together.values())), strict=True))
+    for job in jobs:
+        accepted = sum(_claim(rows, new[rows.stream]) for rows in job.batch)
         job.written = Written(accepted, job.size - accepted)
+
+
+def _claim(rows: Rows, new: set[Key] | None) -> int:
+    """Count the readings of a job that are new, and take them out: a repetition is not."""
+    if new is None:
+        return len(rows)
+    mine = new.intersection(map(_KEY, rows.rows))
+    new -= mine
+    return len(mine)
 
 
 def store_rows(
     connection: Connection, queries: Mapping[str, str], batch: Sequence[Rows]
-) -> list[list[int]]:
-    """Store readings in one transaction; return for each the positions that were new, in order.
+) -> list[set[Key] | None]:
+    """Store sorted readings in one transaction; return the keys of the new ones, None for all.
 
     A transaction that PostgreSQL gave up in favour of another (40P01, 40001) is tried again.
     """
@@ -191,31 +215,31 @@ def store_rows(
 
 def _store_once(
     connection: Connection, queries: Mapping[str, str], batch: Sequence[Rows]
-) -> list[list[int]]:
+) -> list[set[Key] | None]:
     if len(batch) == 1:
         # One statement is a transaction by itself and saves two round trips.
         return [_ingest(connection, queries, batch[0])]
-    # Streams in a fixed order, as rows are sorted by id: two writers never deadlock.
+    # Streams in a fixed order, as rows are sorted: two writers never deadlock.
     order = sorted(range(len(batch)), key=lambda index: batch[index].stream.name)
     with connection:
         stored = {index: _ingest(connection, queries, batch[index]) for index in order}
     return [stored[index] for index in range(len(batch))]
 
 
-def _ingest(connection: Connection, queries: Mapping[str, str], rows: Rows) -> list[int]:
+def _ingest(connection: Connection, queries: Mapping[str, str], rows: Rows) -> set[Key] | None:
     statement = queries[f"{rows.stream.name}.ingest"]
     (result,) = fetch(connection, statement, _array_literals(rows))
-    if result["accepted"] == len(rows):
-        return list(range(len(rows)))
-    return sorted(position - 1 for position in result["positions"] or ())
+    if result["positions"] is None:
+        return None
+    return {_KEY(rows.rows[position - 1]) for position in result["positions"]}
 
 
 def _array_literals(rows: Rows) -> dict[str, str]:
-    """Write each column as PostgreSQL's array literal, 1.5 times as fast as psycopg2 does.
+    """Write each column as PostgreSQL's array literal, in which JSON's values read the same.
 
     Nothing needs quoting: ids are of letters, digits and `._:-`, all else is numbers and times.
     """
     return {
-        column: "{" + ",".join(map(str, values)) + "}"
-        for column, values in zip(rows.stream.columns, rows.columns, strict=True)
+        column: f"{{{msgspec.json.encode(values)[1:-1].decode()}}}"
+        for column, values in zip(rows.stream.columns, zip(*rows.rows, strict=True), strict=True)
     }
