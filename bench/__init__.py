@@ -1,0 +1,1 @@
+"""What docs/performance.md quotes: `make bench` measures it again."""
