@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from fleetwatt.cli import audit, database, service
+from fleetwatt.cli import audit, database, service, simulate
 from fleetwatt.config import ConfigError
 from fleetwatt.embedded.database import EmbeddedDatabaseError
 from fleetwatt.embedded.node import NodeError
@@ -19,7 +19,7 @@ def fleetwatt() -> None:
     """Energy telemetry of vehicle fleets on TimescaleDB."""
 
 
-for _command in (audit.audit, database.db, service.config, service.dev):
+for _command in (audit.audit, database.db, service.config, service.dev, simulate.simulate):
     fleetwatt.add_command(_command)
 
 

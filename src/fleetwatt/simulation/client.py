@@ -1,0 +1,134 @@
+"""Posting until there is an answer: what a well-behaved gateway does."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import urllib3
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
+FIRST_PAUSE = 0.5  # seconds; doubled with each try
+LONGEST_PAUSE = 15.0
+TIMEOUT = urllib3.Timeout(connect=5, read=60)
+# What an answer's Retry-After, in seconds or as a date, is read with.
+_RETRY = urllib3.Retry()
+
+
+class SendingFailed(Exception):
+    """The API can't be reached, or takes nothing from this client."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the API answered, and after how many requests that it did not answer."""
+
+    status: int
+    body: Any
+    retries: int
+
+
+class Client:
+    """Posts JSON, from any thread, each with a connection of its own that is kept open."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str = "",
+        connections: int = 1,
+        patience: float,
+        say: Callable[[str], None],
+    ) -> None:
+        """Prepare to post; nothing is sent.
+
+        Args:
+            url: The API's address, without a path.
+            api_key: Sent as a bearer token, if there is one.
+            connections: How many threads may post at once.
+            patience: Seconds for which a request is tried.
+            say: Told when requests begin to fail.
+        """
+        self.url = url.rstrip("/")
+        self._headers = {"Content-Type": "application/json", "User-Agent": "fleetwatt-simulate"}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._pool = urllib3.PoolManager(maxsize=connections)
+        self._patience = patience
+        self._say = say
+        # Written without a lock: the worst that a race costs is a line said twice.
+        self._failing = False
+        self._stopped = threading.Event()
+
+    def post(self, path: str, content: Any) -> Answer:
+        """Post, and again when there is no answer, until there is one.
+
+        Raises:
+            SendingFailed: There was none for too long, or the answer is that this client may not.
+        """
+        body = msgspec.json.encode(content)
+        deadline = time.monotonic() + self._patience
+        retries = 0
+        while True:
+            trouble, answer, pause = self._try(path, body, retries)
+            if answer:
+                self._failing = False
+                return answer
+            # Chance keeps clients that failed together from coming back together.
+            pause *= random.uniform(1, 1.25)  # noqa: S311 - no secret
+            if time.monotonic() + pause > deadline:
+                raise SendingFailed(f"{trouble}; gave up after {self._patience:g} s")
+            if not self._failing:
+                self._failing = True
+                self._say(f"{trouble}; trying again for up to {self._patience:g} s …")
+            if self._stopped.wait(pause):
+                raise SendingFailed(f"{trouble}; not tried again, since this stops")
+            retries += 1
+
+    def stop(self) -> None:
+        """Let requests that are being tried again fail now."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+
+    def _try(self, path: str, body: bytes, retries: int) -> tuple[str, Answer | None, float]:
+        """Post once; return the trouble or the answer, and how long to wait for another try."""
+        pause = min(FIRST_PAUSE * 2**retries, LONGEST_PAUSE)
+        try:
+            response = self._pool.request(
+                "POST",
+                self.url + path,
+                body=body,
+                headers=self._headers,
+                timeout=TIMEOUT,
+                retries=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            return f"{self.url} does not answer ({error})", None, pause
+        said = f"{self.url}{path} answers {response.status}"
+        if response.status in TRY_AGAIN:
+            return f"{said} ({_detail(response)})", None, _RETRY.get_retry_after(response) or pause
+        if response.status in {200, 201, 207, 409, 422}:
+            try:
+                return "", Answer(response.status, msgspec.json.decode(response.data), retries), 0
+            except msgspec.DecodeError:
+                raise SendingFailed(f"{said} with something that isn't JSON") from None
+        raise SendingFailed(f"{said}: {_detail(response)}")
+
+
+def _detail(response: urllib3.BaseHTTPResponse) -> str:
+    """Return what a problem says, or how what isn't one begins."""
+    try:
+        problem = msgspec.json.decode(response.data)
+        return str(problem.get("detail") or problem["title"])
+    except (msgspec.DecodeError, KeyError, AttributeError):
+        return response.data[:100].decode(errors="replace") or str(response.reason)

@@ -1,0 +1,158 @@
+"""Vehicles on their meters, minute by minute. It knows nothing of how readings get anywhere."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fleetwatt.simulation.vehicle import DAY, Mode, Vehicle
+from fleetwatt.streams import METER, STREAMS, VEHICLE, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from fleetwatt.simulation.plan import Plan
+
+MINUTE = timedelta(minutes=1)
+YEAR = 365.25 * DAY  # minutes
+NOMINAL = 230.0  # V
+Reading = Any  # a struct of READINGS: what is encoded as the JSON object that a device sends
+
+
+def _struct(stream: Stream) -> Callable[..., Reading]:
+    """Make what a reading of a stream is: its fields in the order of `stream.fields`."""
+    names = [field.name for field in stream.fields]
+    return msgspec.defstruct(f"{stream.name.title()}Reading", names, frozen=True, gc=False)
+
+
+READINGS = {stream: _struct(stream) for stream in STREAMS}
+
+
+class Meter:
+    """A meter, and the load that its vehicles are.
+
+    Attributes:
+        second: At which second of each minute it reports.
+        register: Consumed AC energy, kWh.
+    """
+
+    __slots__ = ("_load", "_sag", "_voltage", "id", "register", "second")
+
+    def __init__(self, device: str, chance: Random) -> None:
+        self.id = device
+        self.second = chance.randrange(60)
+        self.register = chance.uniform(0, 20_000)
+        self._load = 0.0  # kWh in this minute
+        self._sag = chance.uniform(0.1, 0.3) * 60  # V lost for each kWh a minute
+        self._voltage = NOMINAL
+
+    def draw(self, energy: float) -> None:
+        """Count AC energy, in kWh, that a vehicle drew in this minute."""
+        self.register += energy
+        self._load += energy
+
+    def end_minute(self, grid: float) -> None:
+        """Take the voltage at the end of the minute, where the grid's is `grid`."""
+        self._voltage = grid - self._sag * self._load
+        self._load = 0.0
+
+    def measures(self) -> tuple[float, ...]:
+        return round(self.register, 3), round(self._voltage, 1)
+
+
+class Fleet:
+    """A fleet at the minute `now`; `advance` takes it one further.
+
+    Attributes:
+        moves: Meters by the vehicles that draw from them from `now` on; at the first minute, all.
+        replaced: Which meters were replaced at `now`: their registers start anew.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._chance = chance = plan.chance("fleet")
+        self._phase = chance.uniform(0, math.tau)
+        self.now = plan.start - MINUTE
+        self.moves: dict[str, str] = {}
+        self.replaced: list[str] = []
+        self._waiting_to_move = 0
+        self.meters = [Meter(f"M-{number:05}", chance) for number in range(1, plan.meters + 1)]
+        clock, ambient = self._clock(), self.ambient()
+        self.vehicles = [
+            # With fewer meters than vehicles, some are shared.
+            Vehicle(f"V-{number:05}", self.meters[number % plan.meters], clock, ambient, chance)
+            for number in range(1, plan.vehicles + 1)
+        ]
+        devices: dict[Stream, list[Any]] = {METER: self.meters, VEHICLE: self.vehicles}
+        self._by_second: dict[tuple[Stream, int], list[Any]] = {}
+        for stream in STREAMS:
+            for device in devices[stream]:
+                self._by_second.setdefault((stream, device.second), []).append(device)
+
+    def advance(self) -> None:
+        """Live one minute."""
+        first = self.now < self._plan.start
+        self.now += MINUTE
+        clock, ambient = self._clock(), self.ambient()
+        for vehicle in self.vehicles:
+            if drawn := vehicle.advance(clock, ambient):
+                vehicle.meter.draw(drawn)
+        grid = NOMINAL + 2.5 * math.sin(math.tau * clock / DAY + self._phase)
+        noise = self._chance.random
+        for meter in self.meters:
+            meter.end_minute(grid + noise() - 0.5)
+        self._replace()
+        self.moves = {each.id: each.meter.id for each in self.vehicles} if first else {}
+        self._move()
+
+    def readings(self, stream: Stream, second: int) -> list[Reading]:
+        """Return what the devices of a stream send at a second of this minute, 0-59."""
+        struct = READINGS[stream]
+        timestamp = f"{self.now.isoformat()[:16]}:{second:02}Z"
+        return [
+            struct(device.id, timestamp, *device.measures())
+            for device in self._by_second.get((stream, second), ())
+        ]
+
+    def ambient(self) -> float:
+        """Return the temperature outside, °C: of the season, the hour and the weather."""
+        clock = self._clock()
+        season = -9 * math.cos(math.tau * (clock / YEAR - 0.05))
+        hour = 5 * math.sin(math.tau * (clock / DAY - 0.375))
+        weather = 2.5 * math.sin(math.tau * clock / (3.7 * DAY) + self._phase)
+        return 11 + season + hour + weather
+
+    def _clock(self) -> int:
+        return int(self.now.timestamp()) // 60
+
+    def _replace(self) -> None:
+        replaced = self._happening(self._plan.replaced * self._plan.meters)
+        meters = [self._chance.choice(self.meters) for _ in range(replaced)]
+        for meter in meters:
+            meter.register = 0.0
+        self.replaced = [meter.id for meter in meters]
+
+    def _move(self) -> None:
+        """Let vehicles change meters; one that charges is left alone and another one chosen."""
+        if len(self.meters) == 1:
+            return
+        self._waiting_to_move += self._happening(self._plan.moved * self._plan.vehicles)
+        for _ in range(self._waiting_to_move):
+            vehicle, meter = self._chance.choice(self.vehicles), self._chance.choice(self.meters)
+            if vehicle.mode is not Mode.CHARGING and vehicle.meter is not meter:
+                self._waiting_to_move -= 1
+                vehicle.meter = meter
+                self.moves[vehicle.id] = meter.id
+
+    def _happening(self, a_day: float) -> int:
+        """Return how often something happens in this minute that happens so often a day."""
+        unlikely = math.exp(-a_day / DAY)
+        count, product = 0, self._chance.random()
+        while product > unlikely:
+            count += 1
+            product *= self._chance.random()
+        return count
