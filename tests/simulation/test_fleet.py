@@ -93,9 +93,9 @@ def test_the_api_finds_every_reading_valid(past: Past) -> None:
         some = [reading for readings in devices.values() for reading in readings[::30]]
         parsed = parse_json(msgspec.json.encode(some), [stream], clock)
         assert (parsed.valid, parsed.errors) == (len(some), [])
-        assert list(json.loads(msgspec.json.encode(some[0]))) == [
+        assert json.loads(msgspec.json.encode(some[0])).keys() == {
             field.name for field in stream.fields
-        ]
+        }
 
 
 def test_a_counter_falls_only_where_a_meter_is_replaced(past: Past) -> None:

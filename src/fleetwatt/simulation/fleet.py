@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fleetwatt.simulation.vehicle import DAY, Mode, Vehicle
-from fleetwatt.streams import METER, STREAMS, VEHICLE, Stream
+from fleetwatt.streams import METER, STREAMS, TIMESTAMP, VEHICLE, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,8 @@ Reading = Any  # a struct of READINGS: what is encoded as the JSON object that a
 
 
 def _struct(stream: Stream) -> Callable[..., Reading]:
-    """Make what a reading of a stream is: its fields in the order of `stream.fields`."""
-    names = [field.name for field in stream.fields]
+    """Make what a reading of a stream is: its id, its timestamp and its measures."""
+    names = [field.name for field in (stream.id, TIMESTAMP, *stream.measures)]
     return msgspec.defstruct(f"{stream.name.title()}Reading", names, frozen=True, gc=False)
 
 
@@ -84,7 +84,9 @@ class Fleet:
         clock, ambient = self._clock(), self.ambient()
         self.vehicles = [
             # With fewer meters than vehicles, some are shared.
-            Vehicle(f"V-{number:05}", self.meters[number % plan.meters], clock, ambient, chance)
+            Vehicle(
+                f"V-{number:05}", self.meters[(number - 1) % plan.meters], clock, ambient, chance
+            )
             for number in range(1, plan.vehicles + 1)
         ]
         devices: dict[Stream, list[Any]] = {METER: self.meters, VEHICLE: self.vehicles}
