@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import groupby, pairwise
 from random import Random
 from typing import Any
 
@@ -174,12 +174,13 @@ def test_a_vehicle_is_warmer_after_an_hour_of_charging_than_when_it_has_long_bee
 ) -> None:
     above: dict[Mode, list[float]] = defaultdict(list)
     for vehicle, readings in past.vehicles.items():
-        modes = past.modes[vehicle]
-        for at in range(360, len(readings)):
-            if modes[at] is Mode.CHARGING and set(modes[at - 60 : at]) == {Mode.CHARGING}:
-                above[Mode.CHARGING].append(readings[at].batteryTemp - past.ambient[at])
-            elif set(modes[at - 360 : at + 1]) == {Mode.PARKED}:
-                above[Mode.PARKED].append(readings[at].batteryTemp - past.ambient[at])
+        at = 0
+        for mode, unbroken in groupby(past.modes[vehicle]):
+            length = len(list(unbroken))
+            long_enough = range(at + (60 if mode is Mode.CHARGING else 360), at + length)
+            above[mode] += [readings[each].batteryTemp - past.ambient[each] for each in long_enough]
+            at += length
+    del above[Mode.DRIVING]
     means = {mode: sum(each) / len(each) for mode, each in above.items()}
 
     assert means[Mode.CHARGING] > means[Mode.PARKED] + 1
