@@ -126,12 +126,12 @@ def summary(
     mapped = timedelta(seconds=sum(each["seconds"] for each in mappings))
     meter_readings = sum(each["readings"] for each in mappings)
     figures = {
-        "kwhConsumedAc": _rounded(ac),
-        "kwhDeliveredDc": _rounded(vehicle["energy_kwh"]),
-        "kwhDeliveredDcMetered": _rounded(metered),
+        "kwhConsumedAc": rounded(ac),
+        "kwhDeliveredDc": rounded(vehicle["energy_kwh"]),
+        "kwhDeliveredDcMetered": rounded(metered),
         # Of what was not rounded: dividing would magnify what rounding took from a small AC.
-        "efficiency": _rounded(metered / ac) if metered is not None and ac else None,
-        "avgBatteryTemp": _rounded(vehicle["avg_battery_temp"]),
+        "efficiency": rounded(metered / ac) if metered is not None and ac else None,
+        "avgBatteryTemp": rounded(vehicle["avg_battery_temp"]),
         "meterIds": list(dict.fromkeys(each["meter_id"] for each in mappings)),
         "vehicleReadings": vehicle["readings"],
         "meterReadings": meter_readings,
@@ -165,8 +165,9 @@ def _warnings(figures: Mapping[str, Any], mappings: Sequence[Mapping[str, Any]])
 def _coverage(readings: int, span: timedelta) -> float | None:
     """Return readings received over readings expected at one a minute."""
     expected = span / timedelta(minutes=1)
-    return _rounded(readings / expected) if expected else None
+    return rounded(readings / expected) if expected else None
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """Hide the noise that sums of doubles carry."""
     return None if value is None else round(value, DECIMALS)

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import Identifier, Timestamp, figure
-
-
-def _in_our_age(time: datetime) -> None:
-    if not 1970 <= time.year <= 9000:
-        raise ma.ValidationError("Must lie between the years 1970 and 9000.")
+from fleetwatt.schemas.fields import Identifier, Timestamp, figure, in_our_age
 
 
 class WindowQuery(ma.Schema):
@@ -19,7 +12,7 @@ class WindowQuery(ma.Schema):
 
     end = Timestamp(
         load_default=None,
-        validate=_in_our_age,
+        validate=in_our_age,
         metadata={
             "description": "End of the window; default now",
             "example": "2024-02-10T10:00:00Z",

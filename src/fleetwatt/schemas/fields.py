@@ -70,6 +70,12 @@ def rfc3339(time: datetime) -> str:
     return time.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
+def in_our_age(time: datetime) -> None:
+    """Refuse a time that leaves no room to count with."""
+    if not 1970 <= time.year <= 9000:
+        raise ma.ValidationError("Must lie between the years 1970 and 9000.")
+
+
 def schema_field(field: Field, **kwargs: Any) -> ma.fields.Field[Any]:
     description = f"{field.description} ({field.unit})" if field.unit else field.description
     metadata = {"description": description, "example": field.example}
@@ -95,8 +101,11 @@ def optional(field: type[ma.fields.Field[Any]], description: str, **kwargs: Any)
     return field(metadata=metadata, allow_none=True, **kwargs)
 
 
-def figure(description: str, unit: str, example: float, field: type[Any] = Number) -> Any:
+def figure(
+    description: str, unit: str, example: float, field: type[Any] = Number, **kwargs: Any
+) -> Any:
     return field(
+        **kwargs,
         allow_none=True,
         metadata={
             "description": f"{description} ({unit})" if unit else description,
