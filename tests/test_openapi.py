@@ -39,6 +39,15 @@ def resolved(response: dict[str, Any]) -> dict[str, Any]:
     return shared[name] if name else response
 
 
+def forms(status: int) -> list[str]:
+    """Return the media types of an answer."""
+    if status == 304:
+        return []
+    if status >= 400:
+        return ["application/problem+json"]
+    return ["application/json"]
+
+
 def test_it_is_openapi_3_1() -> None:
     assert DOCUMENT["openapi"].startswith("3.1")
     assert DOCUMENT["info"]["description"]
@@ -69,9 +78,8 @@ def test_an_operation_says_what_it_does_and_answers(name: str) -> None:
     assert operation["summary"]
     assert any(int(status) < 300 for status in operation["responses"])
     for status, response in operation["responses"].items():
-        media = "application/problem+json" if int(status) >= 400 else "application/json"
         described = resolved(response)
-        assert list(described["content"]) == [media]
+        assert list(described.get("content", {})) == forms(int(status))
         assert described["description"]
 
 

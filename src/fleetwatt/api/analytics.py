@@ -8,7 +8,7 @@ from typing import Any
 from flask_smorest import Blueprint
 
 from fleetwatt import energy
-from fleetwatt.api import raises, store
+from fleetwatt.api import caching, raises, store
 from fleetwatt.problems import NotKnown
 from fleetwatt.schemas.analytics import Performance, WindowQuery
 
@@ -20,6 +20,7 @@ blueprint = Blueprint(
 @blueprint.route("/performance/<device_id:vehicleId>")
 @blueprint.arguments(WindowQuery, location="query")
 @blueprint.response(200, Performance)
+@caching.conditional(blueprint)
 @raises(blueprint, 404, 503)
 def performance(query: dict[str, Any], vehicleId: str) -> dict[str, Any]:
     """Summarize a vehicle's last 24 hours, or another window.

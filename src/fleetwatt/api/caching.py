@@ -1,0 +1,51 @@
+"""How long an answer may be used again, and how a client asks whether it still holds.
+
+Every answer about the past may change while late readings are accepted, so that a client asks each
+time: `If-None-Match` with the tag it got, answered by 304 without a body while nothing changed.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from flask import Response, after_this_request, request
+
+from fleetwatt.api import Handler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask_smorest import Blueprint
+
+ASK_AGAIN = "private, no-cache"
+
+
+def conditional(blueprint: Blueprint) -> Callable[[Handler], Handler]:
+    """Tag a GET route's answers with the hash of their body, and answer 304 to who has it already.
+
+    An answer that is streamed gets no tag.
+    """
+
+    def decorate(handler: Handler) -> Handler:
+        @functools.wraps(handler)
+        def tagged(*args: Any, **kwargs: Any) -> Any:
+            after_this_request(_tag)
+            return handler(*args, **kwargs)
+
+        described: Handler = blueprint.alt_response(
+            304, description="The answer is still the one whose tag `If-None-Match` names"
+        )(tagged)
+        return described
+
+    return decorate
+
+
+def _tag(response: Response) -> Response:
+    if response.status_code != 200:
+        return response
+    response.headers.setdefault("Cache-Control", ASK_AGAIN)
+    if not response.is_streamed:
+        response.add_etag()
+        response.make_conditional(request)
+    return response
