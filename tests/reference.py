@@ -7,11 +7,12 @@ posted, in the order in which they arrived; mappings are the items that GET /v1/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 AC, DC = "kwhConsumedAc", "kwhDeliveredDc"
+COUNTERS = {"meter": AC, "vehicle": DC}
 MINUTE = timedelta(minutes=1)
 NOISE = 1e-9
 Json = dict[str, Any]
@@ -93,6 +94,108 @@ def summary(
         "counterResets": falls,
         "warnings": [warning for warning, holds in warnings.items() if holds],
     }
+
+
+def series(
+    kind: str,
+    own: Sequence[tuple[datetime, Json]],
+    start: datetime,
+    end: datetime,
+    width: timedelta | None,
+) -> list[Json]:
+    """Return the items of GET /v1/analytics/{kind}s/{id}/series of a device's readings in a window.
+
+    No width means raw.
+    """
+    counted = steps(own, COUNTERS[kind])
+    if width is None:
+        begins = [time for time, _ in own]
+        begins += [gap["start"] + MINUTE for gap in gaps(own, start, end) if gap["seconds"] > 90]
+        return [point(kind, each, [each], own, counted) for each in sorted(begins)]
+    # A bucket shows when the window has a moment in it.
+    begins = []
+    begin = datetime(1970, 1, 1, tzinfo=UTC)
+    begin += (start - begin) // width * width
+    while begin <= end:
+        if begin + width - timedelta(microseconds=1) > start:
+            begins.append(begin)
+        begin += width
+    return [
+        point(kind, each, [time for time, _ in own if each <= time < each + width], own, counted)
+        for each in begins
+    ]
+
+
+def point(
+    kind: str,
+    begin: datetime,
+    times: Sequence[datetime],
+    own: Sequence[tuple[datetime, Json]],
+    counted: Sequence[Step],
+) -> Json:
+    """Return one bucket, of the readings taken at `times`."""
+    inside = [reading for time, reading in own if time in times]
+    ending = [step for step in counted if step.end in times]
+    counter = COUNTERS[kind]
+
+    def told(field: str) -> list[Any]:
+        return [reading[field] for reading in inside]
+
+    def of(function: Any, field: str) -> float | None:
+        return function(told(field)) if inside else None
+
+    def mean(values: list[float]) -> float:
+        return sum(values) / len(values)
+
+    figures = {
+        "start": begin,
+        counter: sum(step.kwh for step in ending) if ending else None,
+        f"last{counter[0].upper()}{counter[1:]}": of(last, counter),
+    }
+    if kind == "vehicle":
+        figures |= {
+            "firstSoc": of(first, "soc"),
+            "lastSoc": of(last, "soc"),
+            "minSoc": of(min, "soc"),
+            "maxSoc": of(max, "soc"),
+            "minBatteryTemp": of(min, "batteryTemp"),
+            "avgBatteryTemp": of(mean, "batteryTemp"),
+            "maxBatteryTemp": of(max, "batteryTemp"),
+        }
+    else:
+        figures |= {
+            "minVoltage": of(min, "voltage"),
+            "avgVoltage": of(mean, "voltage"),
+            "maxVoltage": of(max, "voltage"),
+        }
+    return figures | {
+        "readings": len(inside),
+        "counterResets": sum(step.fell for step in ending),
+    }
+
+
+def first(values: Sequence[float]) -> float:
+    return values[0]
+
+
+def last(values: Sequence[float]) -> float:
+    return values[-1]
+
+
+def gaps(own: Sequence[tuple[datetime, Json]], start: datetime, end: datetime) -> list[Json]:
+    """Return every span between what is heard of a device in start < time <= end, in order."""
+    heard = [time for time, _ in own]
+    return [
+        {
+            "start": since,
+            "end": until,
+            "seconds": (until - since).total_seconds(),
+            "missingReadings": max(round((until - since) / MINUTE) - (until in heard), 0),
+        }
+        # A reading at the very end leaves a span of no length after it, which nobody asks for.
+        for since, until in pairwise([start, *heard, end])
+        if since < until
+    ]
 
 
 def shares(

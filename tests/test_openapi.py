@@ -39,13 +39,14 @@ def resolved(response: dict[str, Any]) -> dict[str, Any]:
     return shared[name] if name else response
 
 
-def forms(status: int) -> list[str]:
+def forms(operation: str, status: int) -> list[str]:
     """Return the media types of an answer."""
     if status == 304:
         return []
     if status >= 400:
         return ["application/problem+json"]
-    return ["application/json"]
+    tables = ["text/csv"] if operation.endswith("/series") else []
+    return ["application/json", *tables]
 
 
 def test_it_is_openapi_3_1() -> None:
@@ -79,7 +80,7 @@ def test_an_operation_says_what_it_does_and_answers(name: str) -> None:
     assert any(int(status) < 300 for status in operation["responses"])
     for status, response in operation["responses"].items():
         described = resolved(response)
-        assert list(described.get("content", {})) == forms(int(status))
+        assert list(described.get("content", {})) == forms(name, int(status))
         assert described["description"]
 
 

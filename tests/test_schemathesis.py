@@ -16,6 +16,8 @@ from tests.examples import ago, meter, vehicle
 from tests.test_openapi import DOCUMENT, OPERATIONS
 
 TIMES = [ago(minutes=1), ago(hours=1), ago(days=1)]
+# Of a window: any of these starts comes before any of these ends.
+SPAN = {"start": [ago(days=3), ago(days=2)], "end": TIMES}
 KNOWN = {"vehicleId": "V-999", "meterId": "M-123"}
 
 
@@ -33,9 +35,10 @@ def answerable(document: dict[str, Any]) -> dict[str, Any]:
     for path in changed["paths"].values():
         for parameter in path.get("parameters", []):
             parameter["schema"]["enum"] = [KNOWN[parameter["name"]]]
-    for parameter in changed["paths"]["/v1/analytics/performance/{vehicleId}"]["get"]["parameters"]:
-        if parameter["name"] == "end":
-            parameter["schema"]["enum"] = TIMES
+    for operation in (each for path in changed["paths"].values() for each in path.values()):
+        for parameter in operation.get("parameters", []) if isinstance(operation, dict) else []:
+            if parameter["name"] in SPAN:
+                parameter["schema"]["enum"] = SPAN[parameter["name"]]
     return changed
 
 

@@ -43,6 +43,14 @@ class InvalidReadings(Exception):
         self.errors = errors
 
 
+class TooManyPoints(Exception):
+    """The answer would hold too many points."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.errors = [ReadingError(None, field, message)]
+
+
 class NotKnown(Exception):
     """Nothing is known under that id."""
 
@@ -73,6 +81,7 @@ KINDS: dict[type[Exception], Kind] = {
     UnsupportedMedia: Kind(415, "unsupported-media-type", "The media type is not supported"),
     NoReading: Kind(422, "no-reading", "There is no reading in the body"),
     InvalidReadings: Kind(422, "invalid-readings", "Readings are invalid"),
+    TooManyPoints: Kind(422, "too-many-points", "The answer would hold too many points"),
     NotKnown: Kind(404, "not-known", "Nothing is known under that id"),
     MappingConflict: Kind(409, "mapping-conflict", "The vehicle is on a meter then already"),
     SchemaBehind: Kind(503, "schema-behind", "The database's schema is behind"),
@@ -84,6 +93,7 @@ HTTP_KINDS: dict[int, Kind] = {
     400: Kind(400, "bad-request", "The request can't be understood"),
     404: Kind(404, "not-found", "There is no such route"),
     405: Kind(405, "method-not-allowed", "The route has no such method"),
+    406: Kind(406, "not-acceptable", "The answer has no such form"),
     413: KINDS[BodyTooLarge],
     415: KINDS[UnsupportedMedia],
     422: Kind(422, "invalid-arguments", "Arguments are invalid"),

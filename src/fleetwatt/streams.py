@@ -19,6 +19,7 @@ class Field:
     Attributes:
         sql_type: PostgreSQL's name of the column's type.
         minimum, maximum: Bounds of a number, both allowed; None for no bound.
+        told: What a series tells of a measure in each bucket, of `WORDS`.
     """
 
     name: str
@@ -29,6 +30,33 @@ class Field:
     unit: str = ""
     minimum: float | None = None
     maximum: float | None = None
+    told: tuple[str, ...] = ()
+
+
+# What a series may tell of a measure in a bucket, in words.
+WORDS = {
+    "first": "at the first reading",
+    "last": "at the last reading",
+    "min": "least",
+    "avg": "mean",
+    "max": "greatest",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a series tells of a measure in a bucket, as in `minVoltage`."""
+
+    what: str
+    measure: Field
+
+    @property
+    def name(self) -> str:
+        return f"{self.what}{self.measure.name[0].upper()}{self.measure.name[1:]}"
+
+    @property
+    def column(self) -> str:
+        return f"{self.what}_{self.measure.column}"
 
 
 def _id(device: str, example: str) -> Field:
@@ -76,6 +104,11 @@ class Stream:
         return tuple(each.column for each in self.fields)
 
     @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What a series tells in each bucket, besides the counter's energy."""
+        return tuple(Figure(what, each) for each in self.measures for what in each.told)
+
+    @property
     def history(self) -> str:
         return f"{self.name}_telemetry"
 
@@ -114,7 +147,18 @@ METER = Stream(
     plural="meters",
     description="Grid side (AC): a smart meter's reading",
     id=_id("meter", "M-123"),
-    measures=(_AC, Field("voltage", "voltage", "Grid voltage", 230, unit="V", minimum=0)),
+    measures=(
+        _AC,
+        Field(
+            "voltage",
+            "voltage",
+            "Grid voltage",
+            230,
+            unit="V",
+            minimum=0,
+            told=("min", "avg", "max"),
+        ),
+    ),
     counter=_AC,
 )
 VEHICLE = Stream(
@@ -123,7 +167,16 @@ VEHICLE = Stream(
     description="Vehicle side (DC): an electric vehicle's reading",
     id=_id("vehicle", "V-999"),
     measures=(
-        Field("soc", "soc", "State of charge", 45, unit="%", minimum=0, maximum=100),
+        Field(
+            "soc",
+            "soc",
+            "State of charge",
+            45,
+            unit="%",
+            minimum=0,
+            maximum=100,
+            told=("first", "last", "min", "max"),
+        ),
         _DC,
         Field(
             "batteryTemp",
@@ -133,6 +186,7 @@ VEHICLE = Stream(
             unit="°C",
             minimum=-60,
             maximum=150,
+            told=("min", "avg", "max"),
         ),
     ),
     counter=_DC,

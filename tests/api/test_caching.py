@@ -9,8 +9,11 @@ from tests.examples import NOW, at, vehicle
 from tests.test_openapi import OPERATIONS
 
 END = NOW - timedelta(days=2)
+WINDOW = f"start={at(END - timedelta(hours=3))}&end={at(END)}"
 ROUTES = {
     "performance": f"/v1/analytics/performance/V-999?end={at(END)}&hours=3",
+    "series": f"/v1/analytics/vehicles/V-999/series?{WINDOW}",
+    "gaps": f"/v1/analytics/vehicles/V-999/gaps?{WINDOW}",
 }
 
 
@@ -50,6 +53,23 @@ def test_an_answer_that_late_readings_may_change_is_asked_for_again(
 
 
 @pytest.mark.community
+@pytest.mark.parametrize("route", ["series", "gaps"])
+@pytest.mark.parametrize(("older", "settled"), [(2, True), (-2, False)])
+def test_an_answer_is_kept_once_no_reading_of_its_window_is_accepted_any_more(
+    client: FlaskClient, route: str, older: int, settled: bool
+) -> None:
+    hear(client, 10)
+    retention = timedelta(days=1095)
+    end = datetime.now(UTC) - retention - timedelta(hours=older)
+    window = {"start": at(end - timedelta(hours=3)), "end": at(end)}
+
+    response = client.get(f"/v1/analytics/vehicles/V-999/{route}", query_string=window)
+
+    expected = "private, max-age=86400, immutable" if settled else "private, no-cache"
+    assert response.headers["Cache-Control"] == expected
+
+
+@pytest.mark.community
 def test_a_summary_is_never_kept_since_a_mapping_may_still_change_it(client: FlaskClient) -> None:
     hear(client, 10)
     end = datetime.now(UTC) - timedelta(days=2000)
@@ -59,8 +79,17 @@ def test_a_summary_is_never_kept_since_a_mapping_may_still_change_it(client: Fla
     assert response.headers["Cache-Control"] == "private, no-cache"
 
 
+def test_a_table_that_is_streamed_has_no_tag(client: FlaskClient) -> None:
+    hear(client, 10)
+
+    response = client.get(ROUTES["series"], headers={"Accept": "text/csv"})
+
+    assert "ETag" not in response.headers
+    assert response.headers["Cache-Control"] == "private, no-cache"
+
+
 def test_a_problem_has_no_tag(client: FlaskClient) -> None:
-    response = client.get("/v1/analytics/performance/V-0")
+    response = client.get("/v1/analytics/vehicles/V-0/series")
 
     assert response.status_code == 404
     assert "ETag" not in response.headers

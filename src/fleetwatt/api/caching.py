@@ -7,18 +7,26 @@ time: `If-None-Match` with the tag it got, answered by 304 without a body while 
 from __future__ import annotations
 
 import functools
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, after_this_request, request
 
-from fleetwatt.api import Handler
+from fleetwatt.api import Handler, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask_smorest import Blueprint
 
+    from fleetwatt.streams import Stream
+
+# A DBA may lengthen retention, and so let readings in again that were too old.
+_KEPT = timedelta(days=1)
+# What was accepted just before the bound may not be written yet.
+_QUEUED = timedelta(hours=1)
 ASK_AGAIN = "private, no-cache"
+SETTLED = f"private, max-age={round(_KEPT.total_seconds())}, immutable"
 
 
 def conditional(blueprint: Blueprint) -> Callable[[Handler], Handler]:
@@ -39,6 +47,15 @@ def conditional(blueprint: Blueprint) -> Callable[[Handler], Handler]:
         return described
 
     return decorate
+
+
+def lifetime(stream: Stream, end: datetime) -> dict[str, str]:
+    """Return the headers of an answer that depends on a stream's readings up to a time alone.
+
+    No reading older than retention is accepted: what ended before can't change any more.
+    """
+    settled = end < store().oldest_accepted(stream) - _QUEUED
+    return {"Cache-Control": SETTLED} if settled else {}
 
 
 def _tag(response: Response) -> Response:

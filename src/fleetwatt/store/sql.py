@@ -14,7 +14,7 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
 
-from fleetwatt.streams import STREAMS, Stream
+from fleetwatt.streams import STREAMS, Figure, Stream
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -36,7 +36,28 @@ def _names(stream: Stream) -> dict[str, str]:
         "counter": stream.counter.column,
         "hourly": stream.hourly,
         "figures": ", ".join(_figures(stream)),
+        "hourly_told": ", ".join(_stored(each) for each in stream.figures),
+        "reading_told": ", ".join(each.measure.column for each in stream.figures),
+        "bucket_told": ", ".join(
+            f"{_TOLD[each.what].format(_stored(each))} AS {each.column}" for each in stream.figures
+        ),
     }
+
+
+# How what a series tells of a bucket comes from what is known of its pieces.
+_TOLD = {
+    "first": "first({}, first_time)",
+    "last": "last({}, first_time)",
+    "min": "min({})",
+    "avg": "sum({}) / sum(readings)",
+    "max": "max({})",
+}
+
+
+def _stored(figure: Figure) -> str:
+    """Return the column of the hourly aggregate that a figure comes from."""
+    what = "sum" if figure.what == "avg" else figure.what
+    return f"{what}_{figure.measure.column}"
 
 
 def _figures(stream: Stream) -> Iterator[str]:

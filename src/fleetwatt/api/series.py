@@ -1,0 +1,216 @@
+"""A device's readings over time: in buckets, and the spans that lack them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from flask import Response, request
+from flask_smorest import Blueprint
+from werkzeug.exceptions import NotAcceptable
+
+from fleetwatt.api import caching, raises, store
+from fleetwatt.energy import rounded
+from fleetwatt.problems import NotKnown, TooManyPoints
+from fleetwatt.schemas.fields import rfc3339
+from fleetwatt.schemas.series import (
+    BUCKETS,
+    GAPS_SCHEMAS,
+    MOST_POINTS,
+    POINT_SCHEMAS,
+    SERIES_SCHEMAS,
+    SILENCE,
+    GapsQuery,
+    SeriesQuery,
+)
+from fleetwatt.streams import STREAMS, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from fleetwatt.store.connections import Row
+
+JSON, CSV = "application/json", "text/csv"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+MINUTE = timedelta(minutes=1)
+LINES_A_CHUNK = 500
+
+blueprint = Blueprint(
+    "series", __name__, url_prefix="/v1/analytics", description="Readings in time"
+)
+
+
+def _path(stream: Stream) -> str:
+    return f"/{stream.plural}/<device_id:{stream.id.name}>"
+
+
+def _series_route(stream: Stream) -> None:
+    fields = POINT_SCHEMAS[stream]().fields
+    columns = {name: str(each.attribute) for name, each in fields.items()}
+
+    @blueprint.route(f"{_path(stream)}/series", endpoint=f"{stream.name}_series")
+    @blueprint.arguments(SeriesQuery, location="query")
+    @blueprint.response(200, SERIES_SCHEMAS[stream])
+    @blueprint.alt_response(
+        200,
+        schema={
+            "type": "string",
+            "description": f"A head line, {','.join(columns)}, then a line "
+            "a bucket; nothing between two commas is null",
+        },
+        content_type=CSV,
+    )
+    @blueprint.doc(summary=f"One {stream.name}'s readings and energy in buckets of time")
+    @caching.conditional(blueprint)
+    @raises(blueprint, 404, 406, 503)
+    def series(query: dict[str, Any], **path: str) -> Response:
+        form = _form_asked()
+        (device,) = path.values()
+        _require_known(stream, device)
+        points = _points(stream, device, query["bucket"], query["start"], query["end"])
+        values = ([point.get(column) for column in columns.values()] for point in points)
+        headers = {"Vary": "Accept", **caching.lifetime(stream, query["end"])}
+        if form == CSV:
+            return Response(_csv(list(columns), values), headers=headers, mimetype=CSV)
+        answer = {
+            **_window(stream, device, query["start"], query["end"]),
+            "bucket": query["bucket"],
+            "items": [dict(zip(columns, each, strict=True)) for each in values],
+        }
+        return Response(msgspec.json.encode(answer), headers=headers, mimetype=JSON)
+
+
+def _gaps_route(stream: Stream) -> None:
+    @blueprint.route(f"{_path(stream)}/gaps", endpoint=f"{stream.name}_gaps")
+    @blueprint.arguments(GapsQuery, location="query")
+    @blueprint.response(200, GAPS_SCHEMAS[stream])
+    @blueprint.doc(summary=f"When one {stream.name} was silent, longest first")
+    @caching.conditional(blueprint)
+    @raises(blueprint, 404, 503)
+    def gaps(query: dict[str, Any], **path: str) -> tuple[dict[str, Any], int, dict[str, str]]:
+        (device,) = path.values()
+        _require_known(stream, device)
+        start = query["start"]
+        # What lies ahead is not silence yet.
+        end = max(start, min(query["end"], datetime.now(UTC)))
+        found = store().all(
+            f"{stream.name}.gaps",
+            id=device,
+            start=start,
+            end=end,
+            longer_than=query["longerThan"],
+            limit=query["limit"],
+        )
+        for gap in found:
+            gap["missingReadings"] = max(round(gap["seconds"] / 60) - gap["heard"], 0)
+        answer = {**_window(stream, device, start, end), "items": found}
+        return answer, 200, caching.lifetime(stream, end)
+
+
+for _stream in STREAMS:
+    _series_route(_stream)
+    _gaps_route(_stream)
+
+
+def _require_known(stream: Stream, device: str) -> None:
+    if store().one(f"{stream.name}.status", id=device) is None:
+        raise NotKnown(f"No reading of {stream.name} {device} has arrived.")
+
+
+def _window(stream: Stream, device: str, start: datetime, end: datetime) -> dict[str, Any]:
+    return {stream.id.name: device, "windowStart": start, "windowEnd": end}
+
+
+def _points(
+    stream: Stream, device: str, bucket: str, start: datetime, end: datetime
+) -> Iterable[Row]:
+    """Return the buckets of a window, also the empty ones.
+
+    Raises:
+        TooManyPoints: They are more than an answer may hold.
+    """
+    width = BUCKETS[bucket]
+    if width and (count := _buckets(start, end, width)[1]) > MOST_POINTS:
+        raise _too_many(f"{count:,}", start, end)
+    asked = {"id": device, "start": start, "end": end}
+    most = None if width else MOST_POINTS + 1
+    rows = store().all(f"{stream.name}.series", width=width, most=most, **asked)
+    if len(rows) > MOST_POINTS:
+        days = store().all(f"{stream.name}.series", width=BUCKETS["1d"], most=None, **asked)
+        raise _too_many(f"at least {sum(day['readings'] for day in days):,}", start, end)
+    sums = ["energy_kwh", *(each.column for each in stream.figures if each.what == "avg")]
+    for row in rows:
+        row.update({column: rounded(row[column]) for column in sums})
+    points = list(_filled(rows, start, end, width) if width else _parted(rows, start, end))
+    if len(points) > MOST_POINTS:
+        raise _too_many(f"{len(points):,}", start, end)
+    return points
+
+
+def _buckets(start: datetime, end: datetime, width: timedelta) -> tuple[datetime, int]:
+    """Return the first bucket that a window, start < time <= end, touches, and how many it does."""
+
+    def begun(time: datetime) -> datetime:
+        return time - (time - EPOCH) % width
+
+    first = begun(start + MICROSECOND)
+    return first, (begun(end) - first) // width + 1
+
+
+def _filled(rows: list[Row], start: datetime, end: datetime, width: timedelta) -> Iterator[Row]:
+    """Yield a window's buckets, those without a reading empty."""
+    found = {row["start"]: row for row in rows}
+    first, count = _buckets(start, end, width)
+    for each in (first + number * width for number in range(count)):
+        yield found.get(each) or _empty(each)
+
+
+def _parted(rows: list[Row], start: datetime, end: datetime) -> Iterator[Row]:
+    """Yield a window's readings, and an empty bucket where one was due and long didn't come."""
+    last = start
+    for row in rows:
+        if row["start"] - last > SILENCE:
+            yield _empty(last + MINUTE)
+        yield row
+        last = row["start"]
+    if end - last > SILENCE:
+        yield _empty(last + MINUTE)
+
+
+def _empty(start: datetime) -> Row:
+    return {"start": start, "readings": 0, "falls": 0}
+
+
+def _too_many(points: str, start: datetime, end: datetime) -> TooManyPoints:
+    widths = {name: width for name, width in BUCKETS.items() if width}
+    fitting = (name for name in widths if _buckets(start, end, widths[name])[1] <= MOST_POINTS)
+    advice = next((f"bucket={name} would fit" for name in fitting), "ask for a shorter window")
+    return TooManyPoints(
+        "bucket", f"It would be {points} points, of {MOST_POINTS:,} at most: {advice}."
+    )
+
+
+def _form_asked() -> str:
+    accepted = request.accept_mimetypes
+    form = accepted.best_match((JSON, CSV)) if accepted else JSON
+    if form is None:
+        raise NotAcceptable(f"Accept has to allow {JSON} or {CSV}.")
+    return form
+
+
+def _csv(names: Sequence[str], lines: Iterable[Sequence[Any]]) -> Iterator[str]:
+    """Write a table piece by piece."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(names)
+    for number, (start, *figures) in enumerate(lines, 1):
+        writer.writerow([rfc3339(start), *figures])
+        if number % LINES_A_CHUNK == 0:
+            yield text.getvalue()
+            text.seek(0)
+            text.truncate()
+    yield text.getvalue()
