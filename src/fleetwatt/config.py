@@ -47,6 +47,11 @@ class Config:
         "libpq URL of the TimescaleDB to serve on; empty: `fleetwatt dev` runs an embedded one",
         secret=True,
     )
+    replica_url: str = _setting(
+        "",
+        "libpq URL of a streaming replica that analytics and series are read from; empty: none",
+        secret=True,
+    )
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8000, "port to listen on", kind=Port)
     workers: int = _setting(0, "worker processes; 0: one a core", unit="processes", kind=Natural)

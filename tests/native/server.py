@@ -132,21 +132,22 @@ class NativeServer:
     def _initialize(self) -> None:
         password = self.folder / "password"
         password.write_text(self._password)
-        if account := _account():
-            for path in (self.folder, password):
-                os.chown(path, account.pw_uid, account.pw_gid)
+        give_away(self.folder, password)
         options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         cluster = [f"--pgdata={self.data}", f"--pwfile={password}", "--username=postgres"]
-        run(*_unprivileged(), self._bindir / "initdb", *cluster, *options)
+        run(*unprivileged(), self._bindir / "initdb", *cluster, *options)
         password.unlink()
+        self._configure(self.settings)
+
+    def _configure(self, settings: Mapping[str, str]) -> None:
         own = {"port": str(self.port), "unix_socket_directories": str(self.folder)}
         with (self.data / "postgresql.conf").open("a") as file:
-            for name, value in (own | self.settings).items():
+            for name, value in (own | dict(settings)).items():
                 quoted = value.replace("'", "''")
                 file.write(f"{name} = '{quoted}'\n")
 
     def _launch(self) -> None:
-        command = [*_unprivileged(), self._bindir / "postgres", "-D", self.data]
+        command = [*unprivileged(), self._bindir / "postgres", "-D", self.data]
         with self.log.open("ab") as log:
             # In a session of its own the terminal's Ctrl-C doesn't reach it before the tests' end.
             self._postmaster = subprocess.Popen(
@@ -204,7 +205,15 @@ def _account() -> pwd.struct_passwd | None:
         return pwd.getpwnam("nobody")
 
 
-def _unprivileged() -> list[str | Path]:
+def give_away(*paths: Path) -> None:
+    """Gives files to the account that the server runs as."""
+    if account := _account():
+        for path in paths:
+            os.chown(path, account.pw_uid, account.pw_gid)
+
+
+def unprivileged() -> list[str | Path]:
+    """The command that another one is run by, as an account that PostgreSQL accepts."""
     # The kernel stops the server when its parent dies, in whatever way.
     prefix: list[str | Path] = ["setpriv", "--pdeathsig=QUIT"]
     if account := _account():

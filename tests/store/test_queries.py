@@ -58,3 +58,21 @@ def test_the_tables_of_a_stream_are_as_streams_py_says(sql: Connection) -> None:
                     (table,),
                 )
                 assert [name for (name,) in cursor.fetchall()] == [*stream.columns, *more]
+
+
+def test_what_may_be_asked_of_a_replica_only_reads() -> None:
+    names = queries.for_replica()
+
+    assert {"vehicle_window", "vehicle_mappings", "meter.counter_readings"} <= names
+    for name in names:
+        assert not re.search(r"\b(INSERT|UPDATE|DELETE|CALL)\b", QUERIES[name]), name
+
+
+def test_status_and_what_a_write_goes_by_are_never_asked_of_a_replica() -> None:
+    primary = {"ping", "mappings", "map_vehicle", "unplug_vehicle"}
+    for stream in STREAMS:
+        primary |= {f"{stream.name}.{each}" for each in ("status", "status_page", "ingest")}
+        primary.add(f"{stream.name}.oldest_accepted")
+
+    assert primary <= set(QUERIES)
+    assert not primary & queries.for_replica()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask_smorest import Blueprint
 
 from fleetwatt.api import raises, store
-from fleetwatt.schemas.service import Health
+from fleetwatt.schemas.service import Health, Readiness
 
 blueprint = Blueprint("service", __name__, description="Liveness and readiness")
 
@@ -18,9 +20,16 @@ def healthz() -> dict[str, str]:
 
 
 @blueprint.route("/readyz")
-@blueprint.response(200, Health)
+@blueprint.response(200, Readiness)
 @raises(blueprint, 503)
-def readyz() -> dict[str, str]:
-    """Say that the database answers and its schema is up to date."""
+def readyz() -> dict[str, Any]:
+    """Say that the database answers and its schema is up to date.
+
+    A replica that is away is told of, and changes nothing: the primary answers in its place.
+    """
     store().one("ping")
-    return {"status": "ok"}
+    if not store().has_replica:
+        return {"status": "ok"}
+    lag = store().replica_lag()
+    replica = {"status": "away" if lag is None else "ok", "lagSeconds": lag}
+    return {"status": "ok", "replica": replica}

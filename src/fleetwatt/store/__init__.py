@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,7 @@ import psycopg2
 from fleetwatt.store import editions, migrations, sql
 from fleetwatt.store.connections import Pool, Row, connect, fetch
 from fleetwatt.store.errors import is_lost, translated
+from fleetwatt.store.replica import Replica, ReplicaAway
 from fleetwatt.store.writer import Writer, store_rows
 
 if TYPE_CHECKING:
@@ -44,14 +46,25 @@ class Store:
         self._queries = sql.load()
         self._schema_checked = threading.Event()
         self._pool = Pool(self._open, config.pool_size, config.pool_timeout)
+        self._for_replica = sql.for_replica()
+        self._replica = (
+            Replica(config, self._queries["replica_lag"]) if config.replica_url else None
+        )
         self._writer = Writer(self._store, config.queue_size)
         # Written and read without a lock: the worst that a race costs is one more look.
         self._oldest: dict[Stream, tuple[float, datetime]] = {}
 
     def all(self, query: str, **parameters: Any) -> list[Row]:
-        """Return every row of a named query."""
+        """Return every row of a named query, from the replica where that may answer it."""
         statement = self._queries[query]
-        return self._twice(lambda connection: fetch(connection, statement, parameters))
+
+        def work(connection: Connection) -> list[Row]:
+            return fetch(connection, statement, parameters)
+
+        if self._replica and query in self._for_replica:
+            with suppress(ReplicaAway), translated():
+                return self._replica.ask(work)
+        return self._twice(work)
 
     def one(self, query: str, **parameters: Any) -> Row | None:
         """Return the first row of a named query, or None."""
@@ -75,10 +88,21 @@ class Store:
             self._oldest[stream] = (time.monotonic(), oldest)
         return oldest
 
+    @property
+    def has_replica(self) -> bool:
+        """Whether a replica is set."""
+        return self._replica is not None
+
+    def replica_lag(self) -> float | None:
+        """Return by how many seconds the replica is behind; None: it is away, or none is set."""
+        return self._replica.lag() if self._replica else None
+
     def close(self) -> None:
         """Write what waits, and close the connections."""
         self._writer.close()
         self._pool.drop_idle()
+        if self._replica:
+            self._replica.close()
 
     def _open(self) -> Connection:
         opened = connect(self._config)

@@ -19,6 +19,8 @@ from fleetwatt.streams import STREAMS, Figure, Stream
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
+# Files of what dashboards draw, which may be a moment old. Never what a write goes by, nor status.
+FOR_REPLICA = {"analytics.sql", "fleet.sql", "series.sql"}
 _BLOCK = re.compile(r"^-- (\w+) --\n((?:--.*\n)*)", re.MULTILINE)
 
 
@@ -75,18 +77,28 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
         yield name, statement.strip().removesuffix(";")
 
 
-def _of(folder: Traversable) -> Iterator[tuple[str, str]]:
+def _of(folder: Traversable) -> Iterator[tuple[str, str, str]]:
     for file in folder.iterdir():
         if file.name.endswith(".sql"):
-            yield from _blocks(file.read_text(encoding="utf-8"))
+            for name, statement in _blocks(file.read_text(encoding="utf-8")):
+                yield file.name, name, statement
+
+
+def _all() -> Iterator[tuple[str, str, str]]:
+    """Yield of each query the name of its file, its own, and the statement."""
+    folder = files(__package__).joinpath("queries")
+    yield from _of(folder)
+    for stream in STREAMS:
+        names = _names(stream)
+        for file, name, statement in _of(folder.joinpath("per_stream")):
+            yield file, f"{stream.name}.{name}", Template(statement).substitute(names)
 
 
 def load() -> dict[str, str]:
     """Return every query by its name."""
-    folder = files(__package__).joinpath("queries")
-    queries = dict(_of(folder))
-    for stream in STREAMS:
-        names = _names(stream)
-        for name, statement in _of(folder.joinpath("per_stream")):
-            queries[f"{stream.name}.{name}"] = Template(statement).substitute(names)
-    return queries
+    return {name: statement for _, name, statement in _all()}
+
+
+def for_replica() -> frozenset[str]:
+    """Return the names of the queries that a replica may answer."""
+    return frozenset(name for file, name, _ in _all() if file in FOR_REPLICA)
