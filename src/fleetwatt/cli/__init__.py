@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from fleetwatt.cli import audit, database, service, simulate
+from fleetwatt.cli import audit, database, roles, service, simulate
 from fleetwatt.config import ConfigError
 from fleetwatt.embedded.database import EmbeddedDatabaseError
 from fleetwatt.embedded.node import NodeError
@@ -21,6 +21,9 @@ def fleetwatt() -> None:
 
 for _command in (audit.audit, database.db, service.config, service.dev, simulate.simulate):
     fleetwatt.add_command(_command)
+
+
+database.db.add_command(roles.roles)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from fleetwatt.store import roles
 from fleetwatt.store.connections import fetch
 from fleetwatt.store.editions import edition, ensure_timescaledb
 from fleetwatt.store.errors import MigrationChanged, SchemaBehind, translated
@@ -82,6 +83,9 @@ def upgrade(connection: Connection) -> Iterator[str]:
         for script in scripts(name):
             if _apply(connection, script):
                 yield script.file
+        if roles.exist(connection):
+            # What is new belongs to the owner, and the service has to be let in.
+            roles.apply(connection)
 
 
 def check(connection: Connection) -> None:

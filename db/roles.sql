@@ -1,0 +1,108 @@
+-- Three roles with what each needs and no more, in the schema and database of this session:
+--   fleetwatt_owner      owns all and changes it: `fleetwatt db upgrade`, retention, repairs
+--   fleetwatt_app        the service: reads all, stores readings, moves latest and mappings on; no DDL, no DELETE
+--   fleetwatt_dashboard  reads the views, the hourly aggregates and the mappings
+-- Run it by `fleetwatt db roles` or `psql --single-transaction -f`, as a superuser or whoever may create roles, before the first
+-- upgrade or at any time later, as often as you like; `fleetwatt db upgrade` runs it again where the roles exist. It takes over every
+-- table, view and function in the schema but those of extensions: the schema has to be fleetwatt's alone.
+
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['fleetwatt_owner', 'fleetwatt_app', 'fleetwatt_dashboard'] LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = role);
+        -- Without a password nobody logs in, but TimescaleDB runs jobs only for an owner that may.
+        EXECUTE format('CREATE ROLE %I LOGIN', role);
+        EXECUTE format('COMMENT ON ROLE %I IS %L', role, 'of fleetwatt: see db/roles.sql');
+        IF role = 'fleetwatt_dashboard' THEN
+            -- Defaults, which a DBA may change; the rights below are what counts.
+            ALTER ROLE fleetwatt_dashboard SET default_transaction_read_only = on;
+            ALTER ROLE fleetwatt_dashboard SET statement_timeout = '60s';
+        END IF;
+    END LOOP;
+    -- Only a member may hand something over to a role.
+    IF NOT pg_has_role('fleetwatt_owner', 'MEMBER') THEN
+        EXECUTE format('GRANT fleetwatt_owner TO %I', current_user);
+    END IF;
+END
+$$;
+
+-- Nothing is granted where it is held already: later runs are the owner's, who may not grant these.
+DO $$
+DECLARE
+    place text := current_schema();
+BEGIN
+    -- PostgreSQL lets everybody create tables in `public` up to version 14.
+    IF has_schema_privilege('public', place, 'CREATE') THEN
+        EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', place);
+    END IF;
+    IF NOT has_schema_privilege('fleetwatt_owner', place, 'CREATE') THEN
+        EXECUTE format('GRANT CREATE, USAGE ON SCHEMA %I TO fleetwatt_owner', place);
+    END IF;
+    IF NOT has_schema_privilege('fleetwatt_app', place, 'USAGE') OR NOT has_schema_privilege('fleetwatt_dashboard', place, 'USAGE') THEN
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO fleetwatt_app, fleetwatt_dashboard', place);
+    END IF;
+    -- For the extensions timescaledb and btree_gist, which are trusted.
+    IF NOT has_database_privilege('fleetwatt_owner', current_database(), 'CREATE') THEN
+        EXECUTE format('GRANT CREATE ON DATABASE %I TO fleetwatt_owner', current_database());
+    END IF;
+END
+$$;
+
+DO $$
+DECLARE
+    command text;
+BEGIN
+    -- TimescaleDB hands over chunks, what is materialized and the policies with their table.
+    FOR command IN
+        SELECT format('ALTER %s %s OWNER TO fleetwatt_owner', kind, name)
+        FROM (
+            SELECT
+                CASE
+                    WHEN EXISTS (
+                        SELECT FROM timescaledb_information.continuous_aggregates
+                        WHERE view_schema = current_schema() AND view_name = relname
+                    ) THEN 'MATERIALIZED VIEW'
+                    WHEN relkind = 'v' THEN 'VIEW'
+                    ELSE 'TABLE'
+                END AS kind,
+                oid::regclass::text AS name, relowner AS owner, oid, 'pg_class'::regclass AS catalog
+            FROM pg_class
+            WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
+            UNION ALL
+            SELECT 'ROUTINE', oid::regprocedure::text, proowner, oid, 'pg_proc'::regclass
+            FROM pg_proc
+            WHERE pronamespace = current_schema()::regnamespace
+        ) AS found
+        WHERE owner <> 'fleetwatt_owner'::regrole
+          AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = catalog AND objid = found.oid AND deptype = 'e')
+    LOOP
+        EXECUTE command;
+    END LOOP;
+EXCEPTION
+    -- Before the first upgrade there is no TimescaleDB, and nothing to take over.
+    WHEN undefined_table THEN NULL;
+END
+$$;
+
+DO $$
+DECLARE
+    name text;
+BEGIN
+    IF to_regclass('fleetwatt_schema') IS NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO fleetwatt_app', current_schema());
+    GRANT INSERT ON meter_telemetry, vehicle_telemetry TO fleetwatt_app;
+    GRANT INSERT, UPDATE ON meters_latest, vehicles_latest, vehicle_meter_mapping TO fleetwatt_app;
+
+    GRANT SELECT ON vehicle_meter_mapping TO fleetwatt_dashboard;
+    FOR name IN
+        SELECT oid::regclass FROM pg_class
+        WHERE relnamespace = current_schema()::regnamespace AND relkind = 'v' AND relowner = 'fleetwatt_owner'::regrole
+    LOOP
+        EXECUTE format('GRANT SELECT ON %s TO fleetwatt_dashboard', name);
+    END LOOP;
+END
+$$;

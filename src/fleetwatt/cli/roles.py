@@ -1,0 +1,23 @@
+"""Creating the roles that own the schema, serve and look."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import click
+
+from fleetwatt.config import Config
+from fleetwatt.store import roles as database_roles
+from fleetwatt.store.connections import connect
+from fleetwatt.store.errors import translated
+
+
+@click.command()
+def roles() -> None:
+    """Create the roles fleetwatt_owner, _app and _dashboard and grant each what it needs."""
+    with translated(), closing(connect(Config.of_a_database())) as connection:
+        database_roles.apply(connection)
+    click.echo(
+        "fleetwatt_owner owns the schema, fleetwatt_app serves, fleetwatt_dashboard reads. "
+        "Those that shall log in need a password: `ALTER ROLE … PASSWORD …`."
+    )

@@ -1,0 +1,247 @@
+"""The service as the role fleetwatt_app, and what each role may not do."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+from click.testing import CliRunner
+from flask.testing import FlaskClient
+from psycopg2 import errors
+
+from fleetwatt import create_app
+from fleetwatt.cli import fleetwatt
+from fleetwatt.config import Config
+from fleetwatt.store import editions
+from fleetwatt.store.connections import connect
+from tests.conftest import refresh, rows
+from tests.examples import ago, meter, vehicle
+from tests.native.server import NativeServer
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("FLEETWATT_NATIVE"), reason="needs FLEETWATT_NATIVE=1"
+)
+ROLES = ("owner", "app", "dashboard")
+Urls = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[NativeServer]:
+    with NativeServer({"shared_buffers": "64MB"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=["roles first", "schema first"])
+def urls(request: pytest.FixtureRequest, server: NativeServer) -> Urls:
+    """The URL of each role, in a database of its own."""
+    database = "fresh" if request.param == "roles first" else "grown"
+    execute(server.url, f"CREATE DATABASE {database}")
+    superuser = re.sub("/postgres$", f"/{database}", server.url)
+    if request.param == "schema first":
+        run(superuser, "db", "upgrade")
+    run(superuser, "db", "roles")
+    for role in ROLES:
+        execute(superuser, f"ALTER ROLE fleetwatt_{role} PASSWORD 'secret-{role}'")
+    urls = {
+        role: re.sub("//.*@", f"//fleetwatt_{role}:secret-{role}@", superuser) for role in ROLES
+    }
+    run(urls["owner"], "db", "upgrade")
+    return urls
+
+
+@pytest.fixture
+def client(urls: Urls) -> Iterator[FlaskClient]:
+    app = create_app(Config(database_url=urls["app"]))
+    yield app.test_client()
+    app.extensions["fleetwatt"].close()
+
+
+@pytest.fixture
+def service(client: FlaskClient) -> FlaskClient:
+    """With a reading of each device, a minute and three hours ago, and a mapping."""
+    for hours in (0, 3):
+        batch = [
+            meter(timestamp=ago(hours=hours, minutes=1)),
+            vehicle(timestamp=ago(hours=hours, minutes=1)),
+        ]
+        assert client.post("/v1/ingestion", json=batch).status_code in {200, 201}
+    client.post("/v1/ingestion/mapping", json={"vehicleId": "V-999", "meterId": "M-123"})
+    return client
+
+
+def run(url: str, *command: str) -> str:
+    done = CliRunner().invoke(fleetwatt, command, env={"FLEETWATT_DATABASE_URL": url})
+    assert done.exit_code == 0, done.output + repr(done.exception)
+    return done.output
+
+
+def execute(url: str, *statements: str) -> list[tuple[Any, ...]]:
+    with closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+def test_the_roles_can_be_created_again(urls: Urls) -> None:
+    run(urls["owner"], "db", "roles")
+
+    assert run(urls["owner"], "db", "upgrade") == "The schema is up to date.\n"
+
+
+def test_all_of_the_schema_is_the_owner_s(urls: Urls) -> None:
+    owners = execute(
+        urls["owner"],
+        """
+        SELECT DISTINCT relowner::regrole::text FROM pg_class
+        WHERE relnamespace IN ('public'::regnamespace, '_timescaledb_internal'::regnamespace)
+          AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')
+          AND relkind IN ('r', 'v', 'm')
+        UNION
+        SELECT proowner::regrole::text FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace
+          AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
+        UNION
+        SELECT owner::text FROM timescaledb_information.jobs WHERE hypertable_name IS NOT NULL
+        """,
+    )
+
+    assert owners == [("fleetwatt_owner",)]
+
+
+def test_the_whole_service_works_as_the_app(service: FlaskClient) -> None:
+    assert service.post("/v1/ingestion/meter", json=meter()).status_code in {200, 201}
+    assert service.post("/v1/ingestion/vehicle", json=vehicle()).status_code in {200, 201}
+    old = meter(timestamp=ago(days=40))
+    assert service.post("/v1/ingestion?atomic=true", json=[old]).status_code in {200, 201}
+    moved = {"vehicleId": "V-1", "meterId": "M-1"}
+    assert service.post("/v1/ingestion/mapping", json=moved).status_code in {200, 201}
+    assert service.delete("/v1/ingestion/mapping/V-1").status_code == 200
+    for route in (
+        "/readyz",
+        "/v1/mappings",
+        "/v1/status/vehicles",
+        "/v1/status/vehicles/V-999",
+        "/v1/status/meters",
+        "/v1/status/meters/M-123",
+        "/v1/analytics/performance/V-999?hours=24",
+    ):
+        response = service.get(route)
+        assert response.status_code == 200, (route, response.text)
+
+
+def test_a_late_reading_is_stored_in_a_compressed_chunk_as_the_app(
+    service: FlaskClient, urls: Urls
+) -> None:
+    with closing(connect(Config(database_url=urls["owner"]))) as owner:
+        if editions.edition(owner) == "apache":
+            pytest.skip("the Apache edition has no columnstore")
+        refresh(owner)
+        rows(owner, "SELECT count(compress_chunk(c)) FROM show_chunks('meter_telemetry') AS c")
+
+    late = meter(timestamp=ago(hours=2, minutes=30))
+    assert service.post("/v1/ingestion/meter", json=late).status_code == 201
+    assert service.post("/v1/ingestion/meter", json=late).status_code == 200
+    summary = service.get("/v1/analytics/performance/V-999?hours=24").json
+
+    assert summary
+    assert summary["meterReadings"] == 3
+
+
+@pytest.mark.usefixtures("service")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM meter_telemetry",
+        "UPDATE vehicle_telemetry SET kwh_delivered_dc = 0",
+        "TRUNCATE meter_telemetry",
+        "DROP TABLE meter_telemetry",
+        "ALTER TABLE meter_telemetry ADD COLUMN more text",
+        "CREATE INDEX ON meter_telemetry (voltage)",
+        "SELECT drop_chunks('meter_telemetry', older_than => now())",
+        "SELECT set_chunk_time_interval('meter_telemetry', INTERVAL '1 hour')",
+        "DELETE FROM meters_latest",
+        "DELETE FROM vehicle_meter_mapping",
+        "DROP FUNCTION meter_energy",
+        "UPDATE fleetwatt_schema SET checksum = ''",
+        "CREATE TABLE own ()",
+        "CREATE ROLE friend",
+    ],
+)
+def test_the_app_changes_neither_history_nor_schema(urls: Urls, statement: str) -> None:
+    with pytest.raises(errors.InsufficientPrivilege):
+        execute(urls["app"], statement)
+
+
+@pytest.mark.usefixtures("service")
+def test_the_app_does_not_change_chunks(urls: Urls) -> None:
+    [(chunk,), *_] = execute(urls["owner"], "SELECT show_chunks('meter_telemetry')::text")
+
+    for statement in ("DROP TABLE", "TRUNCATE", "DELETE FROM"):
+        with pytest.raises(errors.InsufficientPrivilege):
+            execute(urls["app"], f"{statement} {chunk}")
+
+
+@pytest.mark.usefixtures("service")
+def test_the_app_does_not_change_policies(urls: Urls) -> None:
+    jobs = execute(
+        urls["app"],
+        "SELECT job_id FROM timescaledb_information.jobs WHERE hypertable_name IS NOT NULL",
+    )
+    if not jobs:
+        pytest.skip("the Apache edition has no policies")
+    for (job,) in jobs:
+        with pytest.raises(errors.InsufficientPrivilege):
+            execute(urls["app"], f"SELECT delete_job({job})")
+
+
+@pytest.mark.usefixtures("service")
+@pytest.mark.parametrize(
+    "view", ["meter_hourly", "vehicle_hourly", "meter_status", "vehicle_status"]
+)
+def test_a_dashboard_reads_views(urls: Urls, view: str) -> None:
+    assert execute(urls["dashboard"], f"SELECT count(*) > 0 FROM {view}") == [(True,)]
+
+
+@pytest.mark.usefixtures("service")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM meter_telemetry",
+        "SELECT * FROM fleetwatt_schema",
+        "INSERT INTO meters_latest VALUES ('M-1', now(), 1, 1)",
+        "INSERT INTO meter_telemetry VALUES ('M-1', now(), 1, 1)",
+        "UPDATE vehicles_latest SET soc = 0",
+        "DELETE FROM vehicle_meter_mapping",
+        "SELECT map_vehicle('V-1', 'M-2', NULL)",
+        "DROP VIEW meter_status",
+        "CREATE TABLE own ()",
+    ],
+)
+def test_a_dashboard_changes_nothing_even_when_it_wants_to(urls: Urls, statement: str) -> None:
+    with pytest.raises(errors.InsufficientPrivilege):
+        execute(urls["dashboard"], "SET default_transaction_read_only = off", statement)
+
+
+def test_a_dashboard_s_transactions_are_read_only_and_bounded(urls: Urls) -> None:
+    assert execute(urls["dashboard"], "SHOW transaction_read_only") == [("on",)]
+    assert execute(urls["dashboard"], "SHOW statement_timeout") == [("1min",)]
+
+
+def test_a_table_of_a_later_migration_is_the_owner_s_and_the_app_reads_it(
+    server: NativeServer, urls: Urls
+) -> None:
+    superuser = re.sub("/postgres$", "/" + urls["app"].rpartition("/")[2], server.url)
+    execute(superuser, "CREATE TABLE added (one int)", "CREATE VIEW shown AS SELECT * FROM added")
+
+    run(superuser, "db", "upgrade")
+
+    assert execute(urls["app"], "SELECT * FROM added") == []
+    assert execute(urls["dashboard"], "SELECT * FROM shown") == []
+    execute(urls["owner"], "DROP VIEW shown", "DROP TABLE added")
