@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fleetwatt.streams import Stream
 
 OLDEST = (2, 19)
+EDITIONS = frozenset({"timescale", "apache"})
 
 
 def ensure_timescaledb(connection: Connection) -> str:

@@ -5,7 +5,8 @@ StoreError
 │   └── SchemaBehind    its schema is older than this program
 ├── Busy                no connection came free in time, or a statement ran too long
 ├── UnsupportedServer   no TimescaleDB there, or one that is too old
-└── MigrationChanged    a migration's file isn't what was applied
+├── MigrationChanged    a migration's file isn't what was applied
+└── EditionChanged      the schema was made for another edition
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ class UnsupportedServer(StoreError):
 
 class MigrationChanged(StoreError):
     """A migration that was applied has been edited since."""
+
+
+class EditionChanged(StoreError):
+    """The schema was made for another edition, and can't follow."""
 
 
 # The first that fits counts: subclasses of psycopg2's errors stand before their bases.

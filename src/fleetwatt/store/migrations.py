@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from psycopg2 import errors
+
 from fleetwatt.store import roles
 from fleetwatt.store.connections import fetch
-from fleetwatt.store.editions import edition, ensure_timescaledb
-from fleetwatt.store.errors import MigrationChanged, SchemaBehind, translated
+from fleetwatt.store.editions import EDITIONS, edition, ensure_timescaledb
+from fleetwatt.store.errors import EditionChanged, MigrationChanged, SchemaBehind, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +37,7 @@ _RECORD = """
 INSERT INTO fleetwatt_schema (file, checksum) VALUES (%s, %s)
 ON CONFLICT (file) DO UPDATE SET checksum = excluded.checksum, applied_at = now()
 """
+_FORGET = "DELETE FROM fleetwatt_schema WHERE file = ANY (%s) OR file LIKE 'repeatable/%%'"
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def upgrade(connection: Connection) -> Iterator[str]:
     """Apply what is missing, yielding each file's name when it is committed.
 
     Raises:
+        EditionChanged: The schema was made for an edition that this one can't take over from.
         MigrationChanged: A migration that was applied has been edited since.
         UnsupportedServer: The server is none that fleetwatt runs on.
     """
@@ -80,12 +84,44 @@ def upgrade(connection: Connection) -> Iterator[str]:
         with connection, connection.cursor() as cursor:
             cursor.execute(_LOCK)
             cursor.execute(_TABLE)
+        if left := _leave_edition(connection, name):
+            yield left
         for script in scripts(name):
             if _apply(connection, script):
                 yield script.file
         if roles.exist(connection):
             # What is new belongs to the owner, and the service has to be let in.
             roles.apply(connection)
+
+
+def _leave_edition(connection: Connection, name: str) -> str | None:
+    """Make way for an edition's own migrations where the other's were applied; return by what."""
+    (other,) = EDITIONS - {name}
+    with connection, connection.cursor() as cursor:
+        cursor.execute(_LOCK)
+        applied = _applied(connection)
+        own = scripts(name)
+        foreign = [
+            each.file
+            for each in scripts(other)
+            if each not in own and not each.repeatable and applied.get(each.file) == each.checksum
+        ]
+        if not foreign:
+            return None
+        leave = files("fleetwatt_db").joinpath("leave", f"{other}.sql")
+        if not leave.is_file():
+            raise EditionChanged(
+                f"the schema was made for the edition {other} and the server's is {name}: set "
+                f"timescaledb.license back to {other}, or import an export into a new database"
+            )
+        try:
+            cursor.execute(leave.read_text(encoding="utf-8"))
+        except errors.DependentObjectsStillExist as error:
+            raise EditionChanged(
+                f"drop what you have built on these yourself, and create it again later: {error}"
+            ) from error
+        cursor.execute(_FORGET, (foreign,))
+    return f"leave/{other}.sql"
 
 
 def check(connection: Connection) -> None:

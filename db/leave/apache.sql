@@ -1,0 +1,4 @@
+-- From the Apache edition to Community: removes what its own migrations made and Community's make otherwise. History, latest and
+-- mappings stay as they are. `fleetwatt db upgrade` runs it where the server's license has changed, forgets those migrations and all of
+-- repeatable/, and then applies what Community has.
+DROP VIEW meter_hourly, vehicle_hourly;

@@ -1,0 +1,144 @@
+"""From the Apache edition to Community and not back, on a server whose build has both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from psycopg2.extensions import connection as Connection
+
+from fleetwatt import create_app
+from fleetwatt.cli import fleetwatt
+from fleetwatt.config import Config
+from fleetwatt.store import migrations
+from fleetwatt.store.connections import connect
+from fleetwatt.store.errors import EditionChanged
+from tests.conftest import refresh, rows
+from tests.examples import NOW, ago, at, meter, vehicle
+from tests.native.binaries import bindir
+from tests.native.server import NativeServer
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("FLEETWATT_NATIVE"), reason="needs FLEETWATT_NATIVE=1"
+)
+Routes = dict[str, Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _both_editions() -> None:
+    if not any(bindir().parent.rglob("timescaledb-tsl-*.so")):
+        pytest.skip("this server's build has no TSL library")
+
+
+@pytest.fixture
+def server() -> Iterator[NativeServer]:
+    """On the Apache edition, with a day of readings every five minutes."""
+    settings = {"shared_buffers": "64MB", "timescaledb.license": "apache"}
+    with NativeServer(settings) as server:
+        upgrade(server)
+        client = create_app(Config(database_url=server.url)).test_client()
+        batch = [
+            make(**{counter: minute / 10}, timestamp=at(NOW - timedelta(days=2, minutes=-minute)))
+            for make, counter in ((meter, "kwhConsumedAc"), (vehicle, "kwhDeliveredDc"))
+            for minute in range(0, 1440, 5)
+        ]
+        assert client.post("/v1/ingestion", json=batch).status_code == 201
+        mapping = {"vehicleId": "V-999", "meterId": "M-123"}
+        assert client.post("/v1/ingestion/mapping", json=mapping).status_code == 201
+        yield server
+
+
+def upgrade(server: NativeServer) -> str:
+    environment = {"FLEETWATT_DATABASE_URL": server.url}
+    done = CliRunner().invoke(fleetwatt, ["db", "upgrade"], env=environment)
+    assert done.exit_code == 0, done.output + repr(done.exception)
+    return done.output
+
+
+def license_as(server: NativeServer, edition: str) -> None:
+    """As a DBA would: in postgresql.conf, and a restart."""
+    with (server.data / "postgresql.conf").open("a") as file:
+        file.write(f"timescaledb.license = '{edition}'\n")
+    server.restart()
+
+
+def session(server: NativeServer) -> Iterator[Connection]:
+    with closing(connect(Config(database_url=server.url))) as connection:
+        yield connection
+
+
+def answers(server: NativeServer) -> Routes:
+    """What does not depend on when it is asked."""
+    app = create_app(Config(database_url=server.url))
+    client = app.test_client()
+    routes = (
+        f"/v1/analytics/performance/V-999?hours=24&end={ago(hours=24, minutes=7)}",
+        f"/v1/analytics/performance/V-999?hours=744&end={ago(hours=1)}",
+        "/v1/mappings",
+    )
+    responses = {route: client.get(route) for route in routes}
+    app.extensions["fleetwatt"].close()
+    assert {each.status_code for each in responses.values()} == {200}
+    return {route: each.json for route, each in responses.items()}
+
+
+def test_an_upgrade_takes_the_schema_to_community_and_the_answers_stay(
+    server: NativeServer,
+) -> None:
+    before = answers(server)
+    license_as(server, "timescale")
+
+    told = upgrade(server)
+
+    assert "leave/apache.sql" in told
+    assert "0003_policies.sql" in told
+    assert upgrade(server) == "The schema is up to date.\n"
+    assert answers(server) == before
+    for connection in session(server):
+        aggregates = "SELECT view_name FROM timescaledb_information.continuous_aggregates"
+        assert sorted(rows(connection, aggregates)) == [("meter_hourly",), ("vehicle_hourly",)]
+        refresh(connection)
+        hours = "SELECT count(*) FROM meter_hourly WHERE meter_id = 'M-123'"
+        [(count,)] = rows(connection, hours)
+        assert count in {24, 25}
+    assert answers(server) == before
+
+
+def test_before_the_upgrade_a_service_says_that_the_schema_is_behind(
+    server: NativeServer,
+) -> None:
+    license_as(server, "timescale")
+
+    response = create_app(Config(database_url=server.url)).test_client().get("/readyz")
+
+    assert response.status_code == 503
+    assert response.json
+    assert "fleetwatt db upgrade" in response.json["detail"]
+
+
+def test_what_a_dba_built_on_the_views_is_not_dropped(server: NativeServer) -> None:
+    for connection in session(server):
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE VIEW my_own AS SELECT * FROM meter_hourly")
+    license_as(server, "timescale")
+
+    for connection in session(server):
+        with pytest.raises(EditionChanged, match="view my_own depends on view meter_hourly"):
+            list(migrations.upgrade(connection))
+
+        assert rows(connection, "SELECT count(*) > 0 FROM my_own") == [(True,)]
+
+
+def test_there_is_no_way_back_to_the_apache_edition(server: NativeServer) -> None:
+    license_as(server, "timescale")
+    upgrade(server)
+    license_as(server, "apache")
+
+    for connection in session(server):
+        with pytest.raises(EditionChanged, match="license back to timescale"):
+            list(migrations.upgrade(connection))
