@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import marshmallow as ma
 
+from fleetwatt.schemas.fields import figure
+
 
 class Health(ma.Schema):
     """That the service lives, or is ready."""
@@ -21,13 +23,8 @@ class ReplicaHealth(ma.Schema):
             "example": "ok",
         }
     )
-    lagSeconds = ma.fields.Float(
-        allow_none=True,
-        metadata={
-            "description": "Seconds since the transaction that it replayed last; 0: it is caught "
-            "up; null: it is away",
-            "example": 0.0,
-        },
+    lagSeconds = figure(
+        "Since the transaction that it replayed last; 0: caught up; null: away", "s", 0.0
     )
 
 
@@ -35,5 +32,9 @@ class Readiness(Health):
     """That the service is ready: only the database itself decides that, never its replica."""
 
     replica = ma.fields.Nested(
-        ReplicaHealth, metadata={"description": "Only where a replica is set"}
+        ReplicaHealth,
+        metadata={
+            "description": "Only where a replica is set",
+            "example": {"status": "ok", "lagSeconds": 0.0},
+        },
     )
