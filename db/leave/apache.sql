@@ -2,3 +2,5 @@
 -- mappings stay as they are. `fleetwatt db upgrade` runs it where the server's license has changed, forgets those migrations and all of
 -- repeatable/, and then applies what Community has.
 DROP VIEW meter_hourly, vehicle_hourly;
+-- Views of repeatable/apache, where a release has them, whose columns are of other types on Community.
+DROP VIEW IF EXISTS policy, retention;
