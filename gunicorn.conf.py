@@ -42,7 +42,7 @@ def on_starting(server):
         store.close()
 
 
-def post__worker_init(worker):
+def post_worker_init(_worker):
     """Let the garbage collector pass over what lives as long as the worker does."""
     gc.collect()
     gc.freeze()
