@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,17 @@ def _empty(request: pytest.FixtureRequest) -> None:
     connection: Connection = request.getfixturevalue("sql")
     if request.node.get_closest_marker("community") and editions.edition(connection) == "apache":
         pytest.skip("the Apache edition has no policies")
+    empty(connection)
+
+
+def empty(connection: Connection) -> None:
+    """Delete all data; the aggregates are as if they had never been refreshed."""
+    materialized = editions.edition(connection) != "apache"
     with connection.cursor() as cursor:
         for stream in STREAMS:
             cursor.execute(f"TRUNCATE {stream.history}, {stream.latest}")
+            if materialized:
+                cursor.execute(f"TRUNCATE {stream.hourly}")
         cursor.execute("TRUNCATE vehicle_meter_mapping")
 
 
@@ -144,12 +153,16 @@ def _await(url: str, process: subprocess.Popen[bytes]) -> None:
     pytest.fail("gunicorn did not start")
 
 
-def refresh(connection: Connection) -> None:
-    """Materialize the aggregates up to now; on the Apache edition they are views, always fresh."""
+def refresh(connection: Connection, until: datetime | None = None) -> None:
+    """Materialize the aggregates up to a time, or to now.
+
+    On the Apache edition they are views, always fresh.
+    """
     if editions.edition(connection) == "apache":
         return
     with connection.cursor() as cursor:
         for stream in STREAMS:
             cursor.execute(
-                f"CALL refresh_continuous_aggregate('{stream.name}_hourly', NULL, now())"
+                f"CALL refresh_continuous_aggregate('{stream.hourly}', NULL, %s)",
+                (until or datetime.now(UTC),),
             )

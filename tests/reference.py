@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 AC, DC = "kwhConsumedAc", "kwhDeliveredDc"
 COUNTERS = {"meter": AC, "vehicle": DC}
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 NOISE = 1e-9
 Json = dict[str, Any]
 
@@ -25,6 +26,18 @@ class Step(NamedTuple):
     end: datetime
     kwh: float
     fell: bool
+
+
+class Counted(NamedTuple):
+    """What a fleet's figures are sums of: values and the times at which they count."""
+
+    ac: list[tuple[datetime, float]]
+    mapped: list[tuple[datetime, float]]
+    dc: list[tuple[datetime, float]]
+    metered: list[tuple[datetime, float]]
+    temperatures: list[tuple[datetime, float]]
+    meter_readings: list[tuple[datetime, int]]
+    falls: list[tuple[datetime, int]]
 
 
 def summary(
@@ -50,7 +63,7 @@ def summary(
     falls = sum(step.fell for step in steps(own, DC))
 
     meters = list(dict.fromkeys(each["meterId"] for each in mine))
-    ac = [kwh for meter in meters for kwh in shares(vehicle, meter, readings, mappings)]
+    ac = [kwh for meter in meters for _, kwh in shares(vehicle, meter, readings, mappings)]
     meter_readings = 0
     mapped = timedelta(0)
     shared = False
@@ -198,10 +211,67 @@ def gaps(own: Sequence[tuple[datetime, Json]], start: datetime, end: datetime) -
     ]
 
 
+def fleet(
+    start: datetime, end: datetime, readings: Sequence[Json], mappings: Sequence[Json]
+    """Return what GET /v1/analytics/fleet has to answer, but for who reports now."""
+    vehicles, meters = (
+        {each[kind] for each in readings if kind in each} for kind in ("vehicleId", "meterId")
+    )
+    mapped_vehicles = {each["vehicleId"] for each in mappings}
+    readings = [each for each in readings if start < taken(each) <= end]
+    own = {each: history(readings, "vehicleId", each) for each in vehicles}
+    metering = {each: history(readings, "meterId", each) for each in meters}
+    # All that is counted, with the time at which it counts.
+    dc_steps = [(vehicle, step) for vehicle in vehicles for step in steps(own[vehicle], DC)]
+    ac_steps = [step for meter in meters for step in steps(metering[meter], AC)]
+    counted = Counted(
+        ac=[(step.end, step.kwh) for step in ac_steps],
+        mapped=[
+            (step.end, kwh)
+            for vehicle in mapped_vehicles
+            for meter in meters
+            for step, kwh in shares(vehicle, meter, readings, mappings)
+        ],
+        dc=[(step.end, step.kwh) for _, step in dc_steps],
+        metered=[
+            (step.end, step.kwh)
+            for vehicle, step in dc_steps
+            if any(each["vehicleId"] == vehicle and inside(step, each) for each in mappings)
+        ],
+        temperatures=[(time, each["batteryTemp"]) for rows in own.values() for time, each in rows],
+        meter_readings=[(time, 1) for rows in metering.values() for time, _ in rows],
+        falls=[(step.end, 1) for step in (*ac_steps, *(each for _, each in dc_steps)) if step.fell],
+    )
+    def hour_of(time: datetime) -> datetime:
+        """Start of the hour in which a time counts; the window's last moment is of its last."""
+        return min(start + (time - start) // HOUR * HOUR, end - HOUR)
+    def figures(since: datetime, until: datetime) -> Json:
+        ac, mapped, dc, metered, temperatures, meter_readings, falls = (
+            [value for time, value in each if since <= hour_of(time) < until] for each in counted
+        )
+        return {
+            AC: sum(ac) if ac else None,
+            "kwhConsumedAcMapped": sum(mapped) if mapped else None,
+            DC: sum(dc) if dc else None,
+            "kwhDeliveredDcMetered": sum(metered) if metered else None,
+            "efficiency": sum(metered) / sum(mapped) if metered and sum(mapped) else None,
+            "avgBatteryTemp": sum(temperatures) / len(temperatures) if temperatures else None,
+            "vehicleReadings": len(temperatures),
+            "meterReadings": len(meter_readings),
+            "vehicleCoverage": len(temperatures) / ((until - since) / MINUTE * len(vehicles))
+            if vehicles
+            else None,
+            "meterCoverage": len(meter_readings) / ((until - since) / MINUTE * len(meters))
+            if meters
+            else None,
+            "counterResets": len(falls),
+    hours = [start + number * HOUR for number in range((end - start) // HOUR)]
+    return figures(start, end) | {
+        "hours": [{"start": hour, **figures(hour, hour + HOUR)} for hour in hours]
 def shares(
     vehicle: str, meter: str, readings: Sequence[Json], mappings: Sequence[Json]
-) -> list[float]:
-    """Return the vehicle's share in kWh of each of the meter's runs that belong to it."""
+) -> list[tuple[Step, float]]:
+    """Return the vehicle's share in kWh of each of the meter's steps that belong to it."""
 
     def owners(step: Step) -> set[str]:
         return {
@@ -226,7 +296,7 @@ def shares(
         }
         everything = sum(delivered.values())
         part = delivered[vehicle] / everything if everything else 1 / len(vehicles)
-        found.append(part * sum(step.kwh for step in run))
+        found += [(step, part * step.kwh) for step in run]
     return found
 
 

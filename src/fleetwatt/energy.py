@@ -143,6 +143,36 @@ def summary(
     return figures
 
 
+def fleet(hours: Sequence[Mapping[str, Any]], devices: Mapping[str, int]) -> dict[str, Any]:
+    """Return the figures of a fleet over hours.
+
+    Args:
+        hours: For each hour the sums over all devices, as fleet_hours() in SQL has them.
+        devices: How many `vehicles` and `meters` are expected to report.
+    """
+    mapped = total(each["mapped_kwh"] for each in hours)
+    metered = total(each["metered_kwh"] for each in hours)
+    vehicle_readings = sum(each["vehicle_readings"] for each in hours)
+    meter_readings = sum(each["meter_readings"] for each in hours)
+    temperatures = total(each["sum_battery_temp"] for each in hours)
+    window = timedelta(hours=len(hours))
+    return {
+        "kwhConsumedAc": _rounded(total(each["ac_kwh"] for each in hours)),
+        "kwhConsumedAcMapped": _rounded(mapped),
+        "kwhDeliveredDc": _rounded(total(each["dc_kwh"] for each in hours)),
+        "kwhDeliveredDcMetered": _rounded(metered),
+        "efficiency": _rounded(metered / mapped) if metered is not None and mapped else None,
+        "avgBatteryTemp": None
+        if temperatures is None
+        else _rounded(temperatures / vehicle_readings),
+        "vehicleReadings": vehicle_readings,
+        "meterReadings": meter_readings,
+        "vehicleCoverage": _coverage(vehicle_readings, window * devices["vehicles"]),
+        "meterCoverage": _coverage(meter_readings, window * devices["meters"]),
+        "counterResets": sum(each["falls"] for each in hours),
+    }
+
+
 def _warnings(figures: Mapping[str, Any], mappings: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     dc, metered = figures["kwhDeliveredDc"] or 0.0, figures["kwhDeliveredDcMetered"] or 0.0
     if not mappings:

@@ -1,0 +1,135 @@
+-- Until when the hours of a window hold all that has arrived: the first of them that was materialized before a late reading
+-- came, or the window's end. A refresh mends it.
+CREATE OR REPLACE FUNCTION fleet_exact_until(since timestamptz, until timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT coalesce(
+        min(lower(stale_hours(aggregate, tstzrange(since, until)) * tstzmultirange(tstzrange(since, fresh)))), until
+    )
+    FROM (
+        SELECT aggregate, greatest(since, least(until, materialized_until(aggregate))) AS fresh
+        FROM unnest(ARRAY['meter_hourly', 'vehicle_hourly']) AS aggregate
+    ) AS materialized
+$$;
+
+-- To 10 decimals, which hides the noise of summing doubles; past 900,000 a double has no more of them.
+CREATE OR REPLACE FUNCTION rounded(value double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN abs(value) < 9e5 THEN round(value * 1e10) / 1e10 ELSE value END;
+
+-- The summary of every vehicle that was ever heard of, as the route about one vehicle has it.
+CREATE OR REPLACE FUNCTION fleet_performance(since timestamptz, until timestamptz, low_coverage double precision)
+RETURNS TABLE (
+    vehicle_id text, kwh_consumed_ac double precision, kwh_delivered_dc double precision, kwh_delivered_dc_metered double precision,
+    efficiency double precision, avg_battery_temp double precision, meter_ids text[], vehicle_readings bigint, meter_readings bigint,
+    vehicle_coverage double precision, meter_coverage double precision, counter_resets bigint, warnings text[]
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000 AS $$
+    WITH vehicle AS (
+        SELECT
+            vehicle_id, sum(readings) AS readings, sum(energy_kwh) AS kwh, sum(falls) AS falls,
+            sum(sum_battery_temp) / sum(readings) AS avg_battery_temp
+        FROM vehicle_hours(since, until)
+        GROUP BY vehicle_id
+    ), meter AS (
+        SELECT meter_id, sum(readings) AS readings, sum(energy_kwh) AS kwh, sum(falls) AS falls
+        FROM meter_hours(since, until)
+        GROUP BY meter_id
+    ), moved AS (
+        SELECT
+            vehicle_id, sum(ac_kwh) AS ac_kwh, sum(metered_kwh) AS metered_kwh, sum(meter_readings) AS readings,
+            sum(meter_falls) AS falls
+        FROM moved_hours(since, until)
+        GROUP BY vehicle_id
+    ), mapped AS (
+        SELECT
+            vehicle_id, array_agg(meter_id ORDER BY valid) AS meter_ids, bool_and(alone) AS alone, bool_or(shared) AS shared,
+            sum(extract(epoch FROM upper(span) - lower(span))) / 60 AS minutes
+        FROM window_mappings(since, until)
+        GROUP BY vehicle_id
+    ), known AS (
+        SELECT vehicle_id FROM vehicles_latest
+        UNION
+        SELECT vehicle_id FROM vehicle_meter_mapping
+    ), counted AS (
+        SELECT
+            known.vehicle_id, meter_ids, shared, vehicle.kwh AS dc_kwh, avg_battery_temp,
+            CASE WHEN alone THEN meter.kwh ELSE moved.ac_kwh END AS ac_kwh,
+            CASE WHEN alone THEN vehicle.kwh ELSE moved.metered_kwh END AS metered_kwh,
+            coalesce(vehicle.readings, 0)::bigint AS vehicle_readings,
+            coalesce(meter.readings, moved.readings, 0)::bigint AS meter_readings,
+            (coalesce(vehicle.falls, 0) + coalesce(meter.falls, moved.falls, 0))::bigint AS counter_resets,
+            minutes
+        FROM known
+        LEFT JOIN vehicle USING (vehicle_id)
+        LEFT JOIN mapped USING (vehicle_id)
+        LEFT JOIN meter ON alone AND meter.meter_id = meter_ids[1]
+        LEFT JOIN moved USING (vehicle_id)
+    ), figured AS (
+        SELECT
+            counted.*, rounded(ac_kwh) AS ac, rounded(dc_kwh) AS dc, rounded(metered_kwh) AS metered,
+            CASE WHEN ac_kwh > 0 THEN rounded(metered_kwh / ac_kwh) END AS efficiency,
+            rounded(vehicle_readings / (extract(epoch FROM until - since)::double precision / 60)) AS vehicle_coverage,
+            CASE WHEN minutes > 0 THEN rounded(meter_readings / minutes::double precision) END AS meter_coverage
+        FROM counted
+    )
+    SELECT
+        vehicle_id, ac, dc, metered, efficiency, rounded(avg_battery_temp), coalesce(meter_ids, '{}'), vehicle_readings, meter_readings,
+        vehicle_coverage, meter_coverage, counter_resets,
+        array_remove(ARRAY[
+            CASE WHEN meter_ids IS NULL THEN 'no_mapping' END,
+            CASE WHEN vehicle_readings = 0 OR (meter_ids IS NOT NULL AND meter_readings = 0) THEN 'no_readings' END,
+            CASE WHEN shared THEN 'shared_meter' END,
+            CASE WHEN counter_resets > 0 THEN 'counter_reset' END,
+            CASE WHEN efficiency > 1 THEN 'efficiency_above_one' END,
+            CASE WHEN least(vehicle_coverage, meter_coverage) < low_coverage THEN 'low_coverage' END,
+            CASE WHEN coalesce(dc, 0) - coalesce(metered, 0) > 1e-9 THEN 'unmetered_energy' END
+        ], NULL)
+    FROM figured
+$$;
+COMMENT ON FUNCTION fleet_performance(timestamptz, timestamptz, double precision) IS
+    'Energy (kWh), efficiency, battery temperature (degrees Celsius), coverage and warnings of every vehicle over since < time <= until, whole UTC hours';
+
+-- The whole fleet by the hour. Energy of all meters, of that what belongs to vehicles, of all vehicles, of that what was metered.
+CREATE OR REPLACE FUNCTION fleet_hours(since timestamptz, until timestamptz)
+RETURNS TABLE (
+    hour timestamptz, ac_kwh double precision, mapped_kwh double precision, dc_kwh double precision, metered_kwh double precision,
+    vehicle_readings bigint, meter_readings bigint, sum_battery_temp double precision, falls bigint
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 24 AS $$
+    WITH alone AS MATERIALIZED (
+        SELECT vehicle_id, meter_id FROM window_mappings(since, until) WHERE alone
+    ), vehicle AS (
+        SELECT
+            hour, sum(readings)::bigint AS readings, sum(energy_kwh) AS kwh, sum(falls)::bigint AS falls,
+            sum(sum_battery_temp) AS sum_battery_temp, sum(energy_kwh) FILTER (WHERE alone.vehicle_id IS NOT NULL) AS alone_kwh
+        FROM vehicle_hours(since, until)
+        LEFT JOIN alone USING (vehicle_id)
+        GROUP BY hour
+    ), meter AS (
+        SELECT
+            hour, sum(readings)::bigint AS readings, sum(energy_kwh) AS kwh, sum(falls)::bigint AS falls,
+            sum(energy_kwh) FILTER (WHERE alone.meter_id IS NOT NULL) AS alone_kwh
+        FROM meter_hours(since, until)
+        LEFT JOIN alone USING (meter_id)
+        GROUP BY hour
+    ), moved AS (
+        SELECT hour, sum(ac_kwh) AS ac_kwh, sum(metered_kwh) AS metered_kwh FROM moved_hours(since, until) GROUP BY hour
+    )
+    SELECT
+        hour, meter.kwh,
+        CASE WHEN num_nulls(meter.alone_kwh, moved.ac_kwh) < 2 THEN coalesce(meter.alone_kwh, 0) + coalesce(moved.ac_kwh, 0) END,
+        vehicle.kwh,
+        CASE
+            WHEN num_nulls(vehicle.alone_kwh, moved.metered_kwh) < 2 THEN
+                coalesce(vehicle.alone_kwh, 0) + coalesce(moved.metered_kwh, 0)
+        END,
+        coalesce(vehicle.readings, 0), coalesce(meter.readings, 0), vehicle.sum_battery_temp,
+        coalesce(vehicle.falls, 0) + coalesce(meter.falls, 0)
+    FROM generate_series(since, until - INTERVAL '1 hour', INTERVAL '1 hour') AS hour
+    LEFT JOIN meter USING (hour)
+    LEFT JOIN vehicle USING (hour)
+    LEFT JOIN moved USING (hour)
+    ORDER BY hour
+$$;
+COMMENT ON FUNCTION fleet_hours(timestamptz, timestamptz) IS
+    'Energy (kWh), readings, battery temperature and counter falls of the whole fleet by the hour over since < time <= until, whole UTC hours';

@@ -1,0 +1,128 @@
+"""What dashboards ask of the whole fleet, over whole hours."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from flask_smorest import Blueprint
+
+from fleetwatt import energy
+from fleetwatt.api import raises, store
+from fleetwatt.schemas.fleet import (
+    Cursor,
+    Fleet,
+    FleetQuery,
+    PerformancePage,
+    PerformancePageQuery,
+    hour_of,
+)
+from fleetwatt.streams import STREAMS
+
+if TYPE_CHECKING:
+    from fleetwatt.store.connections import Row
+
+blueprint = Blueprint(
+    "fleet", __name__, url_prefix="/v1/analytics", description="Energy of the whole fleet"
+)
+
+
+@blueprint.route("/performance")
+@blueprint.arguments(PerformancePageQuery, location="query")
+@blueprint.response(200, PerformancePage)
+@raises(blueprint, 503)
+def performances(query: dict[str, Any]) -> dict[str, Any]:
+    """Summarize every vehicle over whole hours, in order of a figure, a page at a time.
+
+    The figures are those of the route about one vehicle, as of the last refresh of the hourly
+    aggregates: `exactUntil` says up to when nothing that has arrived is missing.
+    """
+    after: Cursor | None = query["after"]
+    window = _window(query["end"] or (after and after.end), query["hours"])
+    # Asked first: a refresh that comes between the two can only make the answer better than said.
+    exact = store().one("exact_until", **window)
+    figure = query["sort"].removeprefix("-")
+    rows = store().all(
+        "performance_page",
+        **window,
+        low_coverage=energy.LOW_COVERAGE,
+        figure=figure,
+        direction=1 if figure == query["sort"] else -1,
+        efficiency_below=query["efficiencyBelow"],
+        warning=query["warning"],
+        after_key=after and after.key,
+        after_id=after and after.vehicle_id,
+        limit=query["limit"] + 1,
+    )
+    page = rows[: query["limit"]]
+    return {
+        **_said(window, exact),
+        "items": [_summary(row, window) for row in page],
+        "next": Cursor(
+            query["sort"], window["end"], query["hours"], page[-1]["key"], page[-1]["vehicle_id"]
+        )
+        if len(rows) > len(page)
+        else None,
+    }
+
+
+@blueprint.route("/fleet")
+@blueprint.arguments(FleetQuery, location="query")
+@blueprint.response(200, Fleet)
+@raises(blueprint, 503)
+def fleet(query: dict[str, Any]) -> dict[str, Any]:
+    """Sum the whole fleet up over whole hours and by the hour, and count who reports.
+
+    The figures are as of the last refresh of the hourly aggregates: `exactUntil` says up to when
+    nothing that has arrived is missing. Who reports, is stale or silent is as of now.
+    """
+    window = _window(query["end"], query["hours"])
+    exact = store().one("exact_until", **window)
+    rows = store().all("fleet_hours", **window)
+    fresh = {
+        stream.plural: store().one(
+            f"{stream.name}.freshness", start=window["start"], stale_after=query["staleAfter"]
+        )
+        or {}
+        for stream in STREAMS
+    }
+    devices = {plural: sum(counts.values()) for plural, counts in fresh.items()}
+    return {
+        **_said(window, exact),
+        **energy.fleet(rows, devices),
+        **fresh,
+        "hours": [{"start": row["hour"], **energy.fleet([row], devices)} for row in rows],
+    }
+
+
+def _window(end: datetime | None, hours: int) -> dict[str, datetime]:
+    end = end or hour_of(datetime.now(UTC))
+    return {"start": end - timedelta(hours=hours), "end": end}
+
+
+def _said(window: dict[str, datetime], exact: Row | None) -> dict[str, Any]:
+    return {
+        "windowStart": window["start"],
+        "windowEnd": window["end"],
+        "exactUntil": exact and exact["exact_until"],
+    }
+
+
+def _summary(row: Row, window: dict[str, datetime]) -> dict[str, Any]:
+    return {
+        "vehicleId": row["vehicle_id"],
+        "windowStart": window["start"],
+        "windowEnd": window["end"],
+        "kwhConsumedAc": row["kwh_consumed_ac"],
+        "kwhDeliveredDc": row["kwh_delivered_dc"],
+        "kwhDeliveredDcMetered": row["kwh_delivered_dc_metered"],
+        "efficiency": row["efficiency"],
+        "avgBatteryTemp": row["avg_battery_temp"],
+        "meterIds": list(dict.fromkeys(row["meter_ids"])),
+        "vehicleReadings": row["vehicle_readings"],
+        "meterReadings": row["meter_readings"],
+        "vehicleCoverage": row["vehicle_coverage"],
+        "meterCoverage": row["meter_coverage"],
+        "counterResets": row["counter_resets"],
+        "warnings": row["warnings"],
+    }

@@ -1,0 +1,235 @@
+"""Figures of the whole fleet, over whole UTC hours."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Annotated, Any
+
+import marshmallow as ma
+import msgspec
+
+from fleetwatt.schemas.analytics import WARNINGS, Performance, WindowQuery
+from fleetwatt.schemas.fields import Timestamp, figure, rfc3339
+from fleetwatt.streams import ID_PATTERN
+
+FIGURES = (
+    "vehicleId",
+    "kwhConsumedAc",
+    "kwhDeliveredDc",
+    "kwhDeliveredDcMetered",
+    "efficiency",
+    "avgBatteryTemp",
+    "vehicleReadings",
+    "meterReadings",
+    "vehicleCoverage",
+    "meterCoverage",
+    "counterResets",
+)
+
+
+def hour_of(time: datetime) -> datetime:
+    """Return the start of a time's hour."""
+    return time.replace(minute=0, second=0, microsecond=0)
+
+
+class FleetWindowQuery(WindowQuery):
+    """A window of whole UTC hours, start < time <= end."""
+
+    end = Timestamp(
+        load_default=None,
+        validate=WindowQuery._declared_fields["end"].validators,
+        metadata={
+            "description": "End of the window; what it has past a whole hour is cut off; "
+            "default now, cut off likewise",
+            "example": "2024-02-10T10:00:00Z",
+        },
+    )
+
+    @ma.post_load
+    def _whole_hours(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return data | {"end": data["end"] and hour_of(data["end"])}
+
+
+class Cursor(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """Where a page ended: of which list, and after what.
+
+    Attributes:
+        key: The figure, negated where the order falls; None for null and for an order by id.
+    """
+
+    sort: str
+    end: Annotated[datetime, msgspec.Meta(tz=True)]
+    hours: int
+    key: float | None
+    vehicle_id: Annotated[str, msgspec.Meta(pattern=f"^{ID_PATTERN}\\Z")]
+
+
+class CursorField(ma.fields.String):
+    """A cursor as text that only fleetwatt reads."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        try:
+            text = base64.b64decode(value, altchars=b"-_", validate=True)
+            return msgspec.json.decode(text, type=Cursor)
+        except (binascii.Error, ValueError):
+            raise ma.ValidationError("Not a `next` of an earlier page.") from None
+
+    def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str | None:
+        return value and base64.urlsafe_b64encode(msgspec.json.encode(value)).decode()
+
+
+class PerformancePageQuery(FleetWindowQuery):
+    """Which vehicles, in which order, from where on."""
+
+    sort = ma.fields.String(
+        load_default="vehicleId",
+        validate=ma.validate.OneOf([sign + each for each in FIGURES for sign in ("", "-")]),
+        metadata={
+            "description": "The figure to sort by, with a minus from the largest down; "
+            "nulls come last either way, ties go by vehicleId"
+        },
+    )
+    limit = ma.fields.Integer(
+        load_default=100,
+        validate=ma.validate.Range(1, 1000),
+        metadata={"description": "Vehicles a page"},
+    )
+    after = CursorField(
+        load_default=None,
+        metadata={"description": "`next` of the page before; its window goes on without `end`"},
+    )
+    efficiencyBelow = ma.fields.Float(
+        load_default=None,
+        allow_nan=False,
+        metadata={"description": "Only vehicles with an efficiency under this"},
+    )
+    warning = ma.fields.String(
+        load_default=None,
+        validate=ma.validate.OneOf(list(WARNINGS)),
+        metadata={"description": "Only vehicles with this warning"},
+    )
+
+    @ma.validates_schema
+    def _one_list(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse a cursor of another list: what it ended after says nothing here."""
+        after: Cursor | None = data["after"]
+        if after is None:
+            return
+        if after.sort != data["sort"]:
+            raise ma.ValidationError(f"Belongs to sort={after.sort}.", "after")
+        end = after.end if data["end"] is None else hour_of(data["end"])
+        if (after.end, after.hours) != (end, data["hours"]):
+            raise ma.ValidationError(
+                f"Belongs to end={rfc3339(after.end)} and hours={after.hours}.", "after"
+            )
+
+
+class _Exact(ma.Schema):
+    windowStart = Timestamp(
+        metadata={"description": "Start, exclusive", "example": "2024-02-09T10:00:00Z"}
+    )
+    windowEnd = Timestamp(
+        metadata={"description": "End, inclusive", "example": "2024-02-10T10:00:00Z"}
+    )
+    exactUntil = Timestamp(
+        metadata={
+            "description": "Every reading up to then that has arrived is counted; what came late "
+            "after it counts from the next refresh on",
+            "example": "2024-02-10T10:00:00Z",
+        }
+    )
+
+
+class PerformancePage(_Exact):
+    """Summaries of vehicles, a page of them."""
+
+    items = ma.fields.List(
+        ma.fields.Nested(Performance), metadata={"description": "The summaries, in order"}
+    )
+    next = CursorField(
+        allow_none=True,
+        metadata={
+            "description": "Value of `after` for the next page; null: this is the last",
+            "example": "WyJlZmZpY2llbmN5Il0=",
+        },
+    )
+
+
+class FleetQuery(FleetWindowQuery):
+    """The window, and from when on a device is stale."""
+
+    staleAfter = ma.fields.Float(
+        load_default=300.0,
+        allow_nan=False,
+        validate=ma.validate.Range(0),
+        metadata={
+            "description": "Age of a device's newest reading past which it is stale (s)",
+            "x-unit": "s",
+        },
+    )
+
+
+class Freshness(ma.Schema):
+    """The devices of a stream by their newest reading, as of now."""
+
+    reporting = figure("Devices that are neither stale nor silent", "", 9970, ma.fields.Integer)
+    stale = figure(
+        "Devices whose newest reading is older than `staleAfter`, but of the window or later",
+        "",
+        20,
+        ma.fields.Integer,
+    )
+    silent = figure("Devices without a reading since windowStart", "", 10, ma.fields.Integer)
+
+
+class FleetFigures(ma.Schema):
+    """Sums over all devices; null where not known."""
+
+    kwhConsumedAc = figure("AC energy of all meters", "kWh", 123456.7)
+    kwhConsumedAcMapped = figure("AC energy that belongs to vehicles", "kWh", 120000.0)
+    kwhDeliveredDc = figure("DC energy of all vehicles", "kWh", 110000.5)
+    kwhDeliveredDcMetered = figure("DC energy of vehicles while on a meter", "kWh", 108000.0)
+    efficiency = figure("kwhDeliveredDcMetered / kwhConsumedAcMapped", "", 0.9)
+    avgBatteryTemp = figure("Mean battery temperature over all readings", "°C", 27.4)
+    vehicleReadings = figure("Readings of all vehicles", "", 14400000, ma.fields.Integer)
+    meterReadings = figure("Readings of all meters", "", 14400000, ma.fields.Integer)
+    vehicleCoverage = figure(
+        "Readings over those expected at one a minute of each vehicle that ever sent one", "", 1.0
+    )
+    meterCoverage = figure(
+        "Readings over those expected at one a minute of each meter that ever sent one", "", 1.0
+    )
+    counterResets = figure("Falls of all counters", "", 0, ma.fields.Integer)
+
+
+class FleetHour(FleetFigures):
+    """An hour of the fleet, its start included, its end not; the last has the window's end, too."""
+
+    start = Timestamp(
+        metadata={"description": "Start of the hour", "example": "2024-02-10T09:00:00Z"}
+    )
+
+
+class Fleet(FleetFigures, _Exact):
+    """The whole fleet over a window."""
+
+    vehicles = ma.fields.Nested(
+        Freshness,
+        metadata={
+            "description": "Vehicles by their newest reading",
+            "example": {"reporting": 9970, "stale": 20, "silent": 10},
+        },
+    )
+    meters = ma.fields.Nested(
+        Freshness,
+        metadata={
+            "description": "Meters by their newest reading",
+            "example": {"reporting": 9970, "stale": 20, "silent": 10},
+        },
+    )
+    hours = ma.fields.List(
+        ma.fields.Nested(FleetHour),
+        metadata={"description": "The same by the hour; a step counts where it ends"},
+    )
