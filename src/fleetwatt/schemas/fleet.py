@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import marshmallow as ma
 import msgspec
 
-from fleetwatt.schemas.analytics import WARNINGS, Performance, WindowQuery
+from fleetwatt.schemas.analytics import WARNINGS, Performance, WindowQuery, in_our_age
 from fleetwatt.schemas.fields import Timestamp, figure, rfc3339
 from fleetwatt.streams import ID_PATTERN
 
@@ -39,7 +39,7 @@ class FleetWindowQuery(WindowQuery):
 
     end = Timestamp(
         load_default=None,
-        validate=WindowQuery._declared_fields["end"].validators,
+        validate=in_our_age,
         metadata={
             "description": "End of the window; what it has past a whole hour is cut off; "
             "default now, cut off likewise",
