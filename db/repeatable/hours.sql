@@ -16,6 +16,8 @@ DECLARE
     second    CONSTANT timestamptz := since + INTERVAL '1 hour';
     last_hour CONSTANT timestamptz := until - INTERVAL '1 hour';
     fresh     CONSTANT timestamptz := greatest(since, least(until, materialized_until('meter_hourly')));
+    -- A range, as `bucket = since` would let the aggregate's real-time half read a whole chunk in vain.
+    first_end CONSTANT timestamptz := least(second, fresh);
 BEGIN
     RETURN QUERY
     WITH piece AS (
@@ -36,7 +38,7 @@ BEGIN
             ORDER BY r.time
             LIMIT 1
         ) AS next ON true
-        WHERE h.bucket = since AND since < fresh AND (h.first_time > since OR h.readings > 1)
+        WHERE h.bucket >= since AND h.bucket < first_end AND since < fresh AND (h.first_time > since OR h.readings > 1)
         UNION ALL
         SELECT device.meter_id, raw.*
         FROM meters_latest AS device
@@ -87,6 +89,8 @@ DECLARE
     second    CONSTANT timestamptz := since + INTERVAL '1 hour';
     last_hour CONSTANT timestamptz := until - INTERVAL '1 hour';
     fresh     CONSTANT timestamptz := greatest(since, least(until, materialized_until('vehicle_hourly')));
+    -- A range, as `bucket = since` would let the aggregate's real-time half read a whole chunk in vain.
+    first_end CONSTANT timestamptz := least(second, fresh);
 BEGIN
     RETURN QUERY
     WITH piece AS (
@@ -114,7 +118,7 @@ BEGIN
                 LIMIT 2
             ) AS two
         ) AS next ON true
-        WHERE h.bucket = since AND since < fresh AND (h.first_time > since OR h.readings > 1)
+        WHERE h.bucket >= since AND h.bucket < first_end AND since < fresh AND (h.first_time > since OR h.readings > 1)
         UNION ALL
         SELECT device.vehicle_id, raw.*
         FROM vehicles_latest AS device
