@@ -275,7 +275,7 @@ def test_a_cursor_is_good_for_its_own_list_alone(client: FlaskClient) -> None:
     ],
 )
 def test_a_wrong_argument_is_named(client: FlaskClient, field: str, value: object) -> None:
-    assert refused(client, field, **{field: value})
+    assert refused(client, field, "performance", **{field: value})
 
 
 @pytest.mark.parametrize(
