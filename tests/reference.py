@@ -213,6 +213,7 @@ def gaps(own: Sequence[tuple[datetime, Json]], start: datetime, end: datetime) -
 
 def fleet(
     start: datetime, end: datetime, readings: Sequence[Json], mappings: Sequence[Json]
+) -> Json:
     """Return what GET /v1/analytics/fleet has to answer, but for who reports now."""
     vehicles, meters = (
         {each[kind] for each in readings if kind in each} for kind in ("vehicleId", "meterId")
@@ -242,9 +243,11 @@ def fleet(
         meter_readings=[(time, 1) for rows in metering.values() for time, _ in rows],
         falls=[(step.end, 1) for step in (*ac_steps, *(each for _, each in dc_steps)) if step.fell],
     )
+
     def hour_of(time: datetime) -> datetime:
         """Start of the hour in which a time counts; the window's last moment is of its last."""
         return min(start + (time - start) // HOUR * HOUR, end - HOUR)
+
     def figures(since: datetime, until: datetime) -> Json:
         ac, mapped, dc, metered, temperatures, meter_readings, falls = (
             [value for time, value in each if since <= hour_of(time) < until] for each in counted
@@ -265,9 +268,14 @@ def fleet(
             if meters
             else None,
             "counterResets": len(falls),
+        }
+
     hours = [start + number * HOUR for number in range((end - start) // HOUR)]
     return figures(start, end) | {
         "hours": [{"start": hour, **figures(hour, hour + HOUR)} for hour in hours]
+    }
+
+
 def shares(
     vehicle: str, meter: str, readings: Sequence[Json], mappings: Sequence[Json]
 ) -> list[tuple[Step, float]]:

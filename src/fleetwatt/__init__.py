@@ -8,7 +8,17 @@ from flask import Flask
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from fleetwatt import logs, problems
-from fleetwatt.api import Api, DeviceId, analytics, fleet, ingestion, mappings, series, service, status
+from fleetwatt.api import (
+    Api,
+    DeviceId,
+    analytics,
+    fleet,
+    ingestion,
+    mappings,
+    series,
+    service,
+    status,
+)
 from fleetwatt.config import Config
 from fleetwatt.store import Store
 
@@ -44,8 +54,7 @@ def create_app(config: Config | None = None) -> Flask:
 
     api = Api(app, spec_kwargs={"info": {"version": version("fleetwatt")}})
     api.register_converter(DeviceId, DeviceId.schema)
-    for module in (service, ingestion, mappings, status, analytics, series):
-    for module in (service, ingestion, mappings, status, analytics, fleet):
+    for module in (service, ingestion, mappings, status, analytics, fleet, series):
         api.register_blueprint(module.blueprint)
     app.register_blueprint(
         get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "fleetwatt"})

@@ -157,14 +157,14 @@ def fleet(hours: Sequence[Mapping[str, Any]], devices: Mapping[str, int]) -> dic
     temperatures = total(each["sum_battery_temp"] for each in hours)
     window = timedelta(hours=len(hours))
     return {
-        "kwhConsumedAc": _rounded(total(each["ac_kwh"] for each in hours)),
-        "kwhConsumedAcMapped": _rounded(mapped),
-        "kwhDeliveredDc": _rounded(total(each["dc_kwh"] for each in hours)),
-        "kwhDeliveredDcMetered": _rounded(metered),
-        "efficiency": _rounded(metered / mapped) if metered is not None and mapped else None,
+        "kwhConsumedAc": rounded(total(each["ac_kwh"] for each in hours)),
+        "kwhConsumedAcMapped": rounded(mapped),
+        "kwhDeliveredDc": rounded(total(each["dc_kwh"] for each in hours)),
+        "kwhDeliveredDcMetered": rounded(metered),
+        "efficiency": rounded(metered / mapped) if metered is not None and mapped else None,
         "avgBatteryTemp": None
         if temperatures is None
-        else _rounded(temperatures / vehicle_readings),
+        else rounded(temperatures / vehicle_readings),
         "vehicleReadings": vehicle_readings,
         "meterReadings": meter_readings,
         "vehicleCoverage": _coverage(vehicle_readings, window * devices["vehicles"]),

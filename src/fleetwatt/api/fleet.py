@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask_smorest import Blueprint
 
 from fleetwatt import energy
-from fleetwatt.api import raises, store
+from fleetwatt.api import caching, raises, store
 from fleetwatt.schemas.fleet import (
     Cursor,
     Fleet,
@@ -30,6 +30,7 @@ blueprint = Blueprint(
 @blueprint.route("/performance")
 @blueprint.arguments(PerformancePageQuery, location="query")
 @blueprint.response(200, PerformancePage)
+@caching.conditional(blueprint)
 @raises(blueprint, 503)
 def performances(query: dict[str, Any]) -> dict[str, Any]:
     """Summarize every vehicle over whole hours, in order of a figure, a page at a time.
@@ -69,6 +70,7 @@ def performances(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/fleet")
 @blueprint.arguments(FleetQuery, location="query")
 @blueprint.response(200, Fleet)
+@caching.conditional(blueprint)
 @raises(blueprint, 503)
 def fleet(query: dict[str, Any]) -> dict[str, Any]:
     """Sum the whole fleet up over whole hours and by the hour, and count who reports.

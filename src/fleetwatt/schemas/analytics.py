@@ -5,12 +5,6 @@ from __future__ import annotations
 import marshmallow as ma
 
 from fleetwatt.schemas.fields import Identifier, Timestamp, figure, in_our_age
-from fleetwatt.schemas.fields import Identifier, Timestamp, figure
-
-
-def in_our_age(time: datetime) -> None:
-    if not 1970 <= time.year <= 9000:
-        raise ma.ValidationError("Must lie between the years 1970 and 9000.")
 
 
 class WindowQuery(ma.Schema):

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import marshmallow as ma
 import msgspec
 
-from fleetwatt.schemas.analytics import WARNINGS, Performance, WindowQuery, in_our_age
-from fleetwatt.schemas.fields import Timestamp, figure, rfc3339
+from fleetwatt.schemas.analytics import WARNINGS, Performance, WindowQuery
+from fleetwatt.schemas.fields import Timestamp, figure, in_our_age, rfc3339
 from fleetwatt.streams import ID_PATTERN
 
 FIGURES = (
