@@ -1,35 +1,68 @@
+-- The hours that a span of TimescaleDB's logs touches: microseconds since 1970, both inclusive.
+CREATE OR REPLACE FUNCTION hours_between(low bigint, high bigint) RETURNS tstzrange
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN tstzrange(
+    time_bucket(INTERVAL '1 hour', _timescaledb_functions.to_timestamp(low)),
+    time_bucket(INTERVAL '1 hour', _timescaledb_functions.to_timestamp(high)) + INTERVAL '1 hour'
+);
+
 -- Hours whose materialized aggregate may lack a reading that came later, so that an exact answer reads them from raw.
 -- TimescaleDB's invalidation logs say so, in the same transaction in which the reading was stored or the hour was refreshed
--- (fleetwatt keeps no list of its own): the hypertable's log until a refresh starts, the aggregate's own until it ends.
--- An aggregate that was never refreshed is stale throughout. Bounds are microseconds since 1970, both inclusive, and some lie
--- beyond what a timestamp can hold: they are cut to the span before they become one.
+-- (fleetwatt keeps no list of its own): the hypertable's log until a refresh starts, the aggregate's own until it has read that, and
+-- from 2.22 on the ranges that a refresh is at, or was at when it failed. An aggregate that was never refreshed is stale throughout.
+-- Some bounds lie beyond what a timestamp can hold: they are cut to the span before they become one.
+-- Dropping raw readings marks their hours, too, but of those the aggregate is all that is left: what lies before the oldest chunk
+-- and is older than retention, or was dropped, is never read from raw.
+-- In plpgsql, which plans once a session, and a statement on a table that older versions lack only when it comes to it.
 CREATE OR REPLACE FUNCTION stale_hours(aggregate text, span tstzrange) RETURNS tstzmultirange
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    WITH aggregated AS (
-        SELECT mat_hypertable_id, raw_hypertable_id
-        FROM _timescaledb_catalog.continuous_agg
-        WHERE user_view_schema = current_schema() AND user_view_name = aggregate
-    ), invalid AS (
-        SELECT lowest_modified_value AS lowest, greatest_modified_value AS greatest
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    aggregated record;
+    oldest timestamptz;
+    whole_from timestamptz;
+    lowest bigint;
+    beyond bigint;
+    stale tstzmultirange;
+    refreshing tstzmultirange;
+BEGIN
+    SELECT mat_hypertable_id, raw_hypertable_id, table_name::text AS history INTO aggregated
+    FROM _timescaledb_catalog.continuous_agg
+    JOIN _timescaledb_catalog.hypertable ON hypertable.id = raw_hypertable_id
+    WHERE user_view_schema = current_schema() AND user_view_name = aggregate;
+
+    SELECT _timescaledb_functions.to_timestamp(range_start) INTO oldest
+    FROM _timescaledb_catalog.dimension
+    JOIN _timescaledb_catalog.dimension_slice AS slice ON slice.dimension_id = dimension.id
+    WHERE dimension.hypertable_id = aggregated.raw_hypertable_id
+    ORDER BY range_start
+    LIMIT 1;
+    IF oldest IS NULL OR lower(span) < oldest THEN
+        SELECT greatest(dropped_before, CASE WHEN drop_after IS NOT NULL THEN least(now() - drop_after, oldest) END)
+        INTO whole_from
+        FROM retention
+        WHERE table_name = aggregated.history;
+        span := span * tstzrange(whole_from, NULL);
+    END IF;
+
+    lowest := _timescaledb_functions.to_unix_microseconds(lower(span));
+    beyond := _timescaledb_functions.to_unix_microseconds(upper(span));
+    SELECT range_agg(hours_between(greatest(lowest_modified_value, lowest), least(greatest_modified_value, beyond))) INTO stale
+    FROM (
+        SELECT lowest_modified_value, greatest_modified_value
         FROM _timescaledb_catalog.continuous_aggs_materialization_invalidation_log
-        JOIN aggregated ON materialization_id = mat_hypertable_id
+        WHERE materialization_id = aggregated.mat_hypertable_id
         UNION ALL
         SELECT lowest_modified_value, greatest_modified_value
         FROM _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log
-        JOIN aggregated ON hypertable_id = raw_hypertable_id
-    )
-    SELECT coalesce(
-        range_agg(tstzrange(
-            time_bucket(INTERVAL '1 hour', _timescaledb_functions.to_timestamp(greatest(invalid.lowest, asked.lowest))),
-            time_bucket(INTERVAL '1 hour', _timescaledb_functions.to_timestamp(least(invalid.greatest, asked.greatest)))
-                + INTERVAL '1 hour'
-        )),
-        '{}'
-    )
-    FROM invalid
-    JOIN (
-        SELECT
-            _timescaledb_functions.to_unix_microseconds(lower(span)) AS lowest,
-            _timescaledb_functions.to_unix_microseconds(upper(span)) AS greatest
-    ) AS asked ON invalid.lowest < asked.greatest AND invalid.greatest >= asked.lowest
+        WHERE hypertable_id = aggregated.raw_hypertable_id
+    ) AS invalid
+    WHERE lowest_modified_value < beyond AND greatest_modified_value >= lowest;
+    IF to_regclass('_timescaledb_catalog.continuous_aggs_materialization_ranges') IS NOT NULL THEN
+        SELECT range_agg(hours_between(greatest(lowest_modified_value, lowest), least(greatest_modified_value, beyond))) INTO refreshing
+        FROM _timescaledb_catalog.continuous_aggs_materialization_ranges
+        WHERE materialization_id = aggregated.mat_hypertable_id
+          AND lowest_modified_value < beyond AND greatest_modified_value >= lowest;
+    END IF;
+    RETURN coalesce(stale, '{}') + coalesce(refreshing, '{}');
+END
 $$;

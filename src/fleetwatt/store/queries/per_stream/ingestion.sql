@@ -5,6 +5,4 @@ SELECT positions FROM ingest_$stream($arrays)
 
 -- oldest_accepted --
 -- The time before which retention drops raw readings, or null. Cost: one look at the jobs' catalog; the store asks every few seconds.
-SELECT now() - max((config ->> 'drop_after')::interval) AS oldest
-FROM timescaledb_information.jobs
-WHERE proc_name = 'policy_retention' AND hypertable_schema = current_schema() AND hypertable_name = '$history'
+SELECT greatest(now() - drop_after, dropped_before) AS oldest FROM retention WHERE table_name = '$history'

@@ -1,0 +1,205 @@
+-- How long tables are kept and how raw readings are dropped: docs/decisions/0010. The last statement may run again, too.
+
+-- How long each table is kept, by TimescaleDB's own policies, and up to when raw readings have been dropped.
+CREATE OR REPLACE VIEW retention AS
+SELECT table_name, kept.drop_after, dropped.dropped_before
+FROM (
+    SELECT hypertable_name::text AS table_name, (config ->> 'drop_after')::interval AS drop_after
+    FROM timescaledb_information.jobs
+    WHERE proc_name = 'policy_retention' AND hypertable_schema = current_schema()
+) AS kept
+FULL JOIN fleetwatt_dropped AS dropped USING (table_name);
+
+-- The spans of history whose chunks end by a time, without those that stand alone because their neighbours have been dropped before.
+CREATE OR REPLACE FUNCTION doomed(history text, before timestamptz) RETURNS tstzmultirange
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(range_agg(tstzrange(range_start, range_end)), '{}')
+        - tstzmultirange(tstzrange(NULL, coalesce(max(dropped_before), '-infinity')))
+    FROM timescaledb_information.chunks
+    LEFT JOIN fleetwatt_dropped ON table_name = hypertable_name
+    WHERE hypertable_schema = current_schema() AND hypertable_name = history AND range_end <= before
+      AND range_end > coalesce(dropped_before, '-infinity')
+$$;
+
+-- Where an aggregate still lacks readings of these spans. Spans are of whole chunks: a refresh does no more in them than is needed.
+CREATE OR REPLACE FUNCTION unrefreshed(history text, before timestamptz) RETURNS TABLE (aggregate text, span tstzrange)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY
+    SELECT view_name::text, doomed_span
+    FROM timescaledb_information.continuous_aggregates
+    CROSS JOIN LATERAL unnest(doomed(history, before)) AS doomed_span
+    WHERE hypertable_schema = current_schema() AND hypertable_name = history
+      AND stale_hours(view_name::text, doomed_span) <> '{}';
+END
+$$;
+
+-- Materializes what the aggregates lack of the chunks that end by a time. Commits: not to be called inside a transaction.
+CREATE OR REPLACE PROCEDURE settle(history text, before timestamptz)
+LANGUAGE plpgsql AS $$
+DECLARE
+    pending record;
+BEGIN
+    FOR pending IN SELECT aggregate, span FROM unrefreshed(history, before) LOOP
+        CALL refresh_continuous_aggregate(pending.aggregate::regclass, lower(pending.span), upper(pending.span));
+    END LOOP;
+END
+$$;
+
+-- Drops the chunks of history that end by a time, once the aggregates have all that is in them. A reading may still come
+-- while they are refreshed: so the last look is taken under a lock that writers wait for, in the transaction that drops.
+CREATE OR REPLACE PROCEDURE drop_raw(history text, before timestamptz)
+LANGUAGE plpgsql AS $$
+DECLARE
+    newest timestamptz;
+BEGIN
+    FOR attempt IN 1..5 LOOP
+        CALL settle(history, before);
+        SELECT max(range_end) INTO newest
+        FROM timescaledb_information.chunks
+        WHERE hypertable_schema = current_schema() AND hypertable_name = history AND range_end <= before;
+        IF newest IS NULL THEN
+            RETURN;
+        END IF;
+        COMMIT;
+        PERFORM set_config('lock_timeout', '10s', true);
+        EXECUTE format('LOCK TABLE %I IN SHARE ROW EXCLUSIVE MODE', history);
+        IF NOT EXISTS (SELECT FROM unrefreshed(history, newest)) THEN
+            PERFORM drop_chunks(history::regclass, older_than => newest);
+            INSERT INTO fleetwatt_dropped VALUES (history, newest)
+            ON CONFLICT (table_name)
+            DO UPDATE SET dropped_before = greatest(fleetwatt_dropped.dropped_before, excluded.dropped_before);
+            COMMIT;
+            RETURN;
+        END IF;
+        COMMIT;
+    END LOOP;
+    RAISE EXCEPTION 'nothing of % was dropped: late readings keep coming into what ends before %', history, newest;
+END
+$$;
+
+-- The job that drops raw readings. It takes the dropping over from a policy that a DBA has added, and leaves its interval as it is.
+CREATE OR REPLACE PROCEDURE retention_guard(job_id integer, config jsonb)
+LANGUAGE plpgsql AS $$
+DECLARE
+    kept record;
+BEGIN
+    FOR kept IN
+        SELECT job.job_id AS id, job.scheduled, job.hypertable_name::text AS history,
+            (job.config ->> 'drop_after')::interval AS drop_after
+        FROM timescaledb_information.jobs AS job
+        WHERE job.proc_name = 'policy_retention' AND job.hypertable_schema = current_schema()
+          AND job.hypertable_name IN (SELECT hypertable_name FROM timescaledb_information.continuous_aggregates)
+          AND job.config ? 'drop_after'
+        ORDER BY job.hypertable_name
+    LOOP
+        IF kept.scheduled THEN
+            PERFORM alter_job(kept.id, scheduled => false);
+            COMMIT;
+        END IF;
+        CALL drop_raw(kept.history, now() - kept.drop_after);
+    END LOOP;
+END
+$$;
+
+-- What the database does by itself, and how it went. A policy that drops raw is run by the guard and shows the guard's runs.
+CREATE OR REPLACE VIEW policy AS
+WITH job AS (
+    SELECT jobs.*, stats.last_run_started_at, stats.last_run_status
+    FROM timescaledb_information.jobs AS jobs
+    LEFT JOIN timescaledb_information.job_stats AS stats USING (job_id)
+), declared AS (
+    SELECT
+        job.*,
+        CASE proc_name
+            WHEN 'policy_retention' THEN 'retention'
+            WHEN 'policy_compression' THEN 'compression'
+            WHEN 'policy_refresh_continuous_aggregate' THEN 'refresh'
+        END AS kind,
+        proc_name = 'policy_retention'
+            AND hypertable_name IN (SELECT hypertable_name FROM timescaledb_information.continuous_aggregates) AS drops_raw,
+        (SELECT guard.job_id FROM job AS guard WHERE guard.proc_name = 'retention_guard' AND guard.scheduled) AS guard
+    FROM job
+    WHERE hypertable_schema = current_schema()
+)
+SELECT
+    declared.hypertable_name::text                                                         AS table_name,
+    declared.kind,
+    coalesce(declared.config ->> 'drop_after', declared.config ->> 'compress_after')::interval AS after,
+    (declared.config ->> 'start_offset')::interval                                         AS start_offset,
+    (declared.config ->> 'end_offset')::interval                                           AS end_offset,
+    NOT declared.drops_raw OR (NOT declared.scheduled AND declared.guard IS NOT NULL)       AS guarded,
+    runs.job_id,
+    CASE WHEN runs.scheduled THEN runs.schedule_interval END                               AS every,
+    NULLIF(runs.last_run_started_at, '-infinity')                                          AS last_run,
+    runs.last_run_status                                                                   AS last_status,
+    CASE WHEN runs.last_run_status = 'Failed' THEN failure.err_message END                 AS last_error,
+    CASE WHEN runs.scheduled THEN NULLIF(runs.next_start, '-infinity') END                 AS next_run
+FROM declared
+JOIN job AS runs ON runs.job_id = CASE
+    WHEN declared.drops_raw AND NOT declared.scheduled THEN coalesce(declared.guard, declared.job_id)
+    ELSE declared.job_id
+END
+LEFT JOIN LATERAL (
+    SELECT err_message FROM timescaledb_information.job_errors AS failed
+    WHERE failed.job_id = runs.job_id
+    ORDER BY finish_time DESC
+    LIMIT 1
+) AS failure ON true
+WHERE declared.kind IS NOT NULL;
+
+-- Sets how long a table is kept; null: for ever. Together with it, how far back its aggregate's refresh reaches, unless that is null.
+CREATE OR REPLACE FUNCTION set_retention(of_table text, keep interval, refresh_from interval) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    current record;
+    added integer;
+BEGIN
+    SELECT job_id, config INTO current
+    FROM timescaledb_information.jobs
+    WHERE proc_name = 'policy_retention' AND hypertable_schema = current_schema() AND hypertable_name = of_table;
+    IF keep IS NULL THEN
+        PERFORM remove_retention_policy(of_table::regclass, if_exists => true);
+    ELSIF current.job_id IS NOT NULL THEN
+        PERFORM alter_job(
+            current.job_id, config => current.config - 'drop_created_before' || jsonb_build_object('drop_after', keep)
+        );
+    ELSE
+        added := add_retention_policy(of_table::regclass, drop_after => keep);
+    END IF;
+    PERFORM alter_job(coalesce(added, current.job_id), scheduled => false)
+    FROM timescaledb_information.continuous_aggregates
+    WHERE keep IS NOT NULL AND hypertable_schema = current_schema() AND hypertable_name = of_table
+    LIMIT 1;
+    PERFORM alter_job(job.job_id, config => job.config || jsonb_build_object('start_offset', refresh_from))
+    FROM timescaledb_information.jobs AS job
+    JOIN timescaledb_information.continuous_aggregates AS aggregate
+        ON view_schema = job.hypertable_schema AND view_name = job.hypertable_name
+    WHERE refresh_from IS NOT NULL AND job.proc_name = 'policy_refresh_continuous_aggregate'
+      AND aggregate.hypertable_schema = current_schema() AND aggregate.hypertable_name = of_table;
+END
+$$;
+
+-- Sets after how long chunks become columnstore; null: never.
+CREATE OR REPLACE FUNCTION set_compression(of_table text, after interval) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    current record;
+BEGIN
+    SELECT job_id, config INTO current
+    FROM timescaledb_information.jobs
+    WHERE proc_name = 'policy_compression' AND hypertable_schema = current_schema() AND hypertable_name = of_table;
+    IF after IS NULL THEN
+        CALL remove_columnstore_policy(of_table::regclass, if_exists => true);
+    ELSIF current.job_id IS NOT NULL THEN
+        PERFORM alter_job(
+            current.job_id, config => current.config - 'compress_created_before' || jsonb_build_object('compress_after', after)
+        );
+    ELSE
+        CALL add_columnstore_policy(of_table::regclass, after => after);
+    END IF;
+END
+$$;
+
+SELECT add_job('retention_guard', INTERVAL '1 hour')
+WHERE NOT EXISTS (SELECT FROM timescaledb_information.jobs WHERE proc_name = 'retention_guard');
