@@ -13,6 +13,7 @@ from fleetwatt.api import (
     DeviceId,
     analytics,
     fleet,
+    admin,
     ingestion,
     mappings,
     series,
@@ -55,6 +56,7 @@ def create_app(config: Config | None = None) -> Flask:
     api = Api(app, spec_kwargs={"info": {"version": version("fleetwatt")}})
     api.register_converter(DeviceId, DeviceId.schema)
     for module in (service, ingestion, mappings, status, analytics, fleet, series):
+    for module in (service, ingestion, mappings, status, analytics, series, admin):
         api.register_blueprint(module.blueprint)
     app.register_blueprint(
         get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "fleetwatt"})

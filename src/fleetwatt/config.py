@@ -73,6 +73,9 @@ class Config:
     statement_timeout: float = _setting(
         30.0, "longest run of one statement", unit="s", kind=Seconds
     )
+    lateness: int = _setting(
+        7, "how long late readings are common: compression starts after it", unit="days", kind=Count
+    )
     log_level: str = _setting(
         "INFO",
         "least severe level that is logged: DEBUG … ERROR",

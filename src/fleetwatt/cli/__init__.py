@@ -6,7 +6,16 @@ import sys
 
 import click
 
-from fleetwatt.cli import audit, database, roles, service, simulate
+from fleetwatt.cli import (
+    audit,
+    chunks,
+    compression,
+    database,
+    retention,
+    roles,
+    service,
+    simulate,
+)
 from fleetwatt.config import ConfigError
 from fleetwatt.embedded.database import EmbeddedDatabaseError
 from fleetwatt.embedded.node import NodeError
@@ -19,7 +28,16 @@ def fleetwatt() -> None:
     """Energy telemetry of vehicle fleets on TimescaleDB."""
 
 
-for _command in (audit.audit, database.db, service.config, service.dev, simulate.simulate):
+for _command in (
+    audit.audit,
+    chunks.chunks,
+    compression.compression,
+    database.db,
+    retention.retention,
+    service.config,
+    service.dev,
+    simulate.simulate,
+):
     fleetwatt.add_command(_command)
 
 

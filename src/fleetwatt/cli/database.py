@@ -2,26 +2,97 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import click
 
+from fleetwatt import storage
+from fleetwatt.cli import shown
 from fleetwatt.config import Config
-from fleetwatt.store import migrations
+from fleetwatt.schemas.admin import Storage
+from fleetwatt.store import Store, migrations
 from fleetwatt.store.connections import connect
 from fleetwatt.store.errors import translated
 
 
 @click.group()
 def db() -> None:
-    """Look after the database's schema."""
+    """Look after the database."""
+
+
+@contextmanager
+def opened_store() -> Iterator[Store]:
+    """Open the database for a command, which takes as long as it takes."""
+    with closing(Store(replace(Config.of_a_database(), statement_timeout=0))) as store:
+        yield store
 
 
 @db.command()
 def upgrade() -> None:
     """Bring the schema up to date; does nothing where it is."""
     upgrade_schema(Config.of_a_database())
+
+
+@db.command()
+@click.option("--json", "as_json", is_flag=True, help="print it as GET /v1/admin/storage does")
+def status(*, as_json: bool) -> None:
+    """Tell what is stored, what it costs, and what will be dropped and when."""
+    with opened_store() as store:
+        report = storage.report(store)
+    if as_json:
+        click.echo(Storage().dumps(report))
+    else:
+        _say(report)
+
+
+def _say(report: dict[str, Any]) -> None:
+    click.echo(
+        f"TimescaleDB {report['version']} ({report['edition']}) on PostgreSQL "
+        f"{report['postgresql']}\n"
+    )
+    tables = report["tables"]
+    shown.echo_table(
+        ("table", "rows", "chunks", "compressed", "size", "uncompressed", "a row", "a day"),
+        [
+            (
+                each["table_name"],
+                f"{each['rows']:,}",
+                str(each["chunks"]),
+                str(each["compressed_chunks"]),
+                shown.size(each["bytes"]),
+                shown.size(each["bytes_uncompressed"]),
+                shown.size(each["bytes_a_row"]),
+                shown.size(each["bytes_a_day"]),
+            )
+            for each in tables
+        ],
+    )
+    click.echo()
+    shown.echo_table(
+        ("table", "oldest", "newest"),
+        [
+            (each["table_name"], *map(shown.time, (each["oldest"], each["newest"])))
+            for each in tables
+        ],
+    )
+    click.echo()
+    shown.echo_table(
+        ("policy", "last run", "", "next run"),
+        [
+            (
+                f"{each['table_name']}: {each['does']}",
+                shown.time(each["last_run"]),
+                each["last_status"] or "-",
+                shown.time(each["next_run"]),
+            )
+            for each in report["policies"]
+        ],
+    )
+    for warning in report["warnings"]:
+        click.echo(f"\nWarning ({warning['rule']}): {warning['message']}")
 
 
 def upgrade_schema(config: Config) -> None:

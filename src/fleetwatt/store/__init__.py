@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
@@ -78,6 +78,15 @@ class Store:
     def refresh(self, stream: Stream, start: datetime, end: datetime) -> None:
         """Materialize the whole hours of a span anew, also those that nothing says are stale."""
         self._twice(lambda connection: editions.refresh(connection, stream, start, end))
+
+    @property
+    def lateness(self) -> timedelta:
+        """How long late readings are common."""
+        return timedelta(days=self._config.lateness)
+
+    def settle(self, stream: Stream, older_than: timedelta) -> None:
+        """Materialize what the aggregates lack of the raw readings that retention would drop."""
+        self._twice(lambda connection: editions.settle(connection, stream, older_than))
 
     def oldest_accepted(self, stream: Stream) -> datetime:
         """Return the time before which retention would drop a reading unseen."""

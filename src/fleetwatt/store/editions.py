@@ -3,16 +3,17 @@
 | | timescale (Community) | apache |
 |---|---|---|
 | `*_hourly` | real-time continuous aggregates | plain views over the same SELECT |
-| policies | TimescaleDB's scheduler runs them | none |
+| policies | TimescaleDB's scheduler runs them | none; `fleetwatt maintain` drops |
 | a refresh | materializes hours anew | is not needed |
+| columnstore | there | none |
 
 The differences are SQL, in the folders of an edition's name below db/migrations and db/repeatable;
-a refresh, which may not run in a function, is here.
+what may not run in a function is here.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fleetwatt.store.connections import fetch
@@ -73,3 +74,11 @@ def refresh(connection: Connection, stream: Stream, start: datetime, end: dateti
             "(%s, %s::timestamptz, %s::timestamptz, force => true)",
             (stream.hourly, start, end),
         )
+
+
+def settle(connection: Connection, stream: Stream, older_than: timedelta) -> None:
+    """Materialize what the aggregates lack of the chunks of history that are wholly older."""
+    if edition(connection) == "apache":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("CALL settle(%s, now() - %s)", (stream.history, older_than))

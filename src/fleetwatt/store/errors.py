@@ -6,7 +6,9 @@ StoreError
 ├── Busy                no connection came free in time, or a statement ran too long
 ├── UnsupportedServer   no TimescaleDB there, or one that is too old
 ├── MigrationChanged    a migration's file isn't what was applied
-└── EditionChanged      the schema was made for another edition
+├── EditionChanged      the schema was made for another edition
+├── PolicyRefused       a change of retention or compression would break a rule
+└── NotInEdition        this edition of TimescaleDB can't do that
 """
 
 from __future__ import annotations
@@ -36,6 +38,14 @@ class Busy(StoreError):
 
 class UnsupportedServer(StoreError):
     """The server is none that fleetwatt runs on."""
+
+
+class PolicyRefused(StoreError):
+    """A change would break a rule of the policies; the message names it and the nearest legal."""
+
+
+class NotInEdition(StoreError):
+    """This edition of TimescaleDB can't do that."""
 
 
 class MigrationChanged(StoreError):

@@ -1,0 +1,21 @@
+"""What administrators ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_smorest import Blueprint
+
+from fleetwatt import storage
+from fleetwatt.api import raises, store
+from fleetwatt.schemas.admin import Storage
+
+blueprint = Blueprint("admin", __name__, url_prefix="/v1/admin", description="For administrators")
+
+
+@blueprint.route("/storage")
+@blueprint.response(200, Storage)
+@raises(blueprint, 503)
+def stored() -> dict[str, Any]:
+    """Tell what is stored, what it costs, and what will be dropped and when."""
+    return storage.report(store())

@@ -1,0 +1,97 @@
+"""The chunks of tables: which there are, how much time one holds, and how much it should."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from fleetwatt import storage
+from fleetwatt.cli import shown
+from fleetwatt.cli.change import changing, confirm
+from fleetwatt.cli.database import opened_store
+from fleetwatt.store import intervals, policies
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+_TABLES = click.Choice(list(policies.TABLES))
+
+
+@click.group()
+def chunks() -> None:
+    """The chunks of tables, and how much time one holds."""
+
+
+@chunks.command("list")
+@click.argument("table", type=_TABLES, required=False)
+def list_(table: str | None) -> None:
+    """List the chunks of TABLE, or of all tables, oldest first."""
+    with opened_store() as store:
+        stored = store.all("stored_chunks", table=table)
+    shown.echo_table(
+        ("chunk", "table", "from", "to", "rows", "size", "uncompressed", "indexes"),
+        [
+            (
+                each["chunk"],
+                each["table_name"],
+                shown.time(each["range_start"]),
+                shown.time(each["range_end"]),
+                f"{each['rows']:,}",
+                shown.size(each["bytes"]),
+                shown.size(each["bytes_uncompressed"]) if each["compressed"] else "-",
+                shown.size(each["index_bytes"]),
+            )
+            for each in stored
+        ],
+    )
+
+
+@chunks.command()
+def interval() -> None:
+    """Show how much time a chunk of each table holds, and how much would be good."""
+    with opened_store() as store:
+        stored = storage.ordered(store.all("stored_tables"))
+        advice = intervals.advise(store)
+    shown.echo_table(
+        ("table", "a chunk holds", "chunks", "indexes of a chunk"),
+        [
+            (
+                each["table_name"],
+                shown.duration(each["chunk_interval"]),
+                str(each["chunks"]),
+                shown.size(advice.indexes.get(each["table_name"])),
+            )
+            for each in stored
+        ],
+    )
+    click.echo(
+        f"\nThe indexes of the active chunks take {shown.size(advice.taken)} together; "
+        f"shared_buffers is {shown.size(advice.shared_buffers)}."
+    )
+    for table, fitting in advice.fitting.items():
+        click.echo(
+            "That is too little to keep them in memory. Raise it, or run "
+            f"`fleetwatt chunks set-interval {table} {shown.duration(fitting)}`."
+        )
+
+
+@chunks.command("set-interval")
+@click.argument("table", type=click.Choice(list(policies.HISTORIES)))
+@click.argument("interval", type=shown.Duration(), metavar="DURATION")
+@changing
+def set_interval(table: str, interval: timedelta, *, yes: bool, dry_run: bool) -> None:
+    """Let each new chunk of TABLE hold DURATION (12h, 1d, 1w); those that are there stay."""
+    with opened_store() as store:
+        now = next(
+            each["chunk_interval"]
+            for each in store.all("stored_tables")
+            if each["table_name"] == table
+        )
+        click.echo(
+            f"{table}: a chunk holds {shown.duration(now)} now, new ones {shown.duration(interval)}"
+            " then. Chunks are dropped and compressed as a whole, once all of one is old enough."
+        )
+        if confirm(yes=yes, dry_run=dry_run):
+            store.one("set_chunk_interval", table=table, interval=interval)
+            click.echo(f"New chunks of {table} hold {shown.duration(interval)}.")

@@ -1,0 +1,88 @@
+"""When chunks become columnstore."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from fleetwatt import storage
+from fleetwatt.cli import shown
+from fleetwatt.cli.change import changing, confirm
+from fleetwatt.cli.database import opened_store
+from fleetwatt.store import policies
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from fleetwatt.store import Store
+
+# The aggregates are refreshed as far back as readings come late: they stay as they are.
+_TABLE = click.argument("table", type=click.Choice(list(policies.HISTORIES)))
+
+
+@click.group()
+def compression() -> None:
+    """When chunks of history are compressed (TimescaleDB's columnstore)."""
+
+
+@compression.command()
+def show() -> None:
+    """Show when each table is compressed, and what that has saved."""
+    with opened_store() as store:
+        after = {each.stream.history: each.compress_after for each in policies.read(store).values()}
+        stored = storage.ordered(store.all("stored_tables"))
+    shown.echo_table(
+        ("table", "compressed after", "chunks", "compressed", "size", "uncompressed"),
+        [
+            (
+                each["table_name"],
+                shown.duration(after[each["table_name"]], "never"),
+                str(each["chunks"]),
+                str(each["compressed_chunks"]),
+                shown.size(each["bytes"]),
+                shown.size(each["bytes_uncompressed"]),
+            )
+            for each in stored
+            if each["table_name"] in after
+        ],
+    )
+
+
+@compression.command("set")
+@_TABLE
+@click.argument("after", type=shown.Duration(), metavar="DURATION")
+@changing
+def set_(table: str, after: timedelta, *, yes: bool, dry_run: bool) -> None:
+    """Compress the chunks of TABLE that are older than DURATION (12h, 90d, 2w)."""
+    _change(table, after, yes=yes, dry_run=dry_run)
+
+
+@compression.command()
+@_TABLE
+@changing
+def unset(table: str, *, yes: bool, dry_run: bool) -> None:
+    """Compress no more chunks of TABLE; those that are stay so."""
+    _change(table, None, yes=yes, dry_run=dry_run)
+
+
+def _change(table: str, after: timedelta | None, *, yes: bool, dry_run: bool) -> None:
+    with opened_store() as store:
+        before, _ = policies.plan_compression(store, table, after)
+        then = shown.duration(after, "never")
+        click.echo(
+            f"{table}: compressed after {shown.duration(before.compress_after, 'never')} now, "
+            f"{then} then."
+        )
+        click.echo(f"The next run compresses {_packs(store, table, after)}.")
+        if confirm(yes=yes, dry_run=dry_run):
+            store.one("set_compression", table=table, after=after)
+            click.echo(f"{table} is compressed after {then}.")
+
+
+def _packs(store: Store, table: str, after: timedelta | None) -> str:
+    """Say what a run would compress: chunks that are wholly older and are not yet."""
+    due = None if after is None else store.one("packed_chunks", table=table, older_than=after)
+    if not due or not due["chunks"]:
+        return "nothing"
+    return f"{due['chunks']} chunks, about {due['rows']:,} rows, {shown.size(due['bytes'])}"

@@ -1,0 +1,90 @@
+"""How long tables are kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from fleetwatt.cli import shown
+from fleetwatt.cli.change import changing, confirm
+from fleetwatt.cli.database import opened_store
+from fleetwatt.store import policies
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from fleetwatt.store import Store
+    from fleetwatt.store.policies import Policies
+
+_TABLE = click.argument("table", type=click.Choice(list(policies.TABLES)))
+
+
+@click.group()
+def retention() -> None:
+    """How long tables are kept."""
+
+
+@retention.command()
+def show() -> None:
+    """Show how long each table is kept, and what the next run drops."""
+    with opened_store() as store:
+        rows = []
+        for stream, now in policies.read(store).items():
+            kept = {stream.history: now.keep_raw}
+            if now.materialized:
+                kept[stream.hourly] = now.keep_hourly
+            for table, keep in kept.items():
+                rows.append((table, shown.duration(keep, "for ever"), _drops(store, table, keep)))
+    shown.echo_table(("table", "kept", "the next run drops"), rows)
+
+
+@retention.command("set")
+@_TABLE
+@click.argument("keep", type=shown.Duration(), metavar="DURATION")
+@changing
+def set_(table: str, keep: timedelta, *, yes: bool, dry_run: bool) -> None:
+    """Keep TABLE for DURATION (12h, 90d, 2w); the refresh of its aggregate follows."""
+    _change(table, keep, yes=yes, dry_run=dry_run)
+
+
+@retention.command()
+@_TABLE
+@changing
+def unset(table: str, *, yes: bool, dry_run: bool) -> None:
+    """Keep TABLE for ever."""
+    _change(table, None, yes=yes, dry_run=dry_run)
+
+
+def _change(table: str, keep: timedelta | None, *, yes: bool, dry_run: bool) -> None:
+    with opened_store() as store:
+        before, after = policies.plan_retention(store, table, keep)
+        old = before.keep_raw if table in policies.HISTORIES else before.keep_hourly
+        click.echo(f"{table}: kept {_kept(old)} now, {_kept(keep)} then.")
+        click.echo(f"The next run drops {_drops(store, table, keep)}.")
+        _say_refresh(before, after)
+        if confirm(yes=yes, dry_run=dry_run):
+            policies.set_retention(store, table, after)
+            click.echo(f"{table} is kept {_kept(keep)}.")
+
+
+def _kept(keep: timedelta | None) -> str:
+    return shown.duration(keep, "for ever")
+
+
+def _say_refresh(before: Policies, after: Policies) -> None:
+    if before.refresh_from != after.refresh_from:
+        old, new = (shown.duration(each.refresh_from, "for ever") for each in (before, after))
+        click.echo(f"The refresh of {after.stream.hourly} reaches back {new} then, {old} now.")
+
+
+def _drops(store: Store, table: str, keep: timedelta | None) -> str:
+    """Say what a run would drop: chunks that are wholly older."""
+    doomed = None if keep is None else store.one("doomed_chunks", table=table, older_than=keep)
+    if not doomed or not doomed["chunks"]:
+        return "nothing"
+    return (
+        f"{doomed['chunks']} chunks of {shown.time(doomed['oldest'])} to "
+        f"{shown.time(doomed['up_to'])}, about {doomed['rows']:,} rows, "
+        f"{shown.size(doomed['bytes'])}"
+    )

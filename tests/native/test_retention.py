@@ -1,0 +1,66 @@
+"""Dropping raw readings while they still come in, which the embedded database can't show."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from tests.conftest import refresh, rows
+from tests.storage import DAY, TODAY, do, load, put_back, run_guard
+
+pytestmark = [
+    pytest.mark.skipif(not os.environ.get("FLEETWATT_NATIVE"), reason="needs FLEETWATT_NATIVE=1"),
+    pytest.mark.community,
+]
+HOUR = TODAY - 35 * DAY
+WAITING = (
+    "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'meter_telemetry'::regclass"
+)
+
+
+@pytest.fixture
+def history(sql: Connection) -> Iterator[Connection]:
+    """Forty days, refreshed, of which thirty are to be kept."""
+    put_back(sql)
+    load(sql, 40)
+    refresh(sql)
+    do(sql, "SELECT set_retention('meter_telemetry', '30 days', '29 days')")
+    yield sql
+    put_back(sql)
+
+
+def await_lock(connection: Connection) -> None:
+    deadline = time.monotonic() + 60
+    while rows(connection, WAITING) == [(0,)]:
+        assert time.monotonic() < deadline, "the guard does not wait for the writer"
+        time.sleep(0.05)
+
+
+def test_a_reading_that_is_being_stored_is_waited_for_and_refreshed(
+    history: Connection, database_url: str
+) -> None:
+    with (
+        closing(psycopg2.connect(database_url)) as writer,
+        closing(psycopg2.connect(database_url)) as dropper,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        dropper.autocommit = True
+        late = HOUR + timedelta(minutes=1)
+        do(writer, "INSERT INTO meter_telemetry VALUES ('M-1', %(time)s, 1, 230)", time=late)
+        dropping = thread.submit(run_guard, dropper)
+        await_lock(history)
+        writer.commit()
+        dropping.result()
+
+    raw = "SELECT count(*) FROM meter_telemetry WHERE time < %(day)s"
+    assert rows(history, raw, day=TODAY - 31 * DAY) == [(0,)]
+    hour = "SELECT readings FROM meter_hourly WHERE bucket = %(hour)s"
+    assert rows(history, hour, hour=HOUR) == [(3,)]
