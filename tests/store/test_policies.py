@@ -283,6 +283,26 @@ def test_answers_about_a_device_keep_the_whole_hours_whose_raw_readings_were_dro
 
 
 @pytest.mark.community
+def test_a_reading_that_comes_when_its_hour_was_dropped_changes_no_answer_and_no_aggregate(
+    store: Store, sql: Connection
+) -> None:
+    load(sql, 40)
+    refresh(sql)
+    keep(store, "meter_telemetry", 30 * DAY)
+    run_guard(sql)
+    hour = TODAY - 35 * DAY
+
+    # It was accepted just before, and committed just after.
+    insert_late(sql, hour + timedelta(minutes=1))
+
+    stale = "SELECT stale_hours('meter_hourly', tstzrange(%(start)s, %(end)s)) = '{}'"
+    assert rows(sql, stale, start=hour, end=hour + HOUR) == [(True,)]
+    run_guard(sql)
+    assert count(sql, "meter_telemetry", "time < %(day)s", day=TODAY - 31 * DAY) == 0
+    assert readings_of(sql, hour) == 2
+
+
+@pytest.mark.community
 def test_whoever_empties_history_starts_anew(store: Store, sql: Connection) -> None:
     load(sql, 40)
     keep(store, "meter_telemetry", 30 * DAY)

@@ -36,13 +36,14 @@ BEGIN
     WHERE dimension.hypertable_id = aggregated.raw_hypertable_id
     ORDER BY range_start
     LIMIT 1;
+    SELECT dropped_before INTO whole_from FROM fleetwatt_dropped WHERE table_name = aggregated.history;
     IF oldest IS NULL OR lower(span) < oldest THEN
-        SELECT greatest(dropped_before, CASE WHEN drop_after IS NOT NULL THEN least(now() - drop_after, oldest) END)
-        INTO whole_from
-        FROM retention
-        WHERE table_name = aggregated.history;
-        span := span * tstzrange(whole_from, NULL);
+        whole_from := greatest(whole_from, (
+            SELECT least(now() - drop_after, oldest) FROM retention
+            WHERE table_name = aggregated.history AND drop_after IS NOT NULL
+        ));
     END IF;
+    span := span * tstzrange(whole_from, NULL);
 
     lowest := _timescaledb_functions.to_unix_microseconds(lower(span));
     beyond := _timescaledb_functions.to_unix_microseconds(upper(span));
