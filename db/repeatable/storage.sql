@@ -10,6 +10,13 @@ WITH kept AS (
     SELECT materialization_hypertable_schema, materialization_hypertable_name, view_name
     FROM timescaledb_information.continuous_aggregates
     WHERE view_schema = current_schema()
+), sized AS MATERIALIZED (
+    -- Once a table, not once a chunk: each call looks at all chunks of its table.
+    SELECT sizes.*
+    FROM kept CROSS JOIN LATERAL chunks_detailed_size(format('%I.%I', hypertable_schema, hypertable_name)::regclass) AS sizes
+), packed AS MATERIALIZED (
+    SELECT stats.*
+    FROM kept CROSS JOIN LATERAL chunk_compression_stats(format('%I.%I', hypertable_schema, hypertable_name)::regclass) AS stats
 ), chunk AS (
     SELECT
         table_name, chunks.chunk_name::text AS chunk, range_start, range_end, is_compressed AS compressed,
@@ -20,9 +27,8 @@ WITH kept AS (
         pg_relation_size(relation.oid) AS heap_bytes, relation.reltuples, relation.relpages, 28 + 8 * relation.relnatts AS row_bytes
     FROM kept
     JOIN timescaledb_information.chunks USING (hypertable_schema, hypertable_name)
-    JOIN LATERAL chunks_detailed_size(format('%I.%I', hypertable_schema, hypertable_name)::regclass) AS sizes USING (chunk_schema, chunk_name)
-    LEFT JOIN LATERAL chunk_compression_stats(format('%I.%I', hypertable_schema, hypertable_name)::regclass) AS packed
-        USING (chunk_schema, chunk_name)
+    JOIN sized AS sizes USING (chunk_schema, chunk_name)
+    LEFT JOIN packed USING (chunk_schema, chunk_name)
     JOIN pg_class AS relation ON relation.oid = format('%I.%I', chunk_schema, chunk_name)::regclass
 )
 SELECT
