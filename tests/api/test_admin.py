@@ -14,14 +14,14 @@ from tests.conftest import refresh
 from tests.examples import NOW, at
 from tests.storage import DAY, TODAY, do, load, put_back, run, run_jobs
 
-READINGS = 12 * 48 + (NOW - TODAY).seconds // 1800 + 1
+READINGS = 6 * 48 + (NOW - TODAY).seconds // 1800 + 1
 
 
 @pytest.fixture(autouse=True)
 def stored(sql: Connection) -> Iterator[Connection]:
-    """Twelve whole days and today, refreshed; the default policies."""
+    """Six whole days and today, refreshed, too new for the scheduler to compress them."""
     put_back(sql)
-    load(sql, 12)
+    load(sql, 6)
     refresh(sql)
     yield sql
     put_back(sql)
@@ -44,8 +44,8 @@ def test_a_table_tells_what_it_holds_and_costs(client: FlaskClient, stored: Conn
     found = table(storage(client), "meter_telemetry")
 
     assert found["rows"] == READINGS
-    assert (found["chunks"], found["compressedChunks"]) == (13, 0)
-    assert (found["oldest"], found["newest"]) == (at(TODAY - 12 * DAY), newest())
+    assert (found["chunks"], found["compressedChunks"]) == (7, 0)
+    assert (found["oldest"], found["newest"]) == (at(TODAY - 6 * DAY), newest())
     assert found["bytes"] == found["bytesUncompressed"] > found["indexBytes"] > 0
     assert found["bytesPerRow"] == pytest.approx(found["bytes"] / READINGS)
     assert found["rowsPerDay"] == pytest.approx(48)
@@ -75,17 +75,18 @@ def test_an_aggregate_is_told_beside_its_history(client: FlaskClient) -> None:
     ]
     found = table(answer, "meter_hourly")
     assert found["kind"] == "aggregate"
-    assert found["oldest"] == at(TODAY - 12 * DAY)
+    assert found["oldest"] == at(TODAY - 6 * DAY)
     assert found["bytes"] > 0
 
 
 @pytest.mark.community
 def test_compression_shows_in_both_sizes(client: FlaskClient, stored: Connection) -> None:
+    do(stored, "SELECT set_compression('meter_telemetry', '2 days')")
     run_jobs(stored, "proc_name = 'policy_compression'")
 
     found = table(storage(client), "meter_telemetry")
 
-    assert found["compressedChunks"] == 5
+    assert found["compressedChunks"] == 4
     assert found["bytes"] != found["bytesUncompressed"]
 
 
