@@ -11,9 +11,9 @@ from fleetwatt import logs, problems
 from fleetwatt.api import (
     Api,
     DeviceId,
+    admin,
     analytics,
     fleet,
-    admin,
     ingestion,
     mappings,
     series,
@@ -55,8 +55,7 @@ def create_app(config: Config | None = None) -> Flask:
 
     api = Api(app, spec_kwargs={"info": {"version": version("fleetwatt")}})
     api.register_converter(DeviceId, DeviceId.schema)
-    for module in (service, ingestion, mappings, status, analytics, fleet, series):
-    for module in (service, ingestion, mappings, status, analytics, series, admin):
+    for module in (service, ingestion, mappings, status, analytics, fleet, series, admin):
         api.register_blueprint(module.blueprint)
     app.register_blueprint(
         get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "fleetwatt"})
