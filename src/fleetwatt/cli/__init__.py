@@ -16,6 +16,7 @@ from fleetwatt.cli import (
     service,
     simulate,
 )
+from fleetwatt.cli import audit, database, roles, service, simulate, transfer
 from fleetwatt.config import ConfigError
 from fleetwatt.embedded.database import EmbeddedDatabaseError
 from fleetwatt.embedded.node import NodeError
@@ -37,6 +38,8 @@ for _command in (
     service.config,
     service.dev,
     simulate.simulate,
+    transfer.export,
+    transfer.import_,
 ):
     fleetwatt.add_command(_command)
 

@@ -75,9 +75,24 @@ class Store:
         """Store readings in history and latest, all or nothing, and return after the commit."""
         return self._writer.write(batch)
 
-    def refresh(self, stream: Stream, start: datetime, end: datetime) -> None:
-        """Materialize the whole hours of a span anew, also those that nothing says are stale."""
-        self._twice(lambda connection: editions.refresh(connection, stream, start, end))
+    def refresh(
+        self, stream: Stream, start: datetime, end: datetime, *, force: bool = True
+    ) -> None:
+        """Materialize the whole hours of a span; by force also those that nothing says are stale.
+
+        Where raw was dropped, that erases the aggregate: the span must lie inside raw retention.
+        """
+        self._twice(
+            lambda connection: editions.refresh(connection, stream, start, end, force=force)
+        )
+
+    def run_job(self, job: int) -> None:
+        """Run one of TimescaleDB's jobs now, and return when it is done."""
+        self._twice(lambda connection: editions.run_job(connection, job))
+
+    def tidy(self) -> None:
+        """Do what autovacuum and the checkpointer do, for a database that has neither."""
+        self._twice(editions.tidy)
 
     @property
     def lateness(self) -> timedelta:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from fleetwatt.store.connections import fetch
 from fleetwatt.store.errors import UnsupportedServer
+from fleetwatt.streams import STREAMS
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -64,15 +65,16 @@ def edition(connection: Connection) -> str:
     return name
 
 
-def refresh(connection: Connection, stream: Stream, start: datetime, end: datetime) -> None:
-    """Materialize the whole hours of [start, end), also those that nothing says are stale."""
+def refresh(
+    connection: Connection, stream: Stream, start: datetime, end: datetime, *, force: bool
+) -> None:
+    """Materialize the whole hours of [start, end); by force also those that aren't stale."""
     if edition(connection) == "apache":
         return
     with connection.cursor() as cursor:
         cursor.execute(
-            "CALL refresh_continuous_aggregate"
-            "(%s, %s::timestamptz, %s::timestamptz, force => true)",
-            (stream.hourly, start, end),
+            "CALL refresh_continuous_aggregate(%s, %s::timestamptz, %s::timestamptz, force => %s)",
+            (stream.hourly, start, end, force),
         )
 
 
@@ -82,3 +84,13 @@ def settle(connection: Connection, stream: Stream, older_than: timedelta) -> Non
         return
     with connection.cursor() as cursor:
         cursor.execute("CALL settle(%s, now() - %s)", (stream.history, older_than))
+def run_job(connection: Connection, job: int) -> None:
+    """Run a job in this session: a literal id is what the embedded database asks for."""
+        cursor.execute("CALL run_job(%s)", (job,))
+
+
+def tidy(connection: Connection) -> None:
+    """Vacuum and analyze what is updated in place, and write a checkpoint."""
+    tables = ", ".join(stream.latest for stream in STREAMS)
+        cursor.execute(f"VACUUM (ANALYZE) {tables}, vehicle_meter_mapping")
+        cursor.execute("CHECKPOINT")

@@ -1,0 +1,161 @@
+"""Moving history in and out: files of readings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fleetwatt import exporting, importing
+from fleetwatt.config import Config
+from fleetwatt.files import STDIN, ParquetMissing, Position, ReadingsFile, UnreadableFile, opened
+from fleetwatt.importing import Checkpoint, Progress, TooOld
+from fleetwatt.store import Store
+from fleetwatt.streams import STREAMS
+
+_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
+_NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+
+
+class _Time(click.ParamType[datetime]):
+    """A time as RFC 3339; without an offset it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time as 2026-01-31T00:00Z or 2026-01-31", param, ctx)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+@click.command("import")
+@click.argument("file", type=_FILE)
+@click.option("--rejected", type=_NEW_FILE, help="where bad lines go  [FILE.rejected.ndjson]")
+@click.option("--skip-old", is_flag=True, help="reject what is older than retention, and go on")
+@click.option("--restart", is_flag=True, help="begin anew, whatever an interrupted run has done")
+def import_(file: str, rejected: Path | None, *, skip_old: bool, restart: bool) -> None:
+    """Store the readings of FILE (CSV, NDJSON or Parquet, gzip or not; - is standard input).
+
+    By the rules of the ingestion routes: a reading that is there already counts as a duplicate.
+    Interrupted, it goes on where it was. Exit status 1: lines were rejected.
+    """
+    path = Path("stdin" if file == STDIN else file)
+    rejected = rejected or path.with_name(path.name + ".rejected.ndjson")
+    with _store() as store, _readable(file) as source:
+        checkpoint = None
+        if file != STDIN:
+            checkpoint = Checkpoint(path, importing.database_identity(store))
+        if checkpoint and restart:
+            checkpoint.remove()
+        progress = _import(store, source, rejected, checkpoint, skip_old=skip_old)
+        for span in importing.refresh_spans(store, progress):
+            click.echo(f"Refreshed {span}.")
+        if checkpoint:
+            checkpoint.remove()
+    _say_result(progress, rejected)
+    sys.exit(int(progress.rejected > 0))
+
+
+def _import(
+    store: Store,
+    source: ReadingsFile,
+    rejected: Path,
+    checkpoint: Checkpoint | None,
+    *,
+    skip_old: bool,
+) -> Progress:
+    progress = (checkpoint and checkpoint.load()) or Progress()
+    if progress.line:
+        click.echo(f"Going on after line {progress.line:,}.", err=True)
+    batches = source.read(Position(progress.line, progress.offset))
+    with (
+        importing.open_rejected(rejected, progress) as bad,
+        _progress("Importing", checkpoint.size if checkpoint else None) as show,
+    ):
+        for done in importing.import_batches(store, batches, bad, progress, skip_old=skip_old):
+            if checkpoint:
+                checkpoint.save(done)
+            show(source.consumed())
+    return progress
+
+
+def _say_result(progress: Progress, rejected: Path) -> None:
+    click.echo(
+        f"{progress.accepted:,} readings stored, {progress.duplicates:,} were there already, "
+        f"{progress.rejected:,} rejected" + (f": see {rejected}" if progress.rejected else "")
+    )
+
+
+@click.command()
+@click.argument("stream", type=click.Choice([each.name for each in STREAMS]))
+@click.argument("file", type=_NEW_FILE)
+@click.option("--start", type=_Time(), help="first time that counts  [the oldest reading]")
+@click.option("--end", type=_Time(), help="first time that does not  [the newest reading]")
+@click.option("--device", "devices", multiple=True, help="only this device; may be repeated")
+def export(
+    stream: str, file: Path, start: datetime | None, end: datetime | None, devices: tuple[str, ...]
+) -> None:
+    """Write a stream's readings with start <= time < end to FILE (.csv, .csv.gz or .parquet).
+
+    Chunk by chunk, in each by device and time. `fleetwatt import` reads all of them.
+    """
+    if not file.name.lower().endswith(exporting.SUFFIXES):
+        raise click.UsageError(f"{file} must end in {', '.join(exporting.SUFFIXES)}")
+    if start and end and start >= end:
+        raise click.UsageError("--start must lie before --end")
+    (chosen,) = (each for each in STREAMS if each.name == stream)
+    selection = exporting.Selection(chosen, start, end, devices)
+    with _store() as store, _clear_errors():
+        spans = exporting.spans(store, selection)
+        with (
+            exporting.written(file, chosen) as write,
+            _progress(f"Exporting {stream}", len(spans)) as show,
+        ):
+            readings = 0
+            for number, span in enumerate(spans, 1):
+                readings += exporting.export(store, selection, span, write)
+                show(number)
+    click.echo(f"{readings:,} readings in {file}")
+
+
+@contextmanager
+def _store() -> Iterator[Store]:
+    # Refreshing and reading a chunk take as long as they take.
+    config = replace(Config.of_a_database(), statement_timeout=0)
+    with closing(Store(config)) as store:
+        yield store
+
+
+@contextmanager
+def _readable(file: str) -> Iterator[ReadingsFile]:
+    with _clear_errors(), opened(file, sys.stdin.buffer) as source:
+        yield source
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Make one line of what goes wrong in a known way."""
+    try:
+        yield
+    except (ParquetMissing, TooOld, UnreadableFile) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@contextmanager
+def _progress(label: str, length: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal, where the length is known."""
+    hidden = length is None or not sys.stderr.isatty()
+    with click.progressbar(length=length or 0, label=label, file=sys.stderr, hidden=hidden) as bar:
+
+        def show(position: int) -> None:
+            bar.update(position - bar.pos)
+
+        yield show
