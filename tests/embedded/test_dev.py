@@ -11,14 +11,20 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg2
 import pytest
 
+from tests.conftest import rows
 from tests.examples import meter
 
+WAITING = """
+    SELECT count(*) FROM timescaledb_information.jobs WHERE scheduled AND next_start IS NULL
+"""
 PATIENCE = 60.0  # seconds; generous, since nothing here is about speed
 
 
@@ -129,6 +135,16 @@ def test_a_database_that_dies_is_started_again(dev: Dev) -> None:
     eventually(lambda: not lives(database))
     eventually(dev.is_ready)
     assert dev.stop() == 0
+
+
+def test_jobs_that_are_due_run_by_themselves(dev: Dev) -> None:
+    url = next(line.split()[-1] for line in dev.lines if "postgresql://" in line)
+
+    def all_have_run() -> bool:
+        with closing(psycopg2.connect(url)) as connection:
+            return rows(connection, WAITING) == [(0,)]
+
+    eventually(all_have_run)
 
 
 def test_nothing_outlives_a_killed_supervisor(dev: Dev) -> None:

@@ -17,6 +17,7 @@ from fleetwatt.cli import (
     simulate,
 )
 from fleetwatt.cli import audit, database, roles, service, simulate, transfer
+from fleetwatt.cli import audit, database, maintenance, roles, service, simulate, transfer
 from fleetwatt.config import ConfigError
 from fleetwatt.embedded.database import EmbeddedDatabaseError
 from fleetwatt.embedded.node import NodeError
@@ -35,6 +36,8 @@ for _command in (
     compression.compression,
     database.db,
     retention.retention,
+    maintenance.doctor,
+    maintenance.maintain,
     service.config,
     service.dev,
     simulate.simulate,

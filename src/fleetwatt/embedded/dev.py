@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[3]
 POLL = 0.2  # seconds between looks at the children
 START_TIMEOUT = 60.0  # seconds for the API to answer
-STOP_TIMEOUT = 40.0  # seconds for the API to finish its requests
+STOP_TIMEOUT = 40.0  # seconds for a child to finish what it is at
 MAX_RESTARTS = 5  # of the database, in RESTART_WINDOW seconds
 RESTART_WINDOW = 60.0
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -41,8 +41,8 @@ class Stopped(Exception):
 def serve(config: Config, upgrade: Callable[[str], None]) -> int:
     """Serve until Ctrl-C, SIGTERM or the end of gunicorn, and leave no process behind.
 
-    Signals raise `Stopped` in the main thread, the only one; the exit stack then ends gunicorn
-    first and the database after it.
+    Signals raise `Stopped` in the main thread, the only one; the exit stack then ends
+    its children in the opposite order of their start, the database last.
 
     Args:
         config: The settings; with a database URL no database is started.
@@ -66,9 +66,12 @@ def serve(config: Config, upgrade: Callable[[str], None]) -> int:
             environment |= {"FLEETWATT_WORKERS": "1", "FLEETWATT_POOL_SIZE": "2"}
         upgrade(url)
         environment["FLEETWATT_DATABASE_URL"] = url
-        api = _start_gunicorn(environment)
+        api = _start("gunicorn", "wsgi:app", environment=environment)
         running.callback(_stop, api)
         _await_api(config, api)
+        # Ends by itself where TimescaleDB's scheduler does the work.
+        maintenance = _start("fleetwatt", "maintain", "--every", "5m", environment=environment)
+        running.callback(_stop, maintenance)
         _say_urls(config, url if database else "")
         return _supervise(api, database)
     click.echo("Stopped.")
@@ -94,9 +97,9 @@ def _check_port(host: str, port: int) -> None:
             ) from None
 
 
-def _start_gunicorn(environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "wsgi:app"],
+def _start(*module: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", *module],
         cwd=ROOT,
         env=environment,
         start_new_session=True,
@@ -154,10 +157,10 @@ def _supervise(api: subprocess.Popen[bytes], database: EmbeddedDatabase | None) 
     return status
 
 
-def _stop(api: subprocess.Popen[bytes]) -> None:
-    api.terminate()
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
     try:
-        api.wait(STOP_TIMEOUT)
+        process.wait(STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
-        os.killpg(api.pid, signal.SIGKILL)
-        api.wait()
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

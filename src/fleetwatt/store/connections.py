@@ -25,17 +25,24 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-def connect(config: Config) -> Connection:
+def connect(config: Config, timezone: str | None = "UTC") -> Connection:
     """Open a connection in autocommit, so that reading leaves no transaction open.
+
+    Args:
+        config: Which database, and how long anything may take.
+        timezone: The session's; None for the server's own.
 
     Raises:
         psycopg2.OperationalError: The database can't be reached.
     """
+    options = f"-c statement_timeout={round(config.statement_timeout * 1000)}"
+    if timezone:
+        options += f" -c timezone={timezone}"
     opened: Connection = psycopg2.connect(
         config.database_url,
         connect_timeout=config.connect_timeout,
         application_name="fleetwatt",
-        options=f"-c statement_timeout={round(config.statement_timeout * 1000)} -c timezone=UTC",
+        options=options,
         keepalives_idle=30,
         keepalives_interval=10,
         keepalives_count=3,

@@ -124,17 +124,41 @@ def _leave_edition(connection: Connection, name: str) -> str | None:
     return f"leave/{other}.sql"
 
 
+@dataclass(frozen=True)
+class Drift:
+    """How a database's schema differs from this program's: names of files.
+
+    Attributes:
+        missing: Never applied.
+        changed: Applied with another text.
+        unknown: Applied by another release, most likely a newer one.
+    """
+
+    missing: list[str]
+    changed: list[str]
+    unknown: list[str]
+
+
+def drift(connection: Connection) -> Drift:
+    """Compare a database's schema with this program's."""
+    known = {each.file: each.checksum for each in scripts(edition(connection))}
+    applied = {}
+    if fetch(connection, "SELECT FROM pg_tables WHERE tablename = 'fleetwatt_schema'"):
+        applied = _applied(connection)
+    return Drift(
+        [file for file in known if file not in applied],
+        [file for file in known if file in applied and applied[file] != known[file]],
+        [file for file in applied if file not in known],
+    )
+
+
 def check(connection: Connection) -> None:
     """Make sure that nothing is missing.
 
     Raises:
         SchemaBehind: Something is; the message says which command mends it.
     """
-    missing = ["everything"]
-    if fetch(connection, "SELECT FROM pg_tables WHERE tablename = 'fleetwatt_schema'"):
-        applied = _applied(connection)
-        missing = [each.file for each in scripts(edition(connection)) if each.file not in applied]
-    if missing:
+    if missing := drift(connection).missing:
         raise SchemaBehind(
             f"the database's schema is behind ({', '.join(missing)} missing): "
             f"run `{UPGRADE_COMMAND}`"

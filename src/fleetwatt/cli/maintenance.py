@@ -1,0 +1,84 @@
+"""Looking after a database: what is due, and what is not well."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from contextlib import closing
+from dataclasses import asdict, replace
+from typing import Any
+
+import click
+import msgspec
+
+from fleetwatt import doctor as diagnosis
+from fleetwatt.config import Config
+from fleetwatt.store import Store, maintenance
+from fleetwatt.store.errors import StoreError
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+class _Every(click.ParamType[int]):
+    """A span of time as 30s, 5m or 1h, in seconds."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        match = re.fullmatch(r"([1-9]\d{0,5})([smh])", value)
+        if not match:
+            self.fail(f"{value!r} is no span as 30s, 5m or 1h", param, ctx)
+        return int(match[1]) * _SECONDS[match[2]]
+
+
+@click.command()
+@click.option("--every", type=_Every(), help="do it again and again, as often as 5m says")
+def maintain(every: int | None) -> None:
+    """Do what TimescaleDB's scheduler would: due jobs (embedded), retention (Apache edition).
+
+    Exit status 1: something failed. On a Community server it does nothing: its scheduler does.
+    """
+    # Jobs take as long as they take.
+    config = replace(Config.of_a_database(), statement_timeout=0, pool_size=1)
+    has_failed = False
+    with closing(Store(config)) as store:
+        while True:
+            try:
+                has_failed = _maintain(store)
+                if not maintenance.is_needed(store):
+                    click.echo("TimescaleDB's own scheduler does the rest here.")
+                    break
+            except StoreError as error:
+                if not every:
+                    raise
+                # What is away now may be there next time.
+                click.echo(f"fleetwatt maintain: {error}", err=True)
+            if not every:
+                break
+            time.sleep(every)
+    sys.exit(int(has_failed))
+
+
+def _maintain(store: Store) -> bool:
+    """Do what is due, say what was done, and return whether anything failed."""
+    deeds = []
+    for deed in maintenance.maintain(store):
+        click.echo(str(deed), err=bool(deed.error))
+        deeds.append(deed)
+    return any(deed.error for deed in deeds)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="print the findings as JSON")
+def doctor(*, as_json: bool) -> None:
+    """Look at the database, and say what is well and what to do where it isn't; 1: a problem."""
+    findings = list(diagnosis.examine(Config.of_a_database()))
+    if as_json:
+        click.echo(msgspec.json.encode([asdict(each) for each in findings]))
+    else:
+        for each in findings:
+            click.echo(f"{each.level:8} {each.check}: {each.says}")
+            if each.advice:
+                click.echo(f"         → {each.advice}")
+    sys.exit(int(any(each.level == "problem" for each in findings)))

@@ -1,0 +1,77 @@
+"""What has to be done where no scheduler of TimescaleDB's does it.
+
+| database | what | who does it |
+|---|---|---|
+| Community | jobs: refresh, columnstore, retention | TimescaleDB's scheduler |
+| embedded | the same jobs; vacuum, checkpoint | this: nothing there runs by itself |
+| Apache | retention; there are no jobs | this, by drop_chunks() |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fleetwatt.store import Store
+    from fleetwatt.store.connections import Row
+
+
+@dataclass(frozen=True)
+class Deed:
+    """Something that was done, or that failed for the reason in `error`."""
+
+    what: str
+    error: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.error}" if self.error else self.what
+
+
+def is_needed(store: Store) -> bool:
+    """Whether this database needs somebody who does it."""
+    found = store.one("maintainer")
+    return found is not None and not (found["edition"] != "apache" and found["has_scheduler"])
+
+
+def maintain(store: Store) -> Iterator[Deed]:
+    """Do what is due, one thing after the other, so that others get in between.
+
+    Where TimescaleDB's scheduler does it nothing is done; what fails there is told.
+    """
+    found = store.one("maintainer")
+    assert found is not None  # noqa: S101 - it has no FROM
+    if found["edition"] == "apache":
+        yield from _drop_expired(store)
+    elif found["has_scheduler"]:
+        for row in store.all("failing_jobs"):
+            yield Deed(f"job {row['job_id']} ({row['what']}) failed", row["error"] or "no message")
+    else:
+        for row in store.all("due_jobs"):
+            yield _run(store, row)
+        store.tidy()
+
+
+def _run(store: Store, job: Row) -> Deed:
+    """Run a job and set when it is due again; it stays due if this process dies meanwhile."""
+    what, again = f"job {job['job_id']} ({job['what']})", job["schedule_interval"]
+    try:
+        store.run_job(job["job_id"])
+        deed = Deed(f"ran {what}")
+    except psycopg2.Error as error:
+        deed = Deed(f"{what} failed", " ".join(str(error).split()))
+        again = job["retry_period"]
+    store.one("plan_next_run", job_id=job["job_id"], after=again)
+    return deed
+
+
+def _drop_expired(store: Store) -> Iterator[Deed]:
+    for row in store.all("kept"):
+        table, drop_after = row["table_name"], row["drop_after"]
+        dropped = store.one("drop_chunks", table=table, drop_after=drop_after)
+        if dropped and dropped["chunks"]:
+            yield Deed(f"dropped {dropped['chunks']} chunks of {table} older than {drop_after}")

@@ -1,0 +1,46 @@
+-- doctor_server --
+-- Versions, edition, and what is known of the scheduler: null where this role may not see the server's processes. Cost: none.
+SELECT
+    version() AS version,
+    current_setting('server_version') AS postgresql,
+    installed_version AS timescaledb,
+    default_version AS offered,
+    current_setting('timescaledb.license', true) AS edition,
+    current_setting('timescaledb.restoring', true) AS restoring,
+    current_setting('timescaledb.max_background_workers', true) IS NOT NULL AS has_scheduler,
+    EXISTS (SELECT FROM pg_extension WHERE extname = 'btree_gist') AS has_btree_gist,
+    CASE WHEN pg_has_role('pg_read_all_stats', 'MEMBER') THEN EXISTS (
+        SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'TimescaleDB Background Worker Scheduler'
+    ) END AS scheduler_runs
+FROM pg_available_extensions
+WHERE name = 'timescaledb'
+
+-- doctor_settings --
+-- Settings that matter, numbers in their base unit, bytes where it is one of memory. Cost: none.
+SELECT
+    name, setting,
+    CASE WHEN unit = '8kB' THEN setting::bigint * 8192 WHEN unit IS NULL AND setting ~ '^[0-9]+$' THEN setting::bigint END AS number
+FROM pg_settings
+WHERE name IN (
+    'shared_buffers', 'timescaledb.max_background_workers', 'max_worker_processes', 'max_parallel_workers', 'TimeZone', 'jit',
+    'timescaledb.telemetry_level'
+)
+UNION ALL
+SELECT 'databases', NULL, count(*) FROM pg_database WHERE datallowconn AND NOT datistemplate
+
+-- overdue_jobs --
+-- The jobs that should have run at least two of their intervals and an hour ago, never run ones aside. Cost: one look at the catalog.
+SELECT job_id, concat_ws(' on ', proc_name, hypertable_name) AS what, next_start
+FROM timescaledb_information.jobs
+WHERE scheduled AND next_start > '-infinity' AND next_start < now() - 2 * schedule_interval - INTERVAL '1 hour'
+ORDER BY job_id
+
+-- expired_chunks --
+-- The chunks that retention should have dropped two days ago. Cost: one look at the chunks' catalog.
+SELECT hypertable_name::text AS table_name, count(*) AS chunks, max(range_end) AS up_to
+FROM timescaledb_information.chunks
+JOIN retention ON table_name = hypertable_name
+WHERE hypertable_schema = current_schema() AND range_end < now() - drop_after - INTERVAL '2 days'
+GROUP BY hypertable_name
+ORDER BY hypertable_name

@@ -1,0 +1,39 @@
+-- maintainer --
+-- The edition, and whether TimescaleDB's scheduler runs here: its launcher declares this setting; the embedded database has none.
+-- Cost: none.
+SELECT
+    current_setting('timescaledb.license') AS edition,
+    current_setting('timescaledb.max_background_workers', true) IS NOT NULL AS has_scheduler
+
+-- due_jobs --
+-- The jobs that are due: refreshes first, what drops history last, so that what is dropped has been materialized.
+-- Cost: one look at the jobs' catalog.
+SELECT job_id, concat_ws(' on ', proc_name, hypertable_name) AS what, schedule_interval, retry_period
+FROM timescaledb_information.jobs
+WHERE scheduled AND coalesce(next_start, initial_start, '-infinity') <= now()
+ORDER BY proc_name LIKE '%%retention%%', proc_name NOT LIKE '%%refresh%%', job_id
+
+-- plan_next_run --
+-- Sets when a job is due again: run_job() does not. Cost: a row of the jobs' statistics.
+SELECT next_start FROM alter_job(%(job_id)s::integer, next_start => now() + %(after)s::interval)
+
+-- failing_jobs --
+-- The jobs whose last run failed, and what the last error said. Cost: one look at the jobs' catalog and at each one's errors.
+SELECT
+    job_id, concat_ws(' on ', job.proc_name, job.hypertable_name) AS what,
+    (
+        SELECT err_message FROM timescaledb_information.job_errors AS failed
+        WHERE failed.job_id = job.job_id ORDER BY start_time DESC LIMIT 1
+    ) AS error
+FROM timescaledb_information.jobs AS job
+JOIN timescaledb_information.job_stats USING (job_id)
+WHERE last_run_status = 'Failed'
+ORDER BY job_id
+
+-- kept --
+-- How long history is kept, by table. Cost: one look at a small table or at the jobs' catalog.
+SELECT table_name, drop_after FROM retention WHERE drop_after IS NOT NULL ORDER BY table_name
+
+-- drop_chunks --
+-- Drops the chunks of a table that are wholly older than an interval, and says how many. Cost: a lock and a file removal a chunk.
+SELECT count(*) AS chunks FROM drop_chunks(%(table)s::regclass, older_than => %(drop_after)s::interval)

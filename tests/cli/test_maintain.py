@@ -1,0 +1,178 @@
+"""`fleetwatt maintain` does what nothing else does on a database, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from psycopg2.extensions import connection as Connection
+
+from fleetwatt.store import editions
+from tests.cli.conftest import SCHEDULER, Command, plan
+from tests.conftest import rows
+from tests.examples import NOW, ago, meter
+
+HOUR = timedelta(hours=1)
+REFRESH = "policy_refresh_continuous_aggregate on meter_hourly"
+
+
+@pytest.fixture
+def apache(sql: Connection) -> Iterator[None]:
+    """An Apache edition that keeps no history longer than 30 days."""
+    if editions.edition(sql) != "apache":
+        pytest.skip("the Community edition has policies")
+    with sql.cursor() as cursor:
+        cursor.execute("SELECT set_retention('meter_telemetry', INTERVAL '30 days', NULL)")
+    yield
+    with sql.cursor() as cursor:
+        cursor.execute("SELECT set_retention('meter_telemetry', NULL, NULL)")
+
+
+def next_starts(connection: Connection) -> dict[str, Any]:
+    """When each job is due next, by what it does."""
+    return dict(
+        rows(
+            connection,
+            "SELECT concat_ws(' on ', proc_name, hypertable_name), next_start"
+            " FROM timescaledb_information.jobs WHERE scheduled",
+        )
+    )
+
+
+def materialized(connection: Connection, meter_id: str) -> int:
+    """How many hours of a meter are materialized."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT format('%I.%I', materialization_hypertable_schema,"
+            " materialization_hypertable_name)"
+            " FROM timescaledb_information.continuous_aggregates WHERE view_name = 'meter_hourly'"
+        )
+        ((table,),) = cursor.fetchall()
+    ((count,),) = rows(
+        connection, f"SELECT count(*) FROM {table} WHERE meter_id = %(id)s", id=meter_id
+    )
+    return int(count)
+
+
+@pytest.fixture
+def old_meter(client: FlaskClient, request: pytest.FixtureRequest) -> str:
+    """A meter of this test alone, with a reading of two days ago that is not materialized."""
+    meter_id: str = request.node.name[:64]
+    reading = meter(meterId=meter_id, timestamp=ago(days=2))
+    assert client.post("/v1/ingestion/meter", json=reading).status_code == 201
+    return meter_id
+
+
+@pytest.mark.usefixtures("embedded")
+def test_a_due_refresh_runs_and_the_aggregate_is_materialized(
+    command: Command, sql: Connection, old_meter: str
+) -> None:
+    plan(sql, HOUR)
+    plan(sql, -HOUR, REFRESH)
+    before = materialized(sql, old_meter)
+
+    result = command("maintain")
+
+    assert result.exit_code == 0
+    assert f"({REFRESH})" in result.stdout
+    assert result.stdout.count("ran job") == 1
+    assert (before, materialized(sql, old_meter)) == (0, 1)
+
+
+@pytest.mark.usefixtures("embedded")
+def test_what_is_not_due_does_not_run(command: Command, sql: Connection, old_meter: str) -> None:
+    plan(sql, HOUR)
+
+    result = command("maintain")
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert materialized(sql, old_meter) == 0
+
+
+@pytest.mark.usefixtures("embedded")
+def test_jobs_that_never_ran_are_due_and_then_wait_for_their_interval(
+    command: Command, sql: Connection
+) -> None:
+    first, second = command("maintain"), command("maintain")
+
+    scheduled = next_starts(sql)
+    assert first.stdout.count("ran job") == len(scheduled)
+    assert second.stdout == ""
+    assert timedelta(minutes=20) < scheduled[REFRESH] - NOW
+    assert all(time > NOW for time in scheduled.values())
+
+
+@pytest.mark.usefixtures("embedded")
+def test_refreshes_run_first_and_what_drops_history_last(command: Command) -> None:
+    names = [line.split("(")[1] for line in command("maintain").stdout.splitlines()]
+
+    kinds = [
+        "refresh" if "refresh" in name else "retention" if "retention" in name else "other"
+        for name in names
+    ]
+    assert kinds == sorted(kinds, key=["refresh", "other", "retention"].index)
+    assert set(kinds) == {"refresh", "other", "retention"}
+
+
+@pytest.mark.usefixtures("embedded")
+def test_a_job_that_fails_is_said_costs_no_other_and_is_tried_again_later(
+    command: Command, sql: Connection
+) -> None:
+    with sql.cursor() as cursor:
+        cursor.execute(
+            "CREATE PROCEDURE failing(job_id integer, config jsonb) LANGUAGE plpgsql"
+            " AS $$ BEGIN RAISE 'it broke'; END $$"
+        )
+        cursor.execute("SELECT add_job('failing', INTERVAL '1 day')")
+    try:
+        result = command("maintain")
+
+        assert result.exit_code == 1
+        assert "(failing) failed: it broke" in result.stderr
+        assert "ran job" in result.stdout
+        assert next_starts(sql)["failing"] > NOW
+    finally:
+        with sql.cursor() as cursor:
+            cursor.execute(
+                "SELECT delete_job(job_id) FROM timescaledb_information.jobs"
+                " WHERE proc_name = 'failing'"
+            )
+            cursor.execute("DROP PROCEDURE failing")
+
+
+@pytest.mark.usefixtures("apache")
+def test_exactly_the_chunks_past_retention_are_dropped(command: Command, sql: Connection) -> None:
+    # The chunk that the bound cuts is kept whole: what is still accepted may lie in it.
+    bound = (NOW - timedelta(days=30)).replace(hour=0, minute=0, second=0)
+    with sql.cursor() as cursor:
+        for time in (bound - timedelta(days=5), bound - timedelta(seconds=1), bound, NOW):
+            cursor.execute("INSERT INTO meter_telemetry VALUES ('M-1', %s, 1, 230)", (time,))
+
+    first, second = command("maintain"), command("maintain")
+
+    assert first.exit_code == 0
+    assert "dropped 2 chunks of meter_telemetry older than 30 days" in first.stdout
+    assert second.stdout == ""
+    assert rows(sql, "SELECT time FROM meter_telemetry ORDER BY 1") == [(bound,), (NOW,)]
+
+
+def test_where_timescaledbs_scheduler_does_the_work_nothing_is_done(
+    command: Command, sql: Connection
+) -> None:
+    if editions.edition(sql) == "apache" or rows(sql, SCHEDULER) == [(False,)]:
+        pytest.skip("no scheduler does it here")
+
+    result = command("maintain", "--every", "5m")
+
+    assert "TimescaleDB's own scheduler does the rest here." in result.stdout
+
+
+@pytest.mark.parametrize("span", ["5", "0m", "five", "5d"])
+def test_a_span_that_is_none_is_named(command: Command, span: str) -> None:
+    result = command("maintain", "--every", span)
+
+    assert result.exit_code == 2
+    assert f"'{span}' is no span as 30s, 5m or 1h" in result.stderr
