@@ -203,10 +203,9 @@ def test_hours_that_await_a_refresh_for_long_are_a_warning(
     plan(sql, timedelta(hours=1))
     refresh(sql)
     with sql.cursor() as cursor:
-        # One statement, and so one entry in the log, for the days between too.
         cursor.execute(
-            "INSERT INTO meter_telemetry SELECT 'M-2', now() - day * INTERVAL '1 day', 1, 230"
-            " FROM generate_series(5, 8) AS day"
+            "INSERT INTO meter_telemetry SELECT 'M-2', now() - hour * INTERVAL '1 hour', 1, 230"
+            " FROM generate_series(120, 192) AS hour"
         )
 
     found = findings()

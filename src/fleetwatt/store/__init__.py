@@ -77,12 +77,15 @@ class Store:
 
     def refresh(
         self, stream: Stream, start: datetime, end: datetime, *, force: bool = True
-    ) -> None:
+    ) -> bool:
         """Materialize the whole hours of a span; by force also those that nothing says are stale.
 
         Where raw was dropped, that erases the aggregate: the span must lie inside raw retention.
+
+        Returns:
+            Whether anything is materialized in this edition.
         """
-        self._twice(
+        return self._twice(
             lambda connection: editions.refresh(connection, stream, start, end, force=force)
         )
 

@@ -67,15 +67,20 @@ def edition(connection: Connection) -> str:
 
 def refresh(
     connection: Connection, stream: Stream, start: datetime, end: datetime, *, force: bool
-) -> None:
-    """Materialize the whole hours of [start, end); by force also those that aren't stale."""
+) -> bool:
+    """Materialize the whole hours of [start, end); by force also those that aren't stale.
+
+    Returns:
+        Whether there is anything to materialize in this edition.
+    """
     if edition(connection) == "apache":
-        return
+        return False
     with connection.cursor() as cursor:
         cursor.execute(
             "CALL refresh_continuous_aggregate(%s, %s::timestamptz, %s::timestamptz, force => %s)",
             (stream.hourly, start, end, force),
         )
+    return True
 
 
 def settle(connection: Connection, stream: Stream, older_than: timedelta) -> None:
