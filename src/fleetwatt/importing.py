@@ -54,7 +54,7 @@ class Progress:
     def add_span(self, rows: Rows) -> None:
         """Widen a stream's span by the times of some rows."""
         name = rows.stream.name
-        times = [*rows.times, *self.spans.get(name, ())]
+        times = [*_times(rows), *self.spans.get(name, ())]
         self.spans[name] = (min(times), max(times))
 
 
@@ -156,6 +156,10 @@ def refresh_spans(store: Store, progress: Progress) -> Iterator[str]:
             yield f"{stream.hourly} from {start:%Y-%m-%dT%H:%MZ} to {end:%Y-%m-%dT%H:%MZ}"
 
 
+def _times(rows: Rows) -> Iterator[datetime]:
+    return (row[1] for row in rows.rows)
+
+
 def _hour(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
@@ -174,8 +178,9 @@ def _parse(store: Store, lines: Sequence[Line], *, skip_old: bool) -> Parsed:
         oldest_of_all = dict.fromkeys(STREAMS, _ANY_TIME)
         parsed = parse_ndjson(body, STREAMS, Clock(now + MAX_AHEAD, oldest_of_all))
         for rows in parsed.rows:
-            if min(rows.times) < oldest[rows.stream]:
-                raise TooOld(_too_old(rows.stream, min(rows.times), oldest[rows.stream], now))
+            first = min(_times(rows))
+            if first < oldest[rows.stream]:
+                raise TooOld(_too_old(rows.stream, first, oldest[rows.stream], now))
         return parsed
     return parse_ndjson(body, STREAMS, Clock(now + MAX_AHEAD, oldest))
 
