@@ -11,13 +11,13 @@ from fleetwatt.cli import (
     chunks,
     compression,
     database,
+    maintenance,
     retention,
     roles,
     service,
     simulate,
+    transfer,
 )
-from fleetwatt.cli import audit, database, roles, service, simulate, transfer
-from fleetwatt.cli import audit, database, maintenance, roles, service, simulate, transfer
 from fleetwatt.config import ConfigError
 from fleetwatt.embedded.database import EmbeddedDatabaseError
 from fleetwatt.embedded.node import NodeError

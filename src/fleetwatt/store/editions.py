@@ -89,13 +89,17 @@ def settle(connection: Connection, stream: Stream, older_than: timedelta) -> Non
         return
     with connection.cursor() as cursor:
         cursor.execute("CALL settle(%s, now() - %s)", (stream.history, older_than))
+
+
 def run_job(connection: Connection, job: int) -> None:
     """Run a job in this session: a literal id is what the embedded database asks for."""
+    with connection.cursor() as cursor:
         cursor.execute("CALL run_job(%s)", (job,))
 
 
 def tidy(connection: Connection) -> None:
     """Vacuum and analyze what is updated in place, and write a checkpoint."""
     tables = ", ".join(stream.latest for stream in STREAMS)
+    with connection.cursor() as cursor:
         cursor.execute(f"VACUUM (ANALYZE) {tables}, vehicle_meter_mapping")
         cursor.execute("CHECKPOINT")
