@@ -15,7 +15,8 @@ WORKDIR /app
 USER 10001
 ENV PATH=/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    FLEETWATT_HOST=0.0.0.0
+    FLEETWATT_HOST=0.0.0.0 \
+    FLEETWATT_AUTH=required
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]

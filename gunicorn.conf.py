@@ -14,7 +14,7 @@ except ConfigError as error:
     raise SystemExit(f"fleetwatt: {error}") from None
 
 bind = f"{_config.host}:{_config.port}"
-worker_class = "gthread"
+worker_class = "fleetwatt.worker.Worker"
 workers = _config.workers or os.cpu_count() or 1
 threads = _config.threads
 # Without it the kernel hands most connections to one worker. Nothing is loaded before the fork, so
@@ -24,13 +24,25 @@ preload_app = False
 keepalive = 75
 timeout = 60
 graceful_timeout = 30
+# Of one worker, those that wait for their next request among them.
+worker_connections = 1000
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 8190
 # Its default path is one for all servers of a user.
 control_socket_disable = True
 logconfig_dict = logs.settings(_config)
 
 
 def on_starting(server):
-    """Refuse to serve on a schema that is behind; wait for a database that is away."""
+    """Refuse an open door and a schema that is behind; wait for a database that is away."""
+    try:
+        for address in server.address:
+            # What gunicorn was told by its own options counts, too; a path is a local socket's.
+            if not isinstance(address, str):
+                _config.check_address(address[0])
+    except ConfigError as error:
+        raise SystemExit(f"fleetwatt: {error}") from None
     store = Store(_config)
     try:
         store.one("ping")

@@ -90,6 +90,7 @@ def empty(connection: Connection) -> None:
             if materialized:
                 cursor.execute(f"TRUNCATE {stream.hourly}")
         cursor.execute("TRUNCATE vehicle_meter_mapping")
+        cursor.execute("TRUNCATE vehicle_meter_mapping, api_keys")
 
 
 @pytest.fixture
@@ -119,8 +120,8 @@ def server_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @contextlib.contextmanager
-def serving(database_url: str, workers: int, log: Path) -> Iterator[str]:
-    """Run gunicorn on a database, and give its address."""
+def serving(database_url: str, workers: int, log: Path, **settings: str) -> Iterator[str]:
+    """Run gunicorn on a database, with more settings by their variables, and give its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -130,6 +131,7 @@ def serving(database_url: str, workers: int, log: Path) -> Iterator[str]:
         "FLEETWATT_PORT": str(port),
         "FLEETWATT_WORKERS": str(workers),
         "FLEETWATT_POOL_SIZE": "2",
+        **settings,
     }
     with log.open("wb") as output:
         gunicorn = subprocess.Popen(

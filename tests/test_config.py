@@ -3,10 +3,19 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
+from fleetwatt import create_app
 from fleetwatt.cli import fleetwatt
 from fleetwatt.config import PREFIX, SETTINGS, Config, ConfigError, Setting
 
-GIVEN = {"log_level": "DEBUG", "log_format": "text"}
+GIVEN = {
+    "log_level": "DEBUG",
+    "log_format": "text",
+    "auth": "required",
+    "auth_off_anywhere": "yes",
+    "key_limit": "100/second",
+    "address_limit": "",
+    "failure_limit": "5/hour",
+}
 URL = "postgresql://app:hush@db/fleet"
 
 
@@ -39,6 +48,14 @@ def test_a_setting_is_read_from_its_variable(setting: Setting) -> None:
         ("STATEMENT_TIMEOUT", "inf"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
+        ("AUTH", "no"),
+        ("AUTH", ""),
+        ("AUTH_OFF_ANYWHERE", "true"),
+        ("KEY_LIMIT", "many"),
+        ("ADDRESS_LIMIT", "0/minute"),
+        ("FAILURE_LIMIT", "5/fortnight"),
+        ("PROXIES", "-1"),
+        ("READ_TIMEOUT", "inf"),
     ],
 )
 def test_a_value_that_a_setting_can_not_have_is_refused_by_its_variable(
@@ -69,3 +86,23 @@ def test_a_secret_is_shown_as_set_or_not(name: str) -> None:
 
     assert secret.shown(Config.from_environment({secret.variable: URL})) == "(set)"
     assert secret.shown(Config()) == ""
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.0.2.1", "example.com"])
+def test_serving_without_keys_to_other_machines_has_to_be_said_twice(host: str) -> None:
+    for refused in (Config(), Config(auth="off")):
+        with pytest.raises(ConfigError, match="FLEETWATT_AUTH"):
+            refused.check_address(host)
+
+    Config(auth="off", auth_off_anywhere="yes").check_address(host)
+    Config(auth="required").check_address(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_this_machine_alone_may_be_served_without_keys(host: str) -> None:
+    Config(auth="off").check_address(host)
+
+
+def test_an_app_that_would_let_in_everybody_does_not_start() -> None:
+    with pytest.raises(ConfigError, match="FLEETWATT_AUTH_OFF_ANYWHERE=yes"):
+        create_app(Config(host="0.0.0.0"))

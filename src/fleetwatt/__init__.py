@@ -14,6 +14,8 @@ from fleetwatt.api import (
     admin,
     analytics,
     fleet,
+    auth,
+    hardening,
     ingestion,
     mappings,
     series,
@@ -43,17 +45,25 @@ def create_app(config: Config | None = None) -> Flask:
     """Build the app: config, store, api.
 
     No connection is opened before the first request, so that workers may fork after this.
+
+    Raises:
+        ConfigError: The settings would let in everybody.
     """
     config = config or Config.from_environment()
+    config.check_address(config.host)
     app = Flask("fleetwatt", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config |= _OPENAPI
-    app.extensions["fleetwatt"] = Store(config)
+    store = app.extensions["fleetwatt"] = Store(config)
     app.url_map.converters["device_id"] = DeviceId
     logs.register(app)
     problems.register(app)
+    hardening.register(app, config)
+    auth.register(app, config, store)
 
-    api = Api(app, spec_kwargs={"info": {"version": version("fleetwatt")}})
+    security = auth.Security(required=config.auth == "required")
+    info = {"version": version("fleetwatt")}
+    api = Api(app, spec_kwargs={"info": info, "extra_plugins": [security]})
     api.register_converter(DeviceId, DeviceId.schema)
     for module in (service, ingestion, mappings, status, analytics, fleet, series, admin):
         api.register_blueprint(module.blueprint)

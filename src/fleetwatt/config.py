@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,6 +18,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 # The upper bound keeps infinity out, and fits PostgreSQL's milliseconds.
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+Rate = Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]*/(second|minute|hour|day))?\Z")]
 
 
 class ConfigError(Exception):
@@ -57,6 +59,38 @@ class Config:
     workers: int = _setting(0, "worker processes; 0: one a core", unit="processes", kind=Natural)
     threads: int = _setting(32, "requests served at once by a worker", unit="threads", kind=Count)
     data_dir: str = _setting(".fleetwatt", "folder of the embedded database")
+    auth: str = _setting(
+        "off",
+        "`required`: every request but those for health and documentation needs an API key; "
+        "`off`: none does, and only a loopback address may be listened on",
+        kind=Literal["off", "required"],
+    )
+    auth_off_anywhere: str = _setting(
+        "no", "`yes`: serve without keys on any address", kind=Literal["no", "yes"]
+    )
+    key_limit: str = _setting(
+        "20000/minute", "requests of one API key; empty: no limit", unit="requests", kind=Rate
+    )
+    address_limit: str = _setting(
+        "60000/minute", "requests of one address; empty: no limit", unit="requests", kind=Rate
+    )
+    failure_limit: str = _setting(
+        "60/minute",
+        "failed authentications of one address; empty: no limit",
+        unit="requests",
+        kind=Rate,
+    )
+    limits_storage: str = _setting(
+        "",
+        "redis:// URL where several hosts count together; empty: each process counts for itself",
+        secret=True,
+    )
+    proxies: int = _setting(
+        0, "proxies in front, whose X-Forwarded-For is believed", unit="proxies", kind=Natural
+    )
+    read_timeout: float = _setting(
+        60.0, "longest time for a request to arrive", unit="s", kind=Seconds
+    )
     pool_size: int = _setting(4, "database connections of a worker", unit="connections", kind=Count)
     pool_timeout: float = _setting(
         5.0, "longest wait for a free connection before the answer is 503", unit="s", kind=Seconds
@@ -100,8 +134,22 @@ class Config:
             try:
                 given[setting.name] = msgspec.convert(text, setting.kind, strict=False)
             except msgspec.ValidationError as error:
-                raise ConfigError(f"{setting.variable}={text!r}: {error}") from None
+                shown = "(secret)" if setting.secret else repr(text)
+                raise ConfigError(f"{setting.variable}={shown}: {error}") from None
         return cls(**given)
+
+    def check_address(self, host: str) -> None:
+        """Make sure that nobody serves without keys to other machines by oversight.
+
+        Raises:
+            ConfigError: Keys are off, and the address is open to others.
+        """
+        if self.auth == "off" and self.auth_off_anywhere == "no" and not _is_loopback(host):
+            raise ConfigError(
+                f"FLEETWATT_AUTH is off and {host or 'every address'} is open to other machines: "
+                "set FLEETWATT_AUTH=required, or FLEETWATT_AUTH_OFF_ANYWHERE=yes where "
+                "something in front of fleetwatt lets in only those who belong"
+            )
 
     @classmethod
     def of_a_database(cls) -> Config:
@@ -114,6 +162,13 @@ class Config:
         if not config.database_url:
             raise ConfigError("set FLEETWATT_DATABASE_URL to the database's URL")
         return config
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @dataclass(frozen=True)

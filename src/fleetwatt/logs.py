@@ -8,7 +8,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from flask import g, request
+from flask import g, has_request_context, request
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fleetwatt.config import Config
 
 log = logging.getLogger(__name__)
+_audit = logging.getLogger("fleetwatt.audit")
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
@@ -34,14 +35,31 @@ def settings(config: Config) -> dict[str, Any]:
             },
             "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": config.log_format}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": config.log_format},
+            "audit": {"class": "logging.StreamHandler", "formatter": "json"},
+        },
         "root": {"level": config.log_level, "handlers": ["stderr"]},
         "loggers": {
+            # Whatever else is logged, and in whatever format.
+            "fleetwatt.audit": {"level": "INFO", "handlers": ["audit"], "propagate": False},
             "gunicorn.error": {"handlers": [], "propagate": True},
             # The app logs its requests itself.
             "gunicorn.access": {"handlers": [], "level": "WARNING"},
         },
     }
+
+
+def audit(event: str, **facts: Any) -> None:
+    """Log an administrative act or a refusal; in a request, with its id and where it is from."""
+    if has_request_context():
+        facts |= {
+            "request_id": g.request_id,
+            "address": request.remote_addr,
+            "method": request.method,
+            "path": request.path,
+        }
+    _audit.info(event, extra=facts)
 
 
 def register(app: Flask) -> None:

@@ -51,6 +51,36 @@ class TooManyPoints(Exception):
         self.errors = [ReadingError(None, field, message)]
 
 
+class Unauthenticated(Exception):
+    """A valid API key is needed."""
+
+    def __init__(self, detail: str, *, given: bool) -> None:
+        super().__init__(detail)
+        error = ', error="invalid_token"' if given else ""
+        self.headers = {"WWW-Authenticate": f'Bearer realm="fleetwatt"{error}'}
+
+
+class Forbidden(Exception):
+    """The API key may not do this."""
+
+    def __init__(self, detail: str, scope: str) -> None:
+        super().__init__(detail)
+        challenge = f'Bearer realm="fleetwatt", error="insufficient_scope", scope="{scope}"'
+        self.headers = {"WWW-Authenticate": challenge}
+
+
+class RateLimited(Exception):
+    """Too many requests came from one key or address."""
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail)
+        self.headers = {"Retry-After": str(retry_after)}
+
+
+class CutShort(Exception):
+    """The body ended before its announced length."""
+
+
 class NotKnown(Exception):
     """Nothing is known under that id."""
 
@@ -76,6 +106,10 @@ _UNAVAILABLE = Kind(503, "unavailable", "The database is away")
 KINDS: dict[type[Exception], Kind] = {
     NotJson: Kind(400, "not-json", "The body is not JSON"),
     BrokenEncoding: Kind(400, "broken-encoding", "The body can't be decompressed"),
+    Unauthenticated: Kind(401, "unauthenticated", "A valid API key is needed"),
+    Forbidden: Kind(403, "forbidden", "The API key may not do this"),
+    CutShort: Kind(408, "cut-short", "The request did not arrive whole"),
+    RateLimited: Kind(429, "rate-limited", "Too many requests"),
     BodyTooLarge: Kind(413, "too-large", "The request is too large"),
     TooManyReadings: Kind(413, "too-many-readings", "The request holds too many readings"),
     UnsupportedMedia: Kind(415, "unsupported-media-type", "The media type is not supported"),
@@ -105,6 +139,12 @@ def register(app: Flask) -> None:
     """Make every error of an app a problem."""
     for exception in KINDS:
         app.register_error_handler(exception, _from_exception)
+
+
+def titles(status: int) -> str:
+    """Say in words which problems have a status."""
+    kinds = (*KINDS.values(), *HTTP_KINDS.values())
+    return "; ".join(sorted({each.title for each in kinds if each.status == status}))
 
 
 def from_http(error: HTTPException) -> Response:
@@ -146,7 +186,12 @@ def _from_exception(error: Exception) -> Response:
     # What the database says of itself (its address, its user) is for the log alone.
     says_too_much = kind is _UNAVAILABLE
     detail = "" if says_too_much else str(error)
-    return respond(kind, detail or (type(error).__doc__ or ""), getattr(error, "errors", ()))
+    return respond(
+        kind,
+        detail or (type(error).__doc__ or ""),
+        getattr(error, "errors", ()),
+        getattr(error, "headers", None),
+    )
 
 
 def _flattened(messages: Any) -> list[ReadingError]:

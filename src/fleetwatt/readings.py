@@ -135,17 +135,27 @@ _RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 @dataclass(frozen=True)
 class Clock:
-    """Between which times a timestamp may lie: not before `oldest`, not after `newest`."""
+    """Between which times a timestamp may lie: not before `oldest`, not after `newest`.
+
+    Attributes:
+        devices: The only ones that a reading may be of; None: any.
+    """
 
     newest: datetime
     oldest: Mapping[Stream, datetime]
+    devices: frozenset[str] | None = None
 
-    def refusal(self, stream: Stream, time: datetime) -> str | None:
-        """Say why a timestamp is refused, or None."""
+    def refusal(self, stream: Stream, device: str, time: datetime) -> tuple[str, str] | None:
+        """Name the field for which a reading is refused and say why, or None."""
+        if self.devices is not None and device not in self.devices:
+            return stream.id.name, "is not one of the devices that the API key may write for"
         if time > self.newest:
-            return "is more than 5 minutes ahead of the server's clock"
+            return TIMESTAMP.name, "is more than 5 minutes ahead of the server's clock"
         if time < self.oldest[stream]:
-            return "is older than the raw history that is kept, and would be dropped unseen"
+            return (
+                TIMESTAMP.name,
+                "is older than the raw history that is kept, and would be dropped unseen",
+            )
         return None
 
 
@@ -213,6 +223,8 @@ def _all_valid(
         times = [row[1] for row in each.rows]
         if max(times) > clock.newest or min(times) < clock.oldest[each.stream]:
             return None
+        if clock.devices is not None and not clock.devices.issuperset(row[0] for row in each.rows):
+            return None
         if any(time.tzinfo is not UTC for time in times):
             each.rows = list(map(_in_utc, each.rows))
     return parsed
@@ -235,8 +247,8 @@ def _each(items: Sequence[bytes | msgspec.Raw], streams: Sequence[Stream], clock
         stream, row = _decode(item, streams)
         if stream is None:
             problems = list(_explain(item, streams))
-        elif refusal := clock.refusal(stream, row[1]):
-            problems = [(TIMESTAMP.name, refusal)]
+        elif refusal := clock.refusal(stream, row[0], row[1]):
+            problems = [refusal]
         else:
             rows[stream].rows.append(_in_utc(row))
             continue

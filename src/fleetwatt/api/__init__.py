@@ -77,15 +77,10 @@ def raises(blueprint: Blueprint, *statuses: int) -> Callable[[Handler], Handler]
 
     def decorate(handler: Handler) -> Handler:
         for status in statuses:
-            titles = {
-                each.title
-                for each in (*problems.KINDS.values(), *problems.HTTP_KINDS.values())
-                if each.status == status
-            }
             handler = blueprint.alt_response(
                 status,
                 schema=Problem,
-                description="; ".join(sorted(titles)),
+                description=problems.titles(status),
                 content_type=problems.MEDIA_TYPE,
             )(handler)
         return handler

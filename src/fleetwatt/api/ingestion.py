@@ -11,8 +11,14 @@ from flask import Response, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
-from fleetwatt.api import documented, raises, store
-from fleetwatt.problems import BodyTooLarge, BrokenEncoding, InvalidReadings, UnsupportedMedia
+from fleetwatt.api import auth, documented, raises, store
+from fleetwatt.problems import (
+    BodyTooLarge,
+    BrokenEncoding,
+    CutShort,
+    InvalidReadings,
+    UnsupportedMedia,
+)
 from fleetwatt.readings import MAX_AHEAD, MAX_READINGS, Clock, Parsed, parse_json, parse_ndjson
 from fleetwatt.schemas.readings import READING_SCHEMAS, IngestionResult
 from fleetwatt.streams import STREAMS, Stream
@@ -78,12 +84,13 @@ def _route(path: str, name: str, summary: str, streams: Sequence[Stream]) -> Non
         blueprint.alt_response(
             207, schema=IngestionResult, description="Some readings are invalid; the others stored"
         ),
-        raises(blueprint, 400, 413, 415, 503),
+        raises(blueprint, 400, 408, 413, 415, 503),
     )
     def post() -> Response:
         clock = Clock(
             datetime.now(UTC) + MAX_AHEAD,
             {stream: store().oldest_accepted(stream) for stream in streams},
+            auth.devices(),
         )
         atomic = _atomic()
         return _answer(_parser()(_body(), streams, clock), atomic=atomic)
@@ -129,8 +136,13 @@ def _body() -> bytes:
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding not in {"identity", "gzip"}:
         raise UnsupportedMedia(f"Content-Encoding is {encoding}; send gzip or none")
-    sent = request.stream.read(MAX_BYTES + 1)
+    try:
+        sent = request.stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise CutShort("the connection ended within the body") from error
     _check_size(sent)
+    if len(sent) < (request.content_length or 0):
+        raise CutShort(f"{len(sent)} of {request.content_length} bytes arrived in time")
     if encoding == "identity":
         return sent
     gzip = zlib.decompressobj(wbits=31)

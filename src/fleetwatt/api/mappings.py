@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from flask_smorest import Blueprint
 
-from fleetwatt.api import raises, store
+from fleetwatt.api import auth, raises, store
+from fleetwatt.api.hardening import ArgumentsParser
 from fleetwatt.problems import MappingConflict, NotKnown
 from fleetwatt.schemas.fields import rfc3339
 from fleetwatt.schemas.mappings import Mapping, MappingList, MappingQuery, MappingRequest
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from fleetwatt.store.connections import Row
 
 blueprint = Blueprint("mappings", __name__, url_prefix="/v1", description="Vehicles on meters")
+blueprint.ARGUMENTS_PARSER = ArgumentsParser()
 
 
 @blueprint.route("/ingestion/mapping", methods=["POST"])
@@ -27,6 +29,7 @@ def map_vehicle(mapping: dict[str, Any]) -> tuple[Row, int]:
 
     Closes the vehicle's open mapping.
     """
+    auth.check_device(mapping["vehicleId"])
     row = store().one(
         "map_vehicle",
         vehicle_id=mapping["vehicleId"],
@@ -53,6 +56,7 @@ def unplug_vehicle(vehicleId: str) -> Row:
 
     Closes the open mapping, now.
     """
+    auth.check_device(vehicleId)
     closed = store().one("unplug_vehicle", vehicle_id=vehicleId)
     if closed is None:
         raise NotKnown(f"Vehicle {vehicleId} is on no meter now.")

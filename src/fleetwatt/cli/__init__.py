@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging.config
 import sys
 
 import click
@@ -19,6 +20,9 @@ from fleetwatt.cli import (
     transfer,
 )
 from fleetwatt.config import ConfigError
+from fleetwatt import logs
+from fleetwatt.cli import audit, database, keys, roles, service, simulate
+from fleetwatt.config import Config, ConfigError
 from fleetwatt.embedded.database import EmbeddedDatabaseError
 from fleetwatt.embedded.node import NodeError
 from fleetwatt.store.errors import StoreError
@@ -43,6 +47,7 @@ for _command in (
     simulate.simulate,
     transfer.export,
     transfer.import_,
+    keys.keys,
 ):
     fleetwatt.add_command(_command)
 
@@ -53,6 +58,7 @@ database.db.add_command(roles.roles)
 def main() -> None:
     """Run the command; what goes wrong in a known way is one line, not a traceback."""
     try:
+        logging.config.dictConfig(logs.settings(Config.from_environment()))
         fleetwatt()
     except (ConfigError, EmbeddedDatabaseError, NodeError, StoreError) as error:
         sys.exit(f"fleetwatt: {error}")

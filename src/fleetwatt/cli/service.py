@@ -26,6 +26,7 @@ def config() -> None:
 def dev() -> None:
     """Serve the API on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL."""
     current = Config.from_environment()
+    current.check_address(current.host)
     if not current.database_url:
         node.install()
     upgrade = lambda url: upgrade_schema(replace(current, database_url=url))  # noqa: E731

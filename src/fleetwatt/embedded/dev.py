@@ -137,6 +137,8 @@ def _say_urls(config: Config, database_url: str) -> None:
     click.echo(f"  OpenAPI        {address}/openapi.json")
     if database_url:
         click.echo(f"  database       {database_url}")
+    if config.auth == "off":
+        click.echo(f"  keys           none are needed by whoever reaches {config.host}")
     click.echo("Ctrl-C stops it; the data stays.")
 
 

@@ -6,11 +6,13 @@ waits, bounded, and opens a connection when it is first needed.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import psycopg2
 from psycopg2.extras import RealDictCursor
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from fleetwatt.config import Config
 
 Row = dict[str, Any]
+# As a URL has it before its last @, and as a parameter.
+_PASSWORDS = re.compile(r"//[^:]*:(.*)@|password\s*=\s*(?:'([^']*)'|([^\s&]*))", re.DOTALL)
+_SHORTEST_SECRET = 3
 
 
 def connect(config: Config, timezone: str | None = "UTC") -> Connection:
@@ -47,8 +52,38 @@ def connect(config: Config, timezone: str | None = "UTC") -> Connection:
         keepalives_interval=10,
         keepalives_count=3,
     )
+    timeout = round(config.statement_timeout * 1000)
+    try:
+        opened: Connection = psycopg2.connect(
+            config.database_url,
+            connect_timeout=config.connect_timeout,
+            application_name="fleetwatt",
+            options=f"-c statement_timeout={timeout} -c timezone=UTC",
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+        )
+    except psycopg2.Error as error:
+        # libpq quotes what it can't read, and without the chain no traceback shows the original.
+        raise psycopg2.OperationalError(masked(str(error), config.database_url)) from None
     opened.autocommit = True
     return opened
+
+
+def masked(message: str, url: str) -> str:
+    """Return a message without any part of a database URL's password.
+
+    A character that should have been percent-encoded lets libpq take a part of the password for
+    something else, and say that this is no port, say: each part is looked for.
+    """
+    secrets = set()
+    for password in _PASSWORDS.findall(url):
+        text = next(filter(None, password), "")
+        secrets |= {text, unquote(text), *re.split(r"[/?#@:&\s']", text)}
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            message = message.replace(secret, "***")
+    return message
 
 
 def fetch(

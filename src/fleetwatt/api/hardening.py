@@ -1,0 +1,109 @@
+"""What every answer says to browsers, and how much of a request is read at most."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from flask import request
+from webargs.core import missing
+from webargs.flaskparser import FlaskParser, is_json_request
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from fleetwatt.readings import NotJson
+
+if TYPE_CHECKING:
+    from flask import Flask, Request, Response
+
+    from fleetwatt.config import Config
+
+MAX_ARGUMENTS = 100_000  # bytes of a body that is no batch of readings
+_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+)
+_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+
+
+class ArgumentsParser(FlaskParser):
+    """Reads bodies that are no batch of readings, and no JSON that other parsers disagree on."""
+
+    def load_json(self, req: Request, schema: Any) -> Any:
+        """Read JSON without duplicate names, NaN and infinities, and not nested too deeply.
+
+        Raises:
+            NotJson: It is none.
+        """
+        if not is_json_request(req):
+            return missing
+        try:
+            return json.loads(
+                req.get_data(),
+                object_pairs_hook=_unique,
+                parse_constant=_no_constant,
+                parse_float=_finite,
+            )
+        except ValueError as error:
+            raise NotJson(str(error)) from None
+        except RecursionError:
+            raise NotJson("it is nested too deeply") from None
+
+
+def register(app: Flask, config: Config) -> None:
+    """Bound what an app reads, and head its answers."""
+    if config.proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=config.proxies, x_proto=config.proxies
+        )
+
+    @app.before_request
+    def bound_body() -> None:
+        # The readings' own limit is counted after decompression, and theirs to watch.
+        if request.blueprint != "ingestion":
+            request.max_content_length = MAX_ARGUMENTS
+
+    @app.after_request
+    def head(response: Response) -> Response:
+        response.headers.extend(_HEADERS)
+        if response.mimetype == "text/html":
+            response.headers["Content-Security-Policy"] = _page_policy(response)
+        return response
+
+
+def _page_policy(response: Response) -> str:
+    """Let the documentation's page run its own scripts and style itself, and ask this server."""
+    response.direct_passthrough = False
+    scripts = [
+        base64.b64encode(sha256(script).digest()).decode()
+        for script in _INLINE_SCRIPT.findall(response.get_data())
+    ]
+    hashes = "".join(f" 'sha256-{each}'" for each in scripts)
+    return (
+        f"default-src 'none'; script-src 'self'{hashes}; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = dict(pairs)
+    if len(names) < len(pairs):
+        raise ValueError("an object has a name twice")
+    return names
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in {float("inf"), float("-inf")}:
+        raise ValueError("a number is beyond a double")
+    return number

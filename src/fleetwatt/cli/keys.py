@@ -1,0 +1,202 @@
+"""API keys: making, listing, revoking and rotating them."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+import msgspec
+
+from fleetwatt import keys as api_keys
+from fleetwatt import logs
+from fleetwatt.config import Config
+from fleetwatt.keys import INGEST, SCOPES, Key
+from fleetwatt.store import Store
+from fleetwatt.streams import ID_PATTERN
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_LONGEST = timedelta(days=36_500)
+
+
+class Duration(click.ParamType[timedelta]):
+    """A span of time as in 90d."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
+        """Read a span, or say which it may be."""
+        if isinstance(value, timedelta):
+            return value
+        match = re.fullmatch(r"(\d{1,6})([smhdw])", value, re.ASCII)
+        span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else _LONGEST
+        if span >= _LONGEST:
+            self.fail(
+                f"{value!r} is no span of time under 100 years as 90d, 12h or 30m", param, ctx
+            )
+        return span
+
+
+class Device(click.ParamType[str]):
+    """The id of a meter or a vehicle."""
+
+    name = "id"
+
+    def convert(self, value: str, param: Any, ctx: Any) -> str:
+        """Take an id that a device may have."""
+        if not re.fullmatch(ID_PATTERN, value):
+            self.fail(
+                f"{value!r} can't be a device's id: 1 to 64 of A-Z a-z 0-9 . _ : -, a letter or "
+                "digit first",
+                param,
+                ctx,
+            )
+        return value
+
+
+@click.group()
+def keys() -> None:
+    """Make and end the API keys that clients send as `Authorization: Bearer`."""
+
+
+@keys.command()
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice(SCOPES),
+    multiple=True,
+    required=True,
+    help="what it may do; may be given several times; admin implies the others",
+)
+@click.option(
+    "--device",
+    "devices",
+    type=Device(),
+    multiple=True,
+    help="id of a meter or vehicle, the only ones that it may write for; with ingest alone",
+)
+@click.option("--expires", type=Duration(), help="how long it is valid, as 90d; without: for ever")
+@click.option("--name", default="", help="whose it is or what for")
+def create(
+    scopes: tuple[str, ...], devices: tuple[str, ...], expires: timedelta | None, name: str
+) -> None:
+    """Make a key and print it, once: it can't be shown again."""
+    if devices and set(scopes) != {INGEST}:
+        raise click.UsageError("--device goes with --scope ingest alone: it bounds what is written")
+    if expires == timedelta(0):
+        raise click.UsageError("--expires must be longer than nothing")
+    prefix, whole, hashed = api_keys.generate()
+    with _store() as store:
+        row = store.one(
+            "create_key",
+            prefix=prefix,
+            hash=hashed,
+            name=name,
+            scopes=sorted(set(scopes)),
+            devices=sorted(set(devices)) or None,
+            lifetime=expires,
+        )
+    _say_made(row, whole, "key created")
+
+
+@keys.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="print them as JSON")
+def list_keys(*, as_json: bool) -> None:
+    """List the keys, without their secrets."""
+    with _store() as store:
+        rows = store.all("keys")
+    described = [_described(row) for row in rows]
+    if as_json:
+        click.echo(msgspec.json.encode(described))
+        return
+    for each in described:
+        click.echo(
+            f"{each['prefix']}  {each['state']:<8}  {','.join(each['scopes'])}"
+            f"  {each['name'] or '-'}  devices: {','.join(each['devices'] or ['all'])}"
+            f"  created {_time(each['createdAt'])}  expires {_time(each['expiresAt'])}"
+        )
+
+
+@keys.command()
+@click.argument("prefix")
+def revoke(prefix: str) -> None:
+    """End a key, named by its prefix; every process refuses it within 5 seconds."""
+    with _store() as store:
+        row = store.one("revoke_key", prefix=_prefix(prefix))
+    if row is None:
+        raise click.ClickException(f"there is no key {prefix}")
+    _audit("key revoked", row)
+    click.echo(f"{row['prefix']} is revoked; every process refuses it within 5 seconds.", err=True)
+
+
+@keys.command()
+@click.argument("prefix")
+@click.option(
+    "--grace",
+    type=Duration(),
+    default="0s",
+    show_default=True,
+    help="how long the old one stays valid",
+)
+def rotate(prefix: str, grace: timedelta) -> None:
+    """Make a key that replaces another: same rights, as long a life; print it, once."""
+    new_prefix, whole, hashed = api_keys.generate()
+    with _store() as store:
+        row = store.one(
+            "rotate_key", prefix=_prefix(prefix), new_prefix=new_prefix, hash=hashed, grace=grace
+        )
+    if row is None:
+        raise click.ClickException(f"there is no key {prefix} that is valid")
+    _say_made(row, whole, "key rotated", replaces=_prefix(prefix))
+
+
+@contextmanager
+def _store() -> Iterator[Store]:
+    with closing(Store(Config.of_a_database())) as store:
+        yield store
+
+
+def _prefix(given: str) -> str:
+    """Take a whole key for its prefix, too: people paste what they have."""
+    return api_keys.prefix_of(given) or given
+
+
+def _say_made(row: dict[str, Any] | None, whole: str, event: str, **facts: str) -> None:
+    assert row is not None  # noqa: S101 - an INSERT that returns
+    _audit(event, row, **facts)
+    click.echo(f"{row['prefix']} is valid now. This is the only time that it is shown:", err=True)
+    click.echo(whole)
+
+
+def _audit(event: str, row: dict[str, Any], **facts: str) -> None:
+    described = _described(row)
+    logs.audit(
+        event,
+        key=described["prefix"],
+        scopes=described["scopes"],
+        devices=described["devices"],
+        by=getpass.getuser(),
+        **facts,
+    )
+
+
+def _described(row: dict[str, Any]) -> dict[str, Any]:
+    refusal = Key.from_row(row).refusal(datetime.now(UTC))
+    return {
+        "prefix": row["prefix"],
+        "name": row["name"],
+        "scopes": row["scopes"],
+        "devices": row["devices"],
+        "createdAt": row["created_at"],
+        "expiresAt": row["expires_at"],
+        "revokedAt": row["revoked_at"],
+        "state": "valid" if refusal is None else refusal.split()[-1],
+    }
+
+
+def _time(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%dT%H:%MZ}" if time else "never"

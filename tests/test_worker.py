@@ -1,0 +1,184 @@
+"""gunicorn as it is set up here, and clients that are slow or send what is no request."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.conftest import serving
+from tests.examples import meter
+
+THREADS = 2
+PATIENCE = 60.0  # seconds; generous, since no test is about how fast a machine is
+BODY = json.dumps(meter()).encode()
+HEAD = (
+    b"POST /v1/ingestion/meter HTTP/1.1\r\nHost: fleetwatt\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+)
+
+
+@pytest.fixture(scope="module")
+def server(
+    database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, int]]:
+    """A worker with two threads whose requests have to arrive within a second."""
+    settings = {"FLEETWATT_THREADS": str(THREADS), "FLEETWATT_READ_TIMEOUT": "1"}
+    log = tmp_path_factory.mktemp("gunicorn") / "log"
+    with serving(database_url, 1, log, **settings) as url:
+        parts = urlsplit(url)
+        assert parts.hostname
+        assert parts.port
+        yield parts.hostname, parts.port
+
+
+def connect(server: tuple[str, int]) -> socket.socket:
+    return socket.create_connection(server, PATIENCE)
+
+
+def everything(connection: socket.socket) -> bytes:
+    """Return all that comes until the other side closes the connection."""
+    received = b""
+    try:
+        while part := connection.recv(65_536):
+            received += part
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def is_served(server: tuple[str, int]) -> bool:
+    client = http.client.HTTPConnection(*server, timeout=PATIENCE)
+    client.request("GET", "/healthz")
+    with closing(client):
+        return client.getresponse().status == 200
+
+
+def test_clients_that_stop_within_the_body_free_their_threads_and_are_told(
+    server: tuple[str, int],
+) -> None:
+    slow = [connect(server) for _ in range(2 * THREADS)]
+    for each in slow:
+        each.sendall(HEAD + BODY[:10])
+
+    assert is_served(server)
+    for each in slow:
+        with closing(each):
+            answer = everything(each)
+            assert answer.startswith(b"HTTP/1.1 408")
+            assert b"urn:fleetwatt:problem:cut-short" in answer
+
+
+def test_clients_that_stop_within_the_head_free_their_threads(server: tuple[str, int]) -> None:
+    slow = [connect(server) for _ in range(2 * THREADS)]
+    for each in slow:
+        each.sendall(HEAD[:20])
+
+    assert is_served(server)
+    for each in slow:
+        with closing(each):
+            assert b"HTTP/1.1 2" not in everything(each)
+
+
+@pytest.mark.parametrize("start", [HEAD + BODY[:10], HEAD[:-2] + b"X-Slow: "])
+def test_a_client_that_sends_a_byte_now_and_then_is_cut_off_all_the_same(
+    server: tuple[str, int], start: bytes
+) -> None:
+    with closing(connect(server)) as slow:
+        slow.sendall(start)
+        slow.settimeout(0.1)
+        answer = None
+        for _ in range(round(PATIENCE / 0.1)):
+            try:
+                slow.sendall(b" ")
+                answer = slow.recv(65_536)
+                break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                answer = b""
+                break
+
+    assert answer is not None
+    assert not answer.startswith(b"HTTP/1.1 2")
+
+
+def test_clients_that_do_not_take_their_answers_free_their_threads(
+    server: tuple[str, int],
+) -> None:
+    request = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: fleetwatt\r\n\r\n"
+    slow = [connect(server) for _ in range(THREADS)]
+    for each in slow:
+        each.sendall(20 * request)
+
+    for each in slow:
+        with closing(each):
+            assert is_cut(each)
+    assert is_served(server)
+
+
+def is_cut(connection: socket.socket) -> bool:
+    """Whether the other side gives a connection up before patience ends; nothing is read."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            connection.sendall(b" ")
+        except ConnectionError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_a_request_that_arrives_in_parts_but_in_time_is_served(server: tuple[str, int]) -> None:
+    with closing(connect(server)) as patient:
+        patient.sendall(HEAD[:30])
+        patient.sendall(HEAD[30:] + BODY[:5])
+        patient.sendall(BODY[5:])
+
+        assert patient.recv(65_536).startswith(b"HTTP/1.1 201")
+
+
+def test_a_connection_serves_more_than_one_request(server: tuple[str, int]) -> None:
+    client = http.client.HTTPConnection(*server, timeout=PATIENCE)
+    with closing(client):
+        client.connect()
+        first = client.sock
+        for _ in range(3):
+            client.request("GET", "/healthz")
+            client.getresponse().read()
+            assert client.sock is first
+
+
+def test_the_server_says_its_name_and_no_version(server: tuple[str, int]) -> None:
+    client = http.client.HTTPConnection(*server, timeout=PATIENCE)
+    with closing(client):
+        client.request("GET", "/healthz")
+        assert client.getresponse().headers["Server"] == "fleetwatt"
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [
+        (b"GET /" + b"a" * 5_000 + b" HTTP/1.1\r\nHost: f\r\n\r\n", b"414"),
+        (b"GET /healthz HTTP/1.1\r\nHost: f\r\n" + b"X-A: 1\r\n" * 70 + b"\r\n", b"431"),
+        (b"GET /healthz HTTP/1.1\r\nHost: f\r\nX-A: " + b"a" * 9_000 + b"\r\n\r\n", b"431"),
+        (b"NONSENSE\r\n\r\n", b"400"),
+        (HEAD[:-2] + b"Transfer-Encoding: chunked\r\n\r\n", b"400"),
+    ],
+    ids=["a long path", "many fields", "a long field", "nonsense", "two lengths"],
+)
+def test_a_head_beyond_all_measure_is_refused(
+    server: tuple[str, int], request_head: bytes, status: bytes
+) -> None:
+    with closing(connect(server)) as client:
+        client.sendall(request_head)
+
+        answer = everything(client)
+        assert answer.split(b" ")[1] == status
+        assert b"Traceback" not in answer
