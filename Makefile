@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test test-native lint format lock clean
+.PHONY: run test test-native lint format lock audit sbom clean
 
 run: $(READY)  ## serve on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL
 	@FLEETWATT_PORT=$(PORT) FLEETWATT_LOG_FORMAT=$${FLEETWATT_LOG_FORMAT:-text} $(BIN)/fleetwatt dev
@@ -31,6 +31,22 @@ format: $(READY)
 lock:
 	uv pip compile setup.cfg --universal --generate-hashes --no-emit-find-links --no-header -o requirements.txt
 	uv pip compile setup.cfg --extra test --universal --generate-hashes --no-emit-find-links --no-header -o requirements-dev.txt
+
+RELEASE := .venv/release/bin
+
+# Known vulnerabilities of what is locked.
+audit: .venv/release/.ready
+	.ci/audit $(RELEASE)
+
+# What the service is made of, as CycloneDX. The embedded database is no part of it: its lock is its list.
+sbom: .venv/release/.ready
+	mkdir -p dist
+	$(RELEASE)/cyclonedx-py requirements --output-reproducible --of JSON -o dist/fleetwatt.cdx.json requirements.txt
+
+.venv/release/.ready: $(READY) setup.cfg
+	@$(PYTHON) -m venv .venv/release
+	@$(RELEASE)/pip install --quiet --disable-pip-version-check cyclonedx-bom pip-audit
+	@touch $@
 
 clean:
 	rm -rf .venv src/fleetwatt/embedded/node_modules

@@ -61,3 +61,14 @@ def test_a_route_is_documented(route: str) -> None:
 @pytest.mark.parametrize("command", commands(fleetwatt))
 def test_a_command_is_documented(command: str) -> None:
     assert command in DOCS
+
+
+def named_tests() -> list[str]:
+    return sorted(set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text())))
+
+
+@pytest.mark.parametrize("name", named_tests())
+def test_a_test_that_the_threat_model_names_exists(name: str) -> None:
+    sources = [file.read_text() for file in (ROOT / "tests").rglob("test_*.py")]
+
+    assert any(f"def {name}(" in source for source in sources)
