@@ -89,7 +89,6 @@ def empty(connection: Connection) -> None:
             cursor.execute(f"TRUNCATE {stream.history}, {stream.latest}")
             if materialized:
                 cursor.execute(f"TRUNCATE {stream.hourly}")
-        cursor.execute("TRUNCATE vehicle_meter_mapping")
         cursor.execute("TRUNCATE vehicle_meter_mapping, api_keys")
 
 

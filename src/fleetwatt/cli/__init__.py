@@ -7,11 +7,13 @@ import sys
 
 import click
 
+from fleetwatt import logs
 from fleetwatt.cli import (
     audit,
     chunks,
     compression,
     database,
+    keys,
     maintenance,
     retention,
     roles,
@@ -19,9 +21,6 @@ from fleetwatt.cli import (
     simulate,
     transfer,
 )
-from fleetwatt.config import ConfigError
-from fleetwatt import logs
-from fleetwatt.cli import audit, database, keys, roles, service, simulate
 from fleetwatt.config import Config, ConfigError
 from fleetwatt.embedded.database import EmbeddedDatabaseError
 from fleetwatt.embedded.node import NodeError
@@ -39,6 +38,7 @@ for _command in (
     chunks.chunks,
     compression.compression,
     database.db,
+    keys.keys,
     retention.retention,
     maintenance.doctor,
     maintenance.maintain,
@@ -47,7 +47,6 @@ for _command in (
     simulate.simulate,
     transfer.export,
     transfer.import_,
-    keys.keys,
 ):
     fleetwatt.add_command(_command)
 

@@ -43,22 +43,12 @@ def connect(config: Config, timezone: str | None = "UTC") -> Connection:
     options = f"-c statement_timeout={round(config.statement_timeout * 1000)}"
     if timezone:
         options += f" -c timezone={timezone}"
-    opened: Connection = psycopg2.connect(
-        config.database_url,
-        connect_timeout=config.connect_timeout,
-        application_name="fleetwatt",
-        options=options,
-        keepalives_idle=30,
-        keepalives_interval=10,
-        keepalives_count=3,
-    )
-    timeout = round(config.statement_timeout * 1000)
     try:
         opened: Connection = psycopg2.connect(
             config.database_url,
             connect_timeout=config.connect_timeout,
             application_name="fleetwatt",
-            options=f"-c statement_timeout={timeout} -c timezone=UTC",
+            options=options,
             keepalives_idle=30,
             keepalives_interval=10,
             keepalives_count=3,
