@@ -1,12 +1,35 @@
-"""How gunicorn serves: every worker takes connections from a socket of its own."""
+"""How gunicorn serves.
+
+Each worker takes connections from a socket of its own, between which the kernel spreads them; but
+the master holds the sockets, so that what waits in one outlives the worker: a restart, an upgrade
+or a crash of workers loses no connection (docs/decisions/0019).
+"""
 
 import gc
 import os
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
 
-from fleetwatt import logs
-from fleetwatt.config import Config, ConfigError
-from fleetwatt.store import Store
-from fleetwatt.store.errors import SchemaBehind, StoreError
+# A folder for the metrics of this master's workers, named before they are declared. SIGHUP reads
+# this file again in the same process; SIGUSR2 does so in another.
+_PREFIX = "fleetwatt-metrics-"
+_OWN = f"{_PREFIX}{os.getpid()}-"
+if not Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")).name.startswith(_OWN):
+    for _left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}[0-9]*-*"):
+        # Its master was killed.
+        if not Path("/proc", _left.name.removeprefix(_PREFIX).split("-")[0]).exists():
+            shutil.rmtree(_left, ignore_errors=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OWN)
+
+from gunicorn import sock  # noqa: E402
+
+from fleetwatt import logs, metrics  # noqa: E402
+from fleetwatt.config import Config, ConfigError  # noqa: E402
+from fleetwatt.store import Store  # noqa: E402
+from fleetwatt.store.errors import SchemaBehind, StoreError  # noqa: E402
 
 try:
     _config = Config.from_environment()
@@ -17,9 +40,7 @@ bind = f"{_config.host}:{_config.port}"
 worker_class = "fleetwatt.worker.Worker"
 workers = _config.workers or os.cpu_count() or 1
 threads = _config.threads
-# Without it the kernel hands most connections to one worker. Nothing is loaded before the fork, so
-# that each worker opens connections of its own.
-reuse_port = True
+# Each worker opens database connections of its own.
 preload_app = False
 keepalive = 75
 timeout = 60
@@ -43,6 +64,7 @@ def on_starting(server):
                 _config.check_address(address[0])
     except ConfigError as error:
         raise SystemExit(f"fleetwatt: {error}") from None
+    """Open the sockets; refuse to serve on a schema that is behind, but wait for a database."""
     store = Store(_config)
     try:
         store.one("ping")
@@ -52,9 +74,55 @@ def on_starting(server):
         server.log.warning("the database is away, requests are answered with 503: %s", error)
     finally:
         store.close()
+    # After SIGUSR2, or from systemd, they are there already.
+    if not server.master_pid and "LISTEN_FDS" not in os.environ:
+        server.cfg.set("reuse_port", True)
+        for _ in range(server.cfg.workers):
+            server.LISTENERS += sock.create_sockets(server.cfg, server.log)
+        server.cfg.set("reuse_port", False)
 
 
 def post_worker_init(_worker):
     """Let the garbage collector pass over what lives as long as the worker does."""
+
+
+def pre_fork(server, worker):
+    """Give a worker the socket that the fewest others serve."""
+    served = [id(each.listener) for each in server.WORKERS.values()]
+    worker.listener = min(server.LISTENERS, key=lambda each: served.count(id(each)))
+
+
+def post_fork(server, worker):
+    """Leave a worker with its own socket."""
+    worker.sockets = [worker.listener]
+    for each in server.LISTENERS:
+        if each is not worker.listener:
+            each.close()
+
+
+def post_worker_init(worker):
+    """Keep the gauges of a worker true; let the collector pass over what lives as long as it."""
     gc.collect()
     gc.freeze()
+    store = worker.wsgi.extensions["fleetwatt"]
+
+    def tell():
+        while True:
+            store.tell()
+            time.sleep(1)
+
+    threading.Thread(target=tell, name="gauges", daemon=True).start()
+
+
+def child_exit(server, worker):
+    """Keep what a worker counted, and close its socket where there are to be fewer workers now."""
+    metrics.bury(worker.pid, server.WORKERS)
+    served = {id(each.listener) for each in server.WORKERS.values()}
+    if server.num_workers < len(server.LISTENERS) and id(worker.listener) not in served:
+        server.LISTENERS.remove(worker.listener)
+        worker.listener.close()
+
+
+def on_exit(server):  # noqa: ARG001
+    """Leave no folder behind."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

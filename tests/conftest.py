@@ -121,6 +121,19 @@ def server_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 @contextlib.contextmanager
 def serving(database_url: str, workers: int, log: Path, **settings: str) -> Iterator[str]:
     """Run gunicorn on a database, with more settings by their variables, and give its address."""
+
+
+def serving(database_url: str, workers: int, log: Path) -> Iterator[str]:
+    """Run gunicorn on a database, and give its address."""
+    with gunicorn(database_url, workers, log) as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def gunicorn(
+    database_url: str, workers: int, log: Path
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run gunicorn on a database, and give its address and its master."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -133,15 +146,15 @@ def serving(database_url: str, workers: int, log: Path, **settings: str) -> Iter
         **settings,
     }
     with log.open("wb") as output:
-        gunicorn = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "wsgi:app"], env=environment, stderr=output
-        )
+        # As a command: a master that `python -m gunicorn` started can't start another.
+        command = [str(Path(sys.executable).with_name("gunicorn")), "wsgi:app"]
+        master = subprocess.Popen(command, env=environment, stderr=output)
     try:
-        _await(url, gunicorn)
-        yield url
+        _await(url, master)
+        yield url, master
     finally:
-        gunicorn.terminate()
-        gunicorn.wait(60)
+        master.terminate()
+        master.wait(60)
 
 
 def _await(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -45,6 +45,8 @@ def forms(operation: str, status: int) -> list[str]:
         return []
     if status >= 400:
         return ["application/problem+json"]
+    if operation == "GET /metrics":
+        return ["text/plain"]
     tables = ["text/csv"] if operation.endswith("/series") else []
     return ["application/json", *tables]
 

@@ -18,6 +18,7 @@ from fleetwatt.api import (
     hardening,
     ingestion,
     mappings,
+    monitoring,
     series,
     service,
     status,
@@ -56,7 +57,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.config |= _OPENAPI
     store = app.extensions["fleetwatt"] = Store(config)
     app.url_map.converters["device_id"] = DeviceId
-    logs.register(app)
+    logs.register(app, config)
     problems.register(app)
     hardening.register(app, config)
     auth.register(app, config, store)
@@ -66,6 +67,7 @@ def create_app(config: Config | None = None) -> Flask:
     api = Api(app, spec_kwargs={"info": info, "extra_plugins": [security]})
     api.register_converter(DeviceId, DeviceId.schema)
     for module in (service, ingestion, mappings, status, analytics, fleet, series, admin):
+    for module in (service, monitoring, ingestion, mappings, status, analytics, series):
         api.register_blueprint(module.blueprint)
     app.register_blueprint(
         get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "fleetwatt"})

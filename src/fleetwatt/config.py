@@ -115,6 +115,15 @@ class Config:
         "least severe level that is logged: DEBUG … ERROR",
         kind=Literal["DEBUG", "INFO", "WARNING", "ERROR"],
     )
+    log_requests: int = _setting(
+        100,
+        "requests that went well and fast that a worker logs; errors and slow ones it logs all",
+        unit="a second",
+        kind=Natural,
+    )
+    log_slow: float = _setting(
+        1.0, "from how long on a request is slow, and logged in any case", unit="s", kind=Seconds
+    )
     log_format: str = _setting(
         "json", "`json`, one object a line, or `text`", kind=Literal["json", "text"]
     )

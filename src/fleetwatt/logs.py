@@ -1,16 +1,25 @@
-"""Logs: one JSON object a line, and a line a request with an id that the client gets back."""
+"""Logs: one JSON object a line, and a line a request with an id that the client gets back.
+
+Under load most lines would only say that all is well: of those a bounded number a second is logged,
+and a line says how many were left out before it. Errors and slow requests are logged in any case.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from flask import g, has_request_context, request
 
+from fleetwatt import metrics
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask, Response
 
     from fleetwatt.config import Config
@@ -65,6 +74,11 @@ def audit(event: str, **facts: Any) -> None:
 def register(app: Flask) -> None:
     """Log each request of an app, and name it in the answer's X-Request-Id."""
 
+
+def register(app: Flask, config: Config) -> None:
+    """Log an app's requests and count them, and name each in the answer's X-Request-Id."""
+    sample = Sample(config.log_requests)
+
     @app.before_request
     def start() -> None:
         given = request.headers.get("X-Request-Id", "")
@@ -74,15 +88,48 @@ def register(app: Flask) -> None:
     @app.after_request
     def finish(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.request_id
+        seconds = time.perf_counter() - g.started
+        rule = request.url_rule
+        status = response.status_code
+        metrics.answered(request.method, rule.rule if rule else None, status, seconds)
         if log.isEnabledFor(logging.INFO):
-            log.info(
-                "%s %s %d",
-                request.method,
-                request.path,
-                response.status_code,
-                extra={
-                    "request_id": g.request_id,
-                    "ms": round((time.perf_counter() - g.started) * 1000, 2),
-                },
-            )
+            always = status >= 400 or seconds >= config.log_slow
+            left_out = sample.take(always=always)
+            if left_out is not None:
+                extra = {"request_id": g.request_id, "ms": round(seconds * 1000, 2)}
+                log.info(
+                    "%s %s %d",
+                    request.method,
+                    request.path,
+                    status,
+                    extra=extra | ({"left_out": left_out} if left_out else {}),
+                )
         return response
+
+
+class Sample:
+    """Which requests are logged: so many a second of a process, and those that always are.
+
+    `_lock` guards the counts of the running second.
+    """
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._second = 0
+        self._taken = self._left_out = 0
+
+    def take(self, *, always: bool) -> int | None:
+        """Return how many were left out since the last one that was logged; None: leave it out."""
+        with self._lock:
+            second = int(self._clock())
+            if second != self._second:
+                self._second, self._taken = second, 0
+            if not always:
+                if self._taken >= self._limit:
+                    self._left_out += 1
+                    return None
+                self._taken += 1
+            left_out, self._left_out = self._left_out, 0
+            return left_out

@@ -19,6 +19,9 @@ from fleetwatt.problems import (
     InvalidReadings,
     UnsupportedMedia,
 )
+from fleetwatt import metrics
+from fleetwatt.api import documented, raises, store
+from fleetwatt.problems import BodyTooLarge, BrokenEncoding, InvalidReadings, UnsupportedMedia
 from fleetwatt.readings import MAX_AHEAD, MAX_READINGS, Clock, Parsed, parse_json, parse_ndjson
 from fleetwatt.schemas.readings import READING_SCHEMAS, IngestionResult
 from fleetwatt.streams import STREAMS, Stream
@@ -93,7 +96,10 @@ def _route(path: str, name: str, summary: str, streams: Sequence[Stream]) -> Non
             auth.devices(),
         )
         atomic = _atomic()
-        return _answer(_parser()(_body(), streams, clock), atomic=atomic)
+        parsed = _parser()(_body(), streams, clock)
+        if parsed.errors:
+            metrics.rejected(parsed.errors, streams)
+        return _answer(parsed, atomic=atomic)
 
     post.__name__ = name
     post.__doc__ = summary

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
 
-from fleetwatt.store import editions, migrations, sql
+from fleetwatt import metrics
+from fleetwatt.store import editions, figures, migrations, sql
 from fleetwatt.store.connections import Pool, Row, connect, fetch
 from fleetwatt.store.errors import is_lost, translated
 from fleetwatt.store.replica import Replica, ReplicaAway
@@ -51,6 +52,7 @@ class Store:
             Replica(config, self._queries["replica_lag"]) if config.replica_url else None
         )
         self._writer = Writer(self._store, config.queue_size)
+        self._figures = figures.Figures(lambda: figures.ask(self))
         # Written and read without a lock: the worst that a race costs is one more look.
         self._oldest: dict[Stream, tuple[float, datetime]] = {}
 
@@ -123,6 +125,19 @@ class Store:
     def replica_lag(self) -> float | None:
         """Return by how many seconds the replica is behind; None: it is away, or none is set."""
         return self._replica.lag() if self._replica else None
+    def figures(self) -> list[metrics.Figure]:
+        """Return what the database says of itself, now or a moment ago; never raises."""
+        return self._figures.latest()
+
+    def tell(self) -> None:
+        """Set the gauges of this process: its queue and its connections."""
+        used, idle = self._pool.usage()
+        metrics.POOL.labels("used").set(used)
+        metrics.POOL.labels("idle").set(idle)
+        metrics.POOL_LIMIT.set(self._config.pool_size)
+        metrics.QUEUE.set(self._writer.queued)
+        metrics.QUEUE_AGE.set(self._writer.waited)
+        metrics.QUEUE_LIMIT.set(self._config.queue_size)
 
     def close(self) -> None:
         """Write what waits, and close the connections."""
@@ -144,7 +159,10 @@ class Store:
 
     def _store(self, batch: Sequence[Rows]) -> list[set[Key] | None]:
         """Store readings; when the connection breaks, once more: nothing is stored twice."""
-        return self._twice(lambda connection: store_rows(connection, self._queries, batch))
+        started = time.perf_counter()
+        stored = self._twice(lambda connection: store_rows(connection, self._queries, batch))
+        metrics.committed(batch, stored, time.perf_counter() - started)
+        return stored
 
     def _twice(self, work: Callable[[Connection], T]) -> T:
         """Do idempotent work, and once more when the connection had died while it lay idle."""

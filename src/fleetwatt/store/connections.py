@@ -118,6 +118,11 @@ class Pool:
         finally:
             self._return(taken)
 
+    def usage(self) -> tuple[int, int]:
+        """Return how many connections are in use, and how many are open and free."""
+        with self._changed:
+            return self._open - len(self._idle), len(self._idle)
+
     def drop_idle(self) -> None:
         """Close the connections that nobody uses."""
         with self._changed:

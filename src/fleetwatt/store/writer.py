@@ -7,11 +7,11 @@ gathered, writes it with one statement a stream in one transaction, and wakes th
 it writes the next ones gather. Those who shared a transaction tend to be back together, so the
 writer waits a moment for as many as last time: the busier it gets, the more share a commit.
 
-`_changed` guards `_queue`, `_queued`, `_wanted`, `_thread` and `_closed`; nobody holds it while
-talking to the database. A job belongs to the thread that waits for it until it is in the queue,
-then to the writer until it releases `done`. The writer starts with the first write, and so after
-a server's fork; it ends when it is closed and the queue is empty, or, being a daemon, with the
-process.
+`_changed` guards `_queue`, `_queued`, `_writing`, `_wanted`, `_thread` and `_closed`; nobody holds
+it while talking to the database. A job belongs to the thread that waits for it until it is in the
+queue, then to the writer until it releases `done`. The writer starts with the first write, and so
+after a server's fork; it ends when it is closed and the queue is empty, or, being a daemon, with
+the process.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class _Job:
 
     batch: Sequence[Rows]
     size: int
+    since: float = field(default_factory=time.monotonic)
     done: threading.Lock = field(default_factory=threading.Lock)
     written: Written | None = None
     error: BaseException | None = None
@@ -89,6 +90,7 @@ class Writer:
         self._queue: deque[_Job] = deque()
         self._queued = 0
         self._wanted = 1  # so many requests shared the last transaction
+        self._writing: _Job | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -96,6 +98,13 @@ class Writer:
     def queued(self) -> int:
         """How many readings wait."""
         return self._queued
+
+    @property
+    def waited(self) -> float:
+        """For how many seconds the job has waited that waits longest; 0: none does."""
+        with self._changed:
+            oldest = self._writing or (self._queue[0] if self._queue else None)
+        return time.monotonic() - oldest.since if oldest else 0.0
 
     def write(self, batch: Sequence[Rows]) -> Written:
         """Write readings, all or nothing, and return after the commit.
@@ -137,6 +146,8 @@ class Writer:
             try:
                 self._write(jobs)
             finally:
+                with self._changed:
+                    self._writing = None
                 for job in jobs:
                     job.done.release()
 
@@ -152,6 +163,7 @@ class Writer:
                 size += jobs[-1].size
             self._queued -= size
             self._wanted = len(jobs)
+            self._writing = jobs[0] if jobs else None
             return jobs
 
     def _is_gathered(self) -> bool:

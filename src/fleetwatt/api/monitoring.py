@@ -1,0 +1,22 @@
+"""What Prometheus scrapes."""
+
+from __future__ import annotations
+
+from flask import Response
+from flask_smorest import Blueprint
+
+from fleetwatt import metrics
+from fleetwatt.api import store
+
+blueprint = Blueprint("monitoring", __name__, description="For Prometheus")
+
+
+@blueprint.route("/metrics")
+@blueprint.response(200, {"type": "string"}, content_type="text/plain")
+def show() -> Response:
+    """Return all metrics in Prometheus's text format.
+
+    Those of all processes, and what the database says of itself where it answers.
+    """
+    store().tell()
+    return Response(metrics.render(store().figures()), content_type=metrics.MEDIA_TYPE)

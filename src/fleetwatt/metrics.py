@@ -1,0 +1,323 @@
+"""Every Prometheus metric, declared once: what it is called, its unit, its labels, its meaning.
+
+What happens is counted here, where the code that does it calls. What is merely so has two owners:
+a process tells its queue and pool (`Store.tell`), the database its devices, chunks and jobs
+(`DATABASE`, asked by `store/figures.py`).
+
+With PROMETHEUS_MULTIPROC_DIR set before this is imported (gunicorn.conf.py does), each process
+counts in files of its own in that folder, and any of them answers for all. When one has ended,
+`bury` adds its files to those of the dead, so that they don't grow in number and no counter falls.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from fleetwatt.streams import STREAMS, Rows, Stream
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Of so many readings of a stream at most the lag is looked at in one commit.
+LAG_SAMPLES = 10
+UNKNOWN = "unknown"
+
+REGISTRY = CollectorRegistry()
+
+READINGS = Counter(
+    "fleetwatt_readings",
+    "Readings that were stored (accepted) or had been stored before (duplicate)",
+    ["stream", "outcome"],
+    registry=REGISTRY,
+)
+REJECTED = Counter(
+    "fleetwatt_readings_rejected",
+    "Invalid readings by the first field at fault; unknown_field: one that no stream has, "
+    "reading: it is none at all. The stream is unknown where both are possible",
+    ["stream", "reason"],
+    registry=REGISTRY,
+)
+LAG = Histogram(
+    "fleetwatt_reading_lag_seconds",
+    f"Seconds between a reading's timestamp and its storing, of up to {LAG_SAMPLES} readings of a "
+    "stream a transaction",
+    ["stream"],
+    buckets=(1, 5, 15, 60, 300, 900, 3_600, 21_600, 86_400, 604_800, 2_592_000),
+    registry=REGISTRY,
+)
+BATCH = Histogram(
+    "fleetwatt_batch_readings",
+    "Readings that shared a transaction",
+    buckets=(1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000),
+    registry=REGISTRY,
+)
+COMMIT = Histogram(
+    "fleetwatt_commit_seconds",
+    "Seconds from the start of a transaction of readings to its commit, the wait for a "
+    "connection included",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=REGISTRY,
+)
+REQUESTS = Histogram(
+    "fleetwatt_http_request_seconds",
+    "Seconds from a request's headers to its answer's, by route as it is declared; unmatched: no "
+    "route, or none with that method",
+    ["method", "route", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=REGISTRY,
+)
+QUEUE = Gauge(
+    "fleetwatt_queue_readings",
+    "Readings that wait to be written, of all processes",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+QUEUE_LIMIT = Gauge(
+    "fleetwatt_queue_limit_readings",
+    "Readings that may wait in all processes; past a process's share the answer is 503",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+QUEUE_AGE = Gauge(
+    "fleetwatt_queue_oldest_seconds",
+    "Seconds that the longest-waiting request with readings has waited for its commit; 0: none",
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+POOL = Gauge(
+    "fleetwatt_pool_connections",
+    "Database connections of all processes that are in use (used) or open and free (idle)",
+    ["state"],
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+POOL_LIMIT = Gauge(
+    "fleetwatt_pool_limit_connections",
+    "Database connections that all processes may open",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A gauge that the database is asked for at scrape time."""
+
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+DATABASE = {
+    "fleetwatt_database_up": Family("1: the database answered when it was asked last"),
+    "fleetwatt_database_bytes": Family("Bytes that the database takes on disk, all told"),
+    "fleetwatt_devices": Family(
+        "Devices whose newest reading is up to 5 minutes old (reporting) or older (silent)",
+        ("stream", "state"),
+    ),
+    "fleetwatt_chunks": Family(
+        "Chunks of a history table or an hourly aggregate, compressed to columnstore or not",
+        ("table", "state"),
+    ),
+    "fleetwatt_job_failing": Family(
+        "1: the last run of a job of TimescaleDB's scheduler failed", ("proc", "job_id", "table")
+    ),
+    "fleetwatt_job_failures": Family(
+        "Failed runs of a job since it exists; a gauge, since altering a job may reset it",
+        ("proc", "job_id", "table"),
+    ),
+    "fleetwatt_job_next_start_timestamp_seconds": Family(
+        "Unix time of a job's next start; absent while it runs or where it never starts by itself",
+        ("proc", "job_id", "table"),
+    ),
+    "fleetwatt_job_last_success_timestamp_seconds": Family(
+        "Unix time of the end of a job's last run that went well; absent before the first",
+        ("proc", "job_id", "table"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value of a gauge of `DATABASE`."""
+
+    name: str
+    value: float
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Children:
+    """A stream's own metrics: to look them up by label costs more than to count."""
+
+    accepted: Counter
+    duplicates: Counter
+    lag: Histogram
+
+
+_OF_STREAM = {
+    stream: _Children(
+        READINGS.labels(stream.name, "accepted"),
+        READINGS.labels(stream.name, "duplicate"),
+        LAG.labels(stream.name),
+    )
+    for stream in STREAMS
+}
+_REQUESTS: dict[tuple[str, str, int], Histogram] = {}
+
+
+def committed(
+    batch: Sequence[Rows], stored: Sequence[Collection[Any] | None], seconds: float
+) -> None:
+    """Count a transaction of readings, of which those in `stored` were new; None: all."""
+    COMMIT.observe(seconds)
+    BATCH.observe(sum(map(len, batch)))
+    now = datetime.now(UTC)
+    for rows, new in zip(batch, stored, strict=True):
+        of_stream = _OF_STREAM[rows.stream]
+        accepted = len(rows) if new is None else len(new)
+        of_stream.accepted.inc(accepted)
+        if duplicates := len(rows) - accepted:
+            of_stream.duplicates.inc(duplicates)
+        for _, time, *_ in rows.rows[:: -(-len(rows) // LAG_SAMPLES)]:
+            of_stream.lag.observe((now - time).total_seconds())
+
+
+class Fault(Protocol):
+    """What is wrong with a reading: `readings.ReadingError`, for one."""
+
+    @property
+    def index(self) -> int | None: ...
+
+    @property
+    def field(self) -> str | None: ...
+
+
+def rejected(faults: Iterable[Fault], streams: Sequence[Stream]) -> None:
+    """Count the invalid readings of a request to a route for some streams, each once."""
+    first: dict[int | None, str | None] = {}
+    for fault in faults:
+        first.setdefault(fault.index, fault.field)
+    for field in first.values():
+        having = [each for each in streams if field in {own.name for own in each.fields}]
+        # A name that a client made up would be a series of its own.
+        reason = "reading" if field is None else field if having else "unknown_field"
+        possible = having or streams
+        REJECTED.labels(possible[0].name if len(possible) == 1 else UNKNOWN, reason).inc()
+
+
+def answered(method: str, route: str | None, status: int, seconds: float) -> None:
+    """Count a request; `route` is the rule, never the path, of which there is no end."""
+    key = (method, route, status) if route else ("any", "unmatched", status)
+    child = _REQUESTS.get(key)
+    if child is None:
+        child = _REQUESTS[key] = REQUESTS.labels(*key)
+    child.observe(seconds)
+
+
+class _FromDatabase(Collector):
+    def __init__(self, figures: Iterable[Figure]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        families = {
+            name: GaugeMetricFamily(name, family.help, labels=family.labels)
+            for name, family in DATABASE.items()
+        }
+        for figure in self._figures:
+            families[figure.name].add_metric(figure.labels, figure.value)
+        yield from families.values()
+
+
+def render(figures: Iterable[Figure]) -> bytes:
+    """Return all metrics of all processes in Prometheus's text format."""
+    database = CollectorRegistry()
+    database.register(_FromDatabase(figures))
+    return _of_processes() + generate_latest(database)
+
+
+def _of_processes() -> bytes:
+    folder = _folder()
+    if folder is None:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+    with _locked(folder, fcntl.LOCK_SH):
+        return generate_latest(registry)
+
+
+def bury(pid: int, alive: Iterable[int]) -> None:
+    """Let go of a process that ended: drop its gauges, add its counters to those of the dead.
+
+    Also of earlier ones, where a scrape had been under way: the master waits for nobody, and
+    nothing that befalls the files may end it.
+    """
+    folder = _folder()
+    if folder is None:
+        return
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    kept = {str(each) for each in alive} | {str(os.getpid())}
+    with suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        for kind in ("counter", "histogram"):
+            dead = [
+                file
+                for file in folder.glob(f"{kind}_*.db")
+                if file.stem.removeprefix(f"{kind}_") not in kept
+            ]
+            if [file.stem for file in dead] != [f"{kind}_dead"]:
+                _merge(dead, folder / f"{kind}_dead.db")
+
+
+def _merge(files: Sequence[Path], into: Path) -> None:
+    merged = into.with_suffix(".new")
+    merged.unlink(missing_ok=True)
+    sums = MmapedDict(str(merged))  # type: ignore[no-untyped-call]
+    for metric in MultiProcessCollector.merge(map(str, files), accumulate=False):  # type: ignore[no-untyped-call]
+        for sample in metric.samples:
+            names, values = list(sample.labels), list(sample.labels.values())
+            key = mmap_key(metric.name, sample.name, names, values, metric.documentation)
+            sums.write_value(key, sample.value, 0.0)  # type: ignore[no-untyped-call]
+    sums.close()  # type: ignore[no-untyped-call]
+    merged.replace(into)
+    for file in files:
+        if file != into:
+            file.unlink()
+
+
+def _folder() -> Path | None:
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Path(folder) if folder else None
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """Keep a scrape and a merge apart: half of each would count twice, or not at all."""
+    with (folder / "lock").open("ab") as file:
+        fcntl.flock(file, how)
+        yield
+
+
+def names() -> set[str]:
+    """Return the names of all series that are there, as a query has to spell them."""
+    suffixes: dict[str, tuple[str, ...]] = {
+        "counter": ("_total",),
+        "gauge": ("",),
+        "histogram": ("_bucket", "_count", "_sum"),
+    }
+    declared: Any = REGISTRY.collect()
+    return set(DATABASE) | {
+        metric.name + suffix for metric in declared for suffix in suffixes[metric.type]
+    }
