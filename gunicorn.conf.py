@@ -56,7 +56,7 @@ logconfig_dict = logs.settings(_config)
 
 
 def on_starting(server):
-    """Refuse an open door and a schema that is behind; wait for a database that is away."""
+    """Open the sockets; refuse an open door and a schema that is behind; wait for a database."""
     try:
         for address in server.address:
             # What gunicorn was told by its own options counts, too; a path is a local socket's.
@@ -64,7 +64,6 @@ def on_starting(server):
                 _config.check_address(address[0])
     except ConfigError as error:
         raise SystemExit(f"fleetwatt: {error}") from None
-    """Open the sockets; refuse to serve on a schema that is behind, but wait for a database."""
     store = Store(_config)
     try:
         store.one("ping")
@@ -80,10 +79,6 @@ def on_starting(server):
         for _ in range(server.cfg.workers):
             server.LISTENERS += sock.create_sockets(server.cfg, server.log)
         server.cfg.set("reuse_port", False)
-
-
-def post_worker_init(_worker):
-    """Let the garbage collector pass over what lives as long as the worker does."""
 
 
 def pre_fork(server, worker):

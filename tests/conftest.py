@@ -121,17 +121,13 @@ def server_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 @contextlib.contextmanager
 def serving(database_url: str, workers: int, log: Path, **settings: str) -> Iterator[str]:
     """Run gunicorn on a database, with more settings by their variables, and give its address."""
-
-
-def serving(database_url: str, workers: int, log: Path) -> Iterator[str]:
-    """Run gunicorn on a database, and give its address."""
-    with gunicorn(database_url, workers, log) as (url, _):
+    with gunicorn(database_url, workers, log, **settings) as (url, _):
         yield url
 
 
 @contextlib.contextmanager
 def gunicorn(
-    database_url: str, workers: int, log: Path
+    database_url: str, workers: int, log: Path, **settings: str
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run gunicorn on a database, and give its address and its master."""
     with socket.socket() as probe:

@@ -66,8 +66,17 @@ def create_app(config: Config | None = None) -> Flask:
     info = {"version": version("fleetwatt")}
     api = Api(app, spec_kwargs={"info": info, "extra_plugins": [security]})
     api.register_converter(DeviceId, DeviceId.schema)
-    for module in (service, ingestion, mappings, status, analytics, fleet, series, admin):
-    for module in (service, monitoring, ingestion, mappings, status, analytics, series):
+    for module in (
+        service,
+        monitoring,
+        ingestion,
+        mappings,
+        status,
+        analytics,
+        fleet,
+        series,
+        admin,
+    ):
         api.register_blueprint(module.blueprint)
     app.register_blueprint(
         get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "fleetwatt"})

@@ -71,10 +71,6 @@ def audit(event: str, **facts: Any) -> None:
     _audit.info(event, extra=facts)
 
 
-def register(app: Flask) -> None:
-    """Log each request of an app, and name it in the answer's X-Request-Id."""
-
-
 def register(app: Flask, config: Config) -> None:
     """Log an app's requests and count them, and name each in the answer's X-Request-Id."""
     sample = Sample(config.log_requests)

@@ -11,6 +11,7 @@ from flask import Response, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
+from fleetwatt import metrics
 from fleetwatt.api import auth, documented, raises, store
 from fleetwatt.problems import (
     BodyTooLarge,
@@ -19,9 +20,6 @@ from fleetwatt.problems import (
     InvalidReadings,
     UnsupportedMedia,
 )
-from fleetwatt import metrics
-from fleetwatt.api import documented, raises, store
-from fleetwatt.problems import BodyTooLarge, BrokenEncoding, InvalidReadings, UnsupportedMedia
 from fleetwatt.readings import MAX_AHEAD, MAX_READINGS, Clock, Parsed, parse_json, parse_ndjson
 from fleetwatt.schemas.readings import READING_SCHEMAS, IngestionResult
 from fleetwatt.streams import STREAMS, Stream

@@ -125,6 +125,7 @@ class Store:
     def replica_lag(self) -> float | None:
         """Return by how many seconds the replica is behind; None: it is away, or none is set."""
         return self._replica.lag() if self._replica else None
+
     def figures(self) -> list[metrics.Figure]:
         """Return what the database says of itself, now or a moment ago; never raises."""
         return self._figures.latest()

@@ -91,6 +91,9 @@ def ask(store: Store) -> list[Figure]:
             )
             if row[name] is not None
         ]
+    lag = store.replica_lag()
+    if lag is not None:
+        figures.append(Figure("fleetwatt_replica_lag_seconds", lag))
     if size := store.one("database_size"):
         figures.append(Figure("fleetwatt_database_bytes", size["bytes"]))
     return figures
