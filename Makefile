@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test test-native lint format lock audit sbom clean
+.PHONY: run test test-native lint format bench lock audit sbom clean
 
 run: $(READY)  ## serve on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL
 	@FLEETWATT_PORT=$(PORT) FLEETWATT_LOG_FORMAT=$${FLEETWATT_LOG_FORMAT:-text} $(BIN)/fleetwatt dev
@@ -26,6 +26,10 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What docs/performance.md quotes, on FLEETWATT_DATABASE_URL or a native server; PEERS=1 measures others beside it. It needs wrk.
+bench: $(READY)
+	$(BIN)/python -m bench --json bench.json $(if $(PEERS),--peers)
 
 # The locks of requirements*.txt, from setup.cfg.
 lock:

@@ -120,7 +120,8 @@ def server_process(url: str) -> psutil.Process | None:
     with _connected(url) as connection:
         backend = connection.info.backend_pid
         with contextlib.suppress(psutil.NoSuchProcess):
-            if psutil.Process(backend).name().startswith("postgres"):
+            # By what it calls itself: unpacked programs are run by their own loader.
+            if psutil.Process(backend).cmdline()[0].startswith("postgres:"):
                 return psutil.Process(backend).parent()
     return None
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from fleetwatt.config import Config
+
 
 @contextlib.contextmanager
 def running(
@@ -37,13 +39,24 @@ def running(
         process.wait(60)
 
 
-def gunicorn(
-    app: str, url: str, log: Path, environment: Mapping[str, str]
+def api(
+    url: str, log: Path, environment: Mapping[str, str]
 ) -> contextlib.AbstractContextManager[psutil.Process]:
-    """Run gunicorn as in production, from the folder that holds gunicorn.conf.py."""
+    """Run the API as in production, from the folder that holds gunicorn.conf.py."""
     port = {"FLEETWATT_PORT": url.rpartition(":")[2], "FLEETWATT_LOG_LEVEL": "WARNING"}
-    command = [sys.executable, "-m", "gunicorn", app]
-    return running(command, url, log, {**environment, **port})
+    return running(
+        [sys.executable, "-m", "gunicorn", "wsgi:app"], url, log, {**environment, **port}
+    )
+
+
+def empty_route(url: str, log: Path) -> contextlib.AbstractContextManager[psutil.Process]:
+    """Run `empty.py` with gunicorn's own worker, as many processes and threads."""
+    config = Config.from_environment()
+    command = [sys.executable, "-m", "gunicorn", "bench.empty:app"]
+    command += ["--config", os.devnull, "--reuse-port", "--keep-alive", "75"]
+    command += ["--workers", str(config.workers or os.cpu_count()), "--worker-class", "gthread"]
+    command += ["--threads", str(config.threads), "--bind", url.removeprefix("http://")]
+    return running([*command, "--no-control-socket"], url, log)
 
 
 def free_url() -> str:
