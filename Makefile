@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test test-native lint format bench lock audit sbom clean
+.PHONY: run test test-native fuzz lint format bench lock audit sbom clean
 
 run: $(READY)  ## serve on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL
 	@FLEETWATT_PORT=$(PORT) FLEETWATT_LOG_FORMAT=$${FLEETWATT_LOG_FORMAT:-text} $(BIN)/fleetwatt dev
@@ -14,6 +14,11 @@ test: $(READY)
 # The same tests on a TimescaleDB with many processes, from Debian's packages: the Apache edition.
 test-native: $(READY)
 	FLEETWATT_NATIVE=1 $(BIN)/python -m pytest tests/native tests/api tests/store tests/test_end_to_end.py
+
+# The decoder and the embedded server's protocol on FUZZ_INPUTS (1,000,000) odd inputs each, from FUZZ_SEED (1) on.
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz.decoder
+	$(BIN)/python -m tests.fuzz.protocol
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -203,6 +203,8 @@ def test_the_clock_bounds_a_timestamp(
         b'{"voltage":-Infinity}',
         b'{"voltage":1e999',
         b'{"voltage":1e999}x',
+        b'[{"voltage":1e999},{"meterId":"\xff"}]',
+        b'[{"voltage":1e999},{"meterId":"\\udc00"}]',
         b"[" * 100_000,
         b'{"a":' * 100_000,
         b'[{"a":' * 100_000,
@@ -255,7 +257,15 @@ def test_a_line_is_a_reading_and_blank_ones_do_not_count() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b'{"a":"\xff"}', b'{"meterId":"\\ud800"}', b'{"a":' * 100_000, b"NaN", b"{}{}"]
+    "line",
+    [
+        b'{"a":[1e999,"\xff"]}',
+        b'{"a":"\xff"}',
+        b'{"meterId":"\\ud800"}',
+        b'{"a":' * 100_000,
+        b"NaN",
+        b"{}{}",
+    ],
 )
 def test_a_line_that_is_not_json_costs_the_others_nothing(line: bytes) -> None:
     valid = json.dumps(meter()).encode()
@@ -364,6 +374,15 @@ def test_an_empty_object_among_readings_is_refused() -> None:
 
     assert parsed.valid == 2
     assert faults(parsed) == {(1, None)}
+
+
+def test_a_reading_of_two_streams_does_not_make_up_for_one_of_none() -> None:
+    both = meter() | vehicle()
+
+    parsed = parse([both, {"soc": 1, "voltage": 1}, meter()])
+
+    assert stored(parsed) == [("meter", ["M-123"])]
+    assert faults(parsed) == {(0, None), (1, None)}
 
 
 def test_parts_of_a_reading_on_two_lines_are_two_errors() -> None:

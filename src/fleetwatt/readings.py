@@ -101,9 +101,14 @@ class _Decoder:
         if len(self.row) == 1:
             return [Rows(stream, list(map(row, structs))) for stream, row in self.row.items()]
         found = []
+        rest = structs
         for stream, row in self.row.items():
             device = self.id[stream]
-            rows = [row(each) for each in structs if device(each) is not msgspec.UNSET]
+            # What is of two streams must not count twice: it would make up for one of none.
+            own, rest = rest, [each for each in rest if device(each) is msgspec.UNSET]
+            if rest:
+                own = [each for each in own if device(each) is not msgspec.UNSET]
+            rows = map(row, own)
             found.append(Rows(stream, [each for each in rows if msgspec.UNSET not in each]))
         return [each for each in found if len(each)]
 
@@ -130,6 +135,8 @@ _ANY = _Decoder(STREAMS)
 _QUOTES = {stream: _quotes(stream) for stream in STREAMS}
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _RAW_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_STRINGS = msgspec.json.Decoder(list[str])
+_find_strings = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL).findall
 _RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -175,11 +182,14 @@ def parse_json(body: bytes, streams: Sequence[Stream], clock: Clock) -> Parsed:
     start = body.lstrip()[:1]
     if parsed := _all_valid(body, array=start == b"[", streams=streams, clock=clock):
         return parsed
+    return _json_one_by_one(body, streams, clock)
+
+
+def _json_one_by_one(body: bytes, streams: Sequence[Stream], clock: Clock) -> Parsed:
+    start = body.lstrip()[:1]
     try:
         items = _RAW_ITEMS.decode(body) if start == b"[" else [_RAW.decode(body)]
-        # What is skipped above may still hold broken UTF-8.
-        with suppress(msgspec.ValidationError):  # a number beyond a double, which is JSON still
-            msgspec.json.decode(body)
+        _check_strings(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotJson(str(error)) from None
     if start not in {b"[", b"{"}:
@@ -194,13 +204,17 @@ def parse_ndjson(body: bytes, streams: Sequence[Stream], clock: Clock) -> Parsed
         NoReading: There is no line.
         TooManyReadings: There are more than `MAX_READINGS`.
     """
-    lines = [line for each in body.split(b"\n") if (line := each.strip(b" \t\r"))]
+    lines = _lines(body)
     # Parts of readings on two lines could make whole ones in an array: each starts on its line.
     if all(line.startswith(b"{") and line.count(b"{") == 1 for line in lines):
         array = b"[" + b",".join(lines) + b"]"
         if parsed := _all_valid(array, array=True, streams=streams, clock=clock):
             return parsed
     return _each(lines, streams, clock)
+
+
+def _lines(body: bytes) -> list[bytes]:
+    return [line for each in body.split(b"\n") if (line := each.strip(b" \t\r"))]
 
 
 def _all_valid(
@@ -275,6 +289,7 @@ def _explain(item: bytes, streams: Sequence[Stream]) -> Iterator[tuple[str | Non
     """Say field by field what is wrong with a reading that the decoder refused."""
     try:
         reading = {name: _value(raw) for name, raw in _RAW_FIELDS.decode(item).items()}
+        _check_strings(item)
         repeated = _repeated(item)
     except msgspec.ValidationError:
         yield None, "is not a JSON object"
@@ -299,6 +314,20 @@ def _repeated(item: bytes) -> list[str]:
     # As floats, since Python refuses to read integers of thousands of digits.
     pairs: list[tuple[str, Any]] = json.loads(item, object_pairs_hook=list, parse_int=float)
     return [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
+
+
+def _check_strings(text: bytes) -> None:
+    """Look into the strings, which raw decoding skips: they may hold broken UTF-8.
+
+    Raises:
+        UnicodeDecodeError: A string is not UTF-8.
+        msgspec.DecodeError: A string has half a surrogate pair.
+    """
+    try:
+        msgspec.json.decode(text)
+    except msgspec.ValidationError:
+        # A number beyond a double, which is JSON still, and past which nothing was looked at.
+        _STRINGS.decode(b"[" + b",".join(_find_strings(text)) + b"]")
 
 
 def _value(raw: msgspec.Raw) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from random import Random
 from threading import Barrier
 
 import psycopg2
@@ -223,6 +225,10 @@ def test_a_message_of_many_megabytes_arrives_and_returns_whole(db: Connection) -
         "/* don't /* nest */ ; */ COPY noted FROM -- here\n STDIN",
         'SELECT \';\' AS "from"; COPY "noted"FROM STDIN',
         "SELECT $a$ it's $a$, E'\\''; COPY noted FROM STDIN",
+        "-- a comment ends here\rCOPY noted FROM STDIN",
+        "SELECT E'a'\n'it\\''; COPY noted FROM STDIN",
+        "SELECT E'a' -- goes on\n\n'it\\''; COPY noted FROM STDIN",
+        "SELECT U&'\\005C'; COPY U&\"n!006Fted\" UESCAPE '!' FROM STDIN",
     ],
 )
 def test_copy_from_stdin_is_refused_and_the_session_goes_on(db: Connection, statement: str) -> None:
@@ -250,6 +256,7 @@ def test_copy_from_stdin_is_refused_in_the_extended_protocol(server: EmbeddedDat
         "'; copy noted from stdin'",
         "'it''s; copy noted from stdin'",
         "E'\\'; copy noted from stdin'",
+        "E'a'\n'\\'; copy noted from stdin'",
         "$$; copy noted from stdin$$",
         "$a$ $$ ; copy noted from stdin $a$",
         "/* ; copy noted from stdin */ ''",
@@ -290,6 +297,33 @@ def test_garbage_costs_no_one_else_the_server(
         assert rows(db, "SELECT 1") == [(1,)]
 
     assert rows(db, "SELECT 1") == [(1,)]
+
+
+def test_many_sockets_of_garbage_leave_a_well_behaved_client_alone(
+    server: EmbeddedDatabase, db: Connection
+) -> None:
+    random = Random(1)
+    kinds = [b"Q", b"P", b"B", b"D", b"E", b"C", b"H", b"S", b"F", b"X", b"d", b"\xff"]
+
+    def pester(_: int) -> None:
+        with dial(server) as sock, contextlib.suppress(OSError):
+            if random.random() < 0.8:
+                startup(sock)
+            for _ in range(5):
+                body = random.randbytes(random.randrange(40))
+                sock.sendall(message(random.choice(kinds), body))
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(65_536):
+                pass
+
+    with ThreadPoolExecutor(8) as pool:
+        pestering = pool.map(pester, range(200))
+        for number in range(100):
+            with db.cursor() as cursor:
+                cursor.execute("INSERT INTO noted VALUES (1, %s)", (str(number),))
+        list(pestering)
+
+    assert rows(db, "SELECT count(*), count(DISTINCT what) FROM noted") == [(100, 100)]
 
 
 @pytest.fixture(scope="module")

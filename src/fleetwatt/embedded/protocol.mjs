@@ -87,7 +87,7 @@ export function inspect(answer) {
 }
 
 const LEXEME = new RegExp([
-  /--[^\n]*/, // comment
+  /--[^\n\r]*/, // comment
   /\/\*/, // start of another
   /\be'(?:[^'\\]+|\\.|'')*'?/, // string with escapes
   /'[^']*'?/, // string; a doubled quote makes two of one
@@ -108,6 +108,7 @@ function copiesFromStdin(sql) {
     const lexeme = match[0].toLowerCase()
     if (lexeme === '/*') lexemes.lastIndex = endOfComment(sql, lexemes.lastIndex)
     else if (lexeme.startsWith('--')) continue
+    else if (lexeme.startsWith("e'")) lexemes.lastIndex = endOfEscaped(sql, lexemes.lastIndex)
     else if (lexeme === '(') parentheses += 1
     else if (lexeme === ')') parentheses -= 1
     else if (lexeme === ';') [first, last, parentheses] = ['', '', 0]
@@ -130,6 +131,20 @@ function endOfComment(sql, from) {
     depth += end[0] === '/*' ? 1 : -1
   }
   return ends.lastIndex
+}
+
+// A string goes on, with escapes still, in the next one if a newline is all that parts them, comments aside.
+function endOfEscaped(sql, from) {
+  const gap = /(?:[ \t\n\r\f\v]+|--[^\n\r]*)*/y
+  const more = /'(?:[^'\\]+|\\.|'')*'?/sy
+  let end = from
+  for (;;) {
+    gap.lastIndex = end
+    if (!/[\n\r]/.test(gap.exec(sql)[0])) return end
+    more.lastIndex = gap.lastIndex
+    if (!more.test(sql)) return end
+    end = more.lastIndex
+  }
 }
 
 const REFUSAL = `DO $$ BEGIN RAISE EXCEPTION 'COPY FROM STDIN is not possible on the embedded database'

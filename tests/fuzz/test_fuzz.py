@@ -1,0 +1,25 @@
+"""A short run of what `make fuzz` does a million times."""
+
+from __future__ import annotations
+
+from tests.fuzz import decoder, protocol
+
+
+def test_the_decoder_answers_as_the_rules_say_whatever_comes() -> None:
+    answers = decoder.run(20_000, seed=1_000)
+
+    # Each kind of answer was among them, or the inputs would show little.
+    assert set(answers) == {
+        "accepted",
+        "accepted in part",
+        "refused",
+        "NotJson",
+        "NoReading",
+        "TooManyReadings",
+    }
+
+
+def test_the_embedded_server_cuts_any_bytes_into_the_same_messages() -> None:
+    done = protocol.run(20_000, seed=1_000)
+
+    assert done.returncode == 0, done.stdout
