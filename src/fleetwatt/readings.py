@@ -104,11 +104,9 @@ class _Decoder:
         rest = structs
         for stream, row in self.row.items():
             device = self.id[stream]
+            rows = [row(each) for each in rest if device(each) is not msgspec.UNSET]
             # What is of two streams must not count twice: it would make up for one of none.
-            own, rest = rest, [each for each in rest if device(each) is msgspec.UNSET]
-            if rest:
-                own = [each for each in own if device(each) is not msgspec.UNSET]
-            rows = map(row, own)
+            rest = [each for each in rest if device(each) is msgspec.UNSET]
             found.append(Rows(stream, [each for each in rows if msgspec.UNSET not in each]))
         return [each for each in found if len(each)]
 
