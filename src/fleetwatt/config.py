@@ -101,6 +101,12 @@ class Config:
         unit="readings",
         kind=Count,
     )
+    write_timeout: float = _setting(
+        25.0,
+        "longest wait of readings for their commit before the answer is 503; 0: no limit",
+        unit="s",
+        kind=Seconds,
+    )
     connect_timeout: int = _setting(
         5, "longest wait for the database to answer", unit="s", kind=Natural
     )

@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection
 
 from fleetwatt.config import Config
 from fleetwatt.store import Store
-from fleetwatt.store.errors import Busy
+from fleetwatt.store.errors import Busy, Unavailable
 from fleetwatt.store.writer import Key, Writer, Written
 from fleetwatt.streams import METER, VEHICLE, Rows
 from tests.conftest import rows
@@ -35,12 +35,12 @@ def store(config: Config) -> Iterator[Store]:
 class HeldUp:
     """A writer whose first transaction waits until `go`, so that the next requests gather."""
 
-    def __init__(self, store: Store, limit: int = 100) -> None:
+    def __init__(self, store: Store, limit: int = 100, timeout: float = 60) -> None:
         self._store = store._store
         self._entered = Event()
         self._go = Event()
         self._pool = ThreadPoolExecutor(30)
-        self.writer = Writer(self._hold, limit)
+        self.writer = Writer(self._hold, limit, timeout)
         self.first = self.submit(reading("M-first"))
         assert self._entered.wait(60)
 
@@ -97,7 +97,7 @@ def test_each_request_learns_what_became_of_its_own() -> None:
     def two_of_five_are_new(_: object) -> list[set[Key] | None]:
         return [{("M-0", NOON), ("M-4", NOON)}]
 
-    writer = Writer(two_of_five_are_new, 100)
+    writer = Writer(two_of_five_are_new, 100, 60)
     five = Rows(METER, [(f"M-{n}", NOON, 1.0, 230.0) for n in range(5)])
 
     with closing(writer):
@@ -178,6 +178,47 @@ def test_closing_writes_what_waits(held_up: HeldUp, sql: Connection) -> None:
     held_up.close()
 
     assert rows(sql, "SELECT count(*) FROM meter_telemetry") == [(6,)]
+
+
+def test_what_comes_after_closing_is_refused(store: Store) -> None:
+    store.write([reading()])
+    store.close()
+
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            store.write([reading()])
+
+
+def test_a_request_that_waits_too_long_takes_its_readings_back(
+    store: Store, sql: Connection
+) -> None:
+    with closing(HeldUp(store, timeout=0.2)) as held_up:
+        waiting = held_up.submit(reading("M-waiting"))
+
+        for answer in (held_up.first, waiting):
+            with pytest.raises(Busy, match=r"not written within 0\.2 s"):
+                answer.result(60)
+
+        assert held_up.writer.queued == 0
+    # The first was being written: it is stored, and unconfirmed.
+    assert rows(sql, "SELECT meter_id FROM meter_telemetry") == [("M-first",)]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_died_tells_who_waited_and_another_takes_its_place(store: Store) -> None:
+    deaths = iter([SystemExit()])
+
+    def die_once(batch: Sequence[Rows]) -> list[set[Key] | None]:
+        for death in deaths:
+            raise death
+        return store._store(batch)
+
+    with closing(Writer(die_once, 100, 60)) as writer:
+        with pytest.raises(Unavailable, match="SystemExit"):
+            writer.write([reading()])
+        eventually(lambda: not writer._thread or not writer._thread.is_alive())
+
+        assert writer.write([reading()]).accepted == 1
 
 
 def test_a_request_of_both_streams_is_stored_whole_or_not_at_all(

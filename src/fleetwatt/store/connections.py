@@ -49,6 +49,8 @@ def connect(config: Config, timezone: str | None = "UTC") -> Connection:
             connect_timeout=config.connect_timeout,
             application_name="fleetwatt",
             options=options,
+            # Of a host that is gone the kernel would else tell only after a quarter of an hour.
+            tcp_user_timeout=60_000,
             keepalives_idle=30,
             keepalives_interval=10,
             keepalives_count=3,

@@ -61,6 +61,8 @@ _TRANSLATED: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     (errors.QueryCanceled, Busy),
     (errors.LockNotAvailable, Busy),
     (errors.TooManyConnections, Busy),
+    # What was the primary is a standby now, or an administrator let nobody write.
+    (errors.ReadOnlySqlTransaction, Unavailable),
     (psycopg2.OperationalError, Unavailable),
     (psycopg2.InterfaceError, Unavailable),
 )

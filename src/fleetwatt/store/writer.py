@@ -9,9 +9,10 @@ writer waits a moment for as many as last time: the busier it gets, the more sha
 
 `_changed` guards `_queue`, `_queued`, `_writing`, `_wanted`, `_thread` and `_closed`; nobody holds
 it while talking to the database. A job belongs to the thread that waits for it until it is in the
-queue, then to the writer until it releases `done`. The writer starts with the first write, and so
-after a server's fork; it ends when it is closed and the queue is empty, or, being a daemon, with
-the process.
+queue, then to the writer until it releases `done`. A request that waits too long takes its job
+back, or, where it is being written already, leaves it: it may be stored then, and unconfirmed. The
+writer starts with the first write, and so after a server's fork, and again should it ever have
+died; it ends when it is closed and the queue is empty, or, being a daemon, with the process.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import msgspec
 from psycopg2.extensions import TransactionRollbackError
 
 from fleetwatt.store.connections import fetch
-from fleetwatt.store.errors import Busy, StoreError
+from fleetwatt.store.errors import Busy, StoreError, Unavailable
 from fleetwatt.streams import Rows, Stream
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Written:
     duplicates: int
 
 
-@dataclass
+@dataclass(eq=False)  # each is itself alone, whatever it holds
 class _Job:
     """What one request wants written, and what became of it.
 
@@ -75,7 +76,7 @@ class Writer:
     """The queue of a process and the thread that empties it."""
 
     def __init__(
-        self, store: Callable[[Sequence[Rows]], list[set[Key] | None]], limit: int
+        self, store: Callable[[Sequence[Rows]], list[set[Key] | None]], limit: int, timeout: float
     ) -> None:
         """Describe a writer.
 
@@ -83,9 +84,11 @@ class Writer:
             store: Stores sorted rows in one transaction and returns, for each, the keys of those
                 that were not there before; None where that is all of them.
             limit: How many readings may wait; past it requests are refused.
+            timeout: Seconds that a request waits for its commit at most; 0: without end.
         """
         self._store = store
         self._limit = limit
+        self._timeout = timeout or -1
         self._changed = threading.Condition()
         self._queue: deque[_Job] = deque()
         self._queued = 0
@@ -110,27 +113,39 @@ class Writer:
         """Write readings, all or nothing, and return after the commit.
 
         Raises:
-            Busy: Too many readings wait already.
+            Busy: Too many readings wait already, or they waited too long.
             StoreError: The database is away; nothing was stored, or it is stored and unconfirmed.
         """
         job = _Job(batch, sum(map(len, batch)))
         job.done.acquire()
         with self._changed:
+            if self._closed:
+                raise Unavailable("this process writes no more")
             if self._queue and self._queued + job.size > self._limit:
                 raise Busy(f"{self._queued} readings wait to be written already")
+            if self._thread is None or not self._thread.is_alive():
+                # Before anything waits for it: should there be no thread to be had, nobody hangs.
+                thread = threading.Thread(target=self._run, name="writer", daemon=True)
+                thread.start()
+                self._thread = thread
             self._queue.append(job)
             self._queued += job.size
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-                self._thread.start()
             # To wake the writer at each request would cost more than all else here.
             if len(self._queue) in {1, self._wanted} or self._queued >= ENOUGH:
                 self._changed.notify()
-        job.done.acquire()
+        if not job.done.acquire(timeout=self._timeout):
+            self._take_back(job)
         if job.error:
             raise job.error
-        assert job.written is not None  # noqa: S101 - one of the two is set
+        if job.written is None:
+            raise Busy(f"not written within {self._timeout:g} s")
         return job.written
+
+    def _take_back(self, job: _Job) -> None:
+        with self._changed:
+            if job in self._queue:
+                self._queue.remove(job)
+                self._queued -= job.size
 
     def close(self) -> None:
         """Write what waits, and end the thread."""
@@ -145,6 +160,12 @@ class Writer:
         while jobs := self._next():
             try:
                 self._write(jobs)
+            except BaseException as error:
+                # The thread dies of it, whose end is nobody's but its own.
+                for job in jobs:
+                    if job.written is None:
+                        job.error = job.error or Unavailable(f"the writer ended: {error!r}")
+                raise
             finally:
                 with self._changed:
                     self._writing = None
