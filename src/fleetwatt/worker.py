@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker, with an end to requests that take too long to arrive.
+"""gunicorn's threaded worker, with an end to requests that take too long to arrive, and its own.
 
 A thread reads its request by blocking calls: without an end, thirty clients that send a byte now
 and then hold all threads of a worker.
@@ -42,6 +42,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return super().handle(conn)
         finally:
             del self._busy[conn]
+
+    def is_parent_alive(self) -> bool:
+        """Whether the master lives; where it doesn't, this worker ends as if it had been told to.
+
+        gunicorn's own goes on for its kept-alive connections until their clients pause, and lets
+        new ones wait in its socket, into which the kernel puts a share of what the next master's
+        workers ought to get.
+        """
+        if super().is_parent_alive():
+            return True
+        self.alive = False
+        self.set_accept_enabled(False)
+        for listener in self.sockets:
+            listener.close()
+        return False
 
     def murder_pending(self) -> None:
         """End what is late; gunicorn calls this about once a second."""
