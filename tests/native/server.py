@@ -101,9 +101,13 @@ class NativeServer:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         self._guard.communicate()
 
+    def halt(self) -> None:
+        """Shuts down in order and keeps everything for `restart()`."""
+        self._shut_down(signal.SIGINT)
+
     def restart(self) -> None:
         """Starts again with the same data and port, after `kill9()` or an orderly shutdown."""
-        self._shut_down(signal.SIGINT)
+        self.halt()
         self._launch()
 
     def kill9(self) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
@@ -117,27 +116,3 @@ def test_overlapping_batches_of_many_clients_are_stored_once(server: str, sql: C
         sql, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     )
     assert deadlocks == 0
-
-
-def test_connections_that_are_cut_lose_nothing_that_was_acknowledged(
-    server: str, sql: Connection
-) -> None:
-    finished = Event()
-
-    def cut() -> None:
-        while not finished.wait(0.05):
-            rows(
-                sql,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE application_name = 'fleetwatt'",
-            )
-
-    with ThreadPoolExecutor(CLIENTS + 1) as clients:
-        cutting = clients.submit(cut)
-        results = list(
-            clients.map(lambda seed: post_until_acknowledged(server, seed), range(CLIENTS))
-        )
-        finished.set()
-        cutting.result()
-
-    check_everything_is_there(sql, set().union(*(keys for keys, _, _ in results)))
