@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test test-native fuzz lint format bench lock audit sbom clean
+.PHONY: run test test-native fuzz lint format bench soak lock audit sbom clean
 
 run: $(READY)  ## serve on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL
 	@FLEETWATT_PORT=$(PORT) FLEETWATT_LOG_FORMAT=$${FLEETWATT_LOG_FORMAT:-text} $(BIN)/fleetwatt dev
@@ -35,6 +35,10 @@ format: $(READY)
 # What docs/performance.md quotes, on FLEETWATT_DATABASE_URL or a native server; PEERS=1 measures others beside it. It needs wrk.
 bench: $(READY)
 	$(BIN)/python -m bench --json bench.json $(if $(PEERS),--peers)
+
+# Faults under load for SOAK_MINUTES, on a native server of its own; fails where a reading is lost or stored twice.
+soak: $(READY)
+	$(BIN)/python -m bench.soak --minutes $(or $(SOAK_MINUTES),20) $(if $(REPORT),--report $(REPORT))
 
 # The locks of requirements*.txt, from setup.cfg.
 lock:
