@@ -4,26 +4,17 @@
 -- two rows for an hour. Materialized hours come from the aggregate, also those that a late reading has made stale since:
 -- fleet_exact_until() says from when on. Whatever is not materialized is read device by device through the (id, time) index, as
 -- no index is by time alone; so are the readings at the very ends.
+-- These have no settings of their own, so that they become part of what asks (fleet_performance() and the like), which plans them for the
+-- very window and for `fresh`, up to when hours come from the aggregate: chunks are excluded while planning.
 
-CREATE OR REPLACE FUNCTION meter_hours(since timestamptz, until timestamptz)
+DROP FUNCTION IF EXISTS meter_hours(timestamptz, timestamptz);
+CREATE OR REPLACE FUNCTION meter_hours(since timestamptz, until timestamptz, fresh timestamptz)
 RETURNS TABLE (meter_id text, hour timestamptz, readings bigint, energy_kwh double precision, falls bigint)
-LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 240000
--- Chunks are excluded while planning, so the plan has to know the window; some 20,000 device-days are to be sorted in memory.
-SET plan_cache_mode = force_custom_plan
-SET work_mem = '64MB' AS $$
-#variable_conflict use_column
-DECLARE
-    second    CONSTANT timestamptz := since + INTERVAL '1 hour';
-    last_hour CONSTANT timestamptz := until - INTERVAL '1 hour';
-    fresh     CONSTANT timestamptz := greatest(since, least(until, materialized_until('meter_hourly')));
-    -- A range, as `bucket = since` would let the aggregate's real-time half read a whole chunk in vain.
-    first_end CONSTANT timestamptz := least(second, fresh);
-BEGIN
-    RETURN QUERY
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 240000 AS $$
     WITH piece AS (
         SELECT h.meter_id, h.bucket AS hour, h.first_time, h.first_kwh, h.last_kwh, h.readings, h.energy_kwh, h.falls::bigint
-        FROM meter_hourly AS h
-        WHERE h.bucket >= second AND h.bucket < fresh AND second < fresh
+        FROM meter_materialized AS h
+        WHERE h.bucket > since AND h.bucket < fresh AND since < fresh
         UNION ALL
         -- The first hour, less a reading at `since` and the step that it begins.
         SELECT
@@ -31,14 +22,14 @@ BEGIN
             h.readings - (h.first_time = since)::int,
             greatest(h.energy_kwh - greatest(next.kwh - h.first_kwh, 0), 0),
             h.falls::bigint - coalesce(next.kwh < h.first_kwh, false)::int
-        FROM meter_hourly AS h
+        FROM meter_materialized AS h
         LEFT JOIN LATERAL (
             SELECT r.time, r.kwh_consumed_ac AS kwh FROM meter_telemetry AS r
-            WHERE h.first_time = since AND r.meter_id = h.meter_id AND r.time > since AND r.time < second
+            WHERE h.first_time = since AND r.meter_id = h.meter_id AND r.time > since AND r.time < since + INTERVAL '1 hour'
             ORDER BY r.time
             LIMIT 1
         ) AS next ON true
-        WHERE h.bucket >= since AND h.bucket < first_end AND since < fresh AND (h.first_time > since OR h.readings > 1)
+        WHERE h.bucket = since AND since < fresh AND (h.first_time > since OR h.readings > 1)
         UNION ALL
         SELECT device.meter_id, raw.*
         FROM meters_latest AS device
@@ -58,7 +49,7 @@ BEGIN
         ) AS raw
         WHERE fresh < until
         UNION ALL
-        SELECT device.meter_id, last_hour, r.time, r.kwh_consumed_ac, r.kwh_consumed_ac, 1, 0, 0
+        SELECT device.meter_id, until - INTERVAL '1 hour', r.time, r.kwh_consumed_ac, r.kwh_consumed_ac, 1, 0, 0
         FROM meters_latest AS device
         JOIN meter_telemetry AS r ON r.meter_id = device.meter_id AND r.time = until
     ), joined AS (
@@ -71,34 +62,23 @@ BEGIN
         joined.meter_id, joined.hour, joined.readings,
         CASE WHEN joined.readings > 1 OR seam_kwh IS NOT NULL THEN joined.energy_kwh + greatest(seam_kwh, 0) END,
         joined.falls + coalesce(seam_kwh < 0, false)::int
-    FROM joined;
-END
+    FROM joined
 $$;
-COMMENT ON FUNCTION meter_hours(timestamptz, timestamptz) IS
+COMMENT ON FUNCTION meter_hours(timestamptz, timestamptz, timestamptz) IS
     'AC energy in kWh of every meter by the hour (NULL where no step ends), its readings, and the falls of its counter';
 
-CREATE OR REPLACE FUNCTION vehicle_hours(since timestamptz, until timestamptz)
+DROP FUNCTION IF EXISTS vehicle_hours(timestamptz, timestamptz);
+CREATE OR REPLACE FUNCTION vehicle_hours(since timestamptz, until timestamptz, fresh timestamptz)
 RETURNS TABLE (
     vehicle_id text, hour timestamptz, readings bigint, energy_kwh double precision, falls bigint, sum_battery_temp double precision
 )
-LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 240000
-SET plan_cache_mode = force_custom_plan
-SET work_mem = '64MB' AS $$
-#variable_conflict use_column
-DECLARE
-    second    CONSTANT timestamptz := since + INTERVAL '1 hour';
-    last_hour CONSTANT timestamptz := until - INTERVAL '1 hour';
-    fresh     CONSTANT timestamptz := greatest(since, least(until, materialized_until('vehicle_hourly')));
-    -- A range, as `bucket = since` would let the aggregate's real-time half read a whole chunk in vain.
-    first_end CONSTANT timestamptz := least(second, fresh);
-BEGIN
-    RETURN QUERY
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 240000 AS $$
     WITH piece AS (
         SELECT
             h.vehicle_id, h.bucket AS hour, h.first_time, h.first_kwh, h.last_kwh, h.readings, h.energy_kwh, h.falls::bigint,
             h.sum_battery_temp
-        FROM vehicle_hourly AS h
-        WHERE h.bucket >= second AND h.bucket < fresh AND second < fresh
+        FROM vehicle_materialized AS h
+        WHERE h.bucket > since AND h.bucket < fresh AND since < fresh
         UNION ALL
         SELECT
             h.vehicle_id, h.bucket, coalesce(next.time, h.first_time), coalesce(next.kwh, h.first_kwh), h.last_kwh,
@@ -106,19 +86,19 @@ BEGIN
             greatest(h.energy_kwh - greatest(next.kwh - h.first_kwh, 0), 0),
             h.falls::bigint - coalesce(next.kwh < h.first_kwh, false)::int,
             h.sum_battery_temp - coalesce(next.battery_temp_before, 0)
-        FROM vehicle_hourly AS h
+        FROM vehicle_materialized AS h
         LEFT JOIN LATERAL (
             SELECT
                 max(two.time) AS time, last(two.kwh_delivered_dc, two.time) AS kwh,
                 first(two.battery_temp, two.time) AS battery_temp_before
             FROM (
                 SELECT r.* FROM vehicle_telemetry AS r
-                WHERE h.first_time = since AND r.vehicle_id = h.vehicle_id AND r.time >= since AND r.time < second
+                WHERE h.first_time = since AND r.vehicle_id = h.vehicle_id AND r.time >= since AND r.time < since + INTERVAL '1 hour'
                 ORDER BY r.time
                 LIMIT 2
             ) AS two
         ) AS next ON true
-        WHERE h.bucket >= since AND h.bucket < first_end AND since < fresh AND (h.first_time > since OR h.readings > 1)
+        WHERE h.bucket = since AND since < fresh AND (h.first_time > since OR h.readings > 1)
         UNION ALL
         SELECT device.vehicle_id, raw.*
         FROM vehicles_latest AS device
@@ -138,7 +118,7 @@ BEGIN
         ) AS raw
         WHERE fresh < until
         UNION ALL
-        SELECT device.vehicle_id, last_hour, r.time, r.kwh_delivered_dc, r.kwh_delivered_dc, 1, 0, 0, r.battery_temp
+        SELECT device.vehicle_id, until - INTERVAL '1 hour', r.time, r.kwh_delivered_dc, r.kwh_delivered_dc, 1, 0, 0, r.battery_temp
         FROM vehicles_latest AS device
         JOIN vehicle_telemetry AS r ON r.vehicle_id = device.vehicle_id AND r.time = until
     ), joined AS (
@@ -152,10 +132,9 @@ BEGIN
         CASE WHEN joined.readings > 1 OR seam_kwh IS NOT NULL THEN joined.energy_kwh + greatest(seam_kwh, 0) END,
         joined.falls + coalesce(seam_kwh < 0, false)::int,
         joined.sum_battery_temp
-    FROM joined;
-END
+    FROM joined
 $$;
-COMMENT ON FUNCTION vehicle_hours(timestamptz, timestamptz) IS
+COMMENT ON FUNCTION vehicle_hours(timestamptz, timestamptz, timestamptz) IS
     'DC energy in kWh of every vehicle by the hour (NULL where no step ends), its readings, the falls of its counter, the sum of its battery temperatures';
 
 -- The mappings that touch a window. One is `alone` where it spans the whole window and nobody else was on the meter in it: then

@@ -1,3 +1,8 @@
+-- Up to when a window's hours come from an aggregate.
+CREATE OR REPLACE FUNCTION fresh_until(aggregate text, since timestamptz, until timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN greatest(since, least(until, materialized_until(aggregate)));
+
 -- Until when the hours of a window hold all that has arrived: the first of them that was materialized before a late reading
 -- came, or the window's end. A refresh mends it.
 CREATE OR REPLACE FUNCTION fleet_exact_until(since timestamptz, until timestamptz) RETURNS timestamptz
@@ -6,7 +11,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         min(lower(stale_hours(aggregate, tstzrange(since, until)) * tstzmultirange(tstzrange(since, fresh)))), until
     )
     FROM (
-        SELECT aggregate, greatest(since, least(until, materialized_until(aggregate))) AS fresh
+        SELECT aggregate, fresh_until(aggregate, since, until) AS fresh
         FROM unnest(ARRAY['meter_hourly', 'vehicle_hourly']) AS aggregate
     ) AS materialized
 $$;
@@ -23,16 +28,25 @@ RETURNS TABLE (
     efficiency double precision, avg_battery_temp double precision, meter_ids text[], vehicle_readings bigint, meter_readings bigint,
     vehicle_coverage double precision, meter_coverage double precision, counter_resets bigint, warnings text[]
 )
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000 AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10000
+-- Some 20,000 device-days are to be sorted in memory.
+SET plan_cache_mode = force_custom_plan
+SET work_mem = '64MB' AS $$
+#variable_conflict use_column
+DECLARE
+    meters_fresh   CONSTANT timestamptz := fresh_until('meter_hourly', since, until);
+    vehicles_fresh CONSTANT timestamptz := fresh_until('vehicle_hourly', since, until);
+BEGIN
+    RETURN QUERY
     WITH vehicle AS (
         SELECT
             vehicle_id, sum(readings) AS readings, sum(energy_kwh) AS kwh, sum(falls) AS falls,
             sum(sum_battery_temp) / sum(readings) AS avg_battery_temp
-        FROM vehicle_hours(since, until)
+        FROM vehicle_hours(since, until, vehicles_fresh)
         GROUP BY vehicle_id
     ), meter AS (
         SELECT meter_id, sum(readings) AS readings, sum(energy_kwh) AS kwh, sum(falls) AS falls
-        FROM meter_hours(since, until)
+        FROM meter_hours(since, until, meters_fresh)
         GROUP BY meter_id
     ), moved AS (
         SELECT
@@ -84,7 +98,8 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000 AS $$
             CASE WHEN least(vehicle_coverage, meter_coverage) < low_coverage THEN 'low_coverage' END,
             CASE WHEN coalesce(dc, 0) - coalesce(metered, 0) > 1e-9 THEN 'unmetered_energy' END
         ], NULL)
-    FROM figured
+    FROM figured;
+END
 $$;
 COMMENT ON FUNCTION fleet_performance(timestamptz, timestamptz, double precision) IS
     'Energy (kWh), efficiency, battery temperature (degrees Celsius), coverage and warnings of every vehicle over since < time <= until, whole UTC hours';
@@ -95,21 +110,30 @@ RETURNS TABLE (
     hour timestamptz, ac_kwh double precision, mapped_kwh double precision, dc_kwh double precision, metered_kwh double precision,
     vehicle_readings bigint, meter_readings bigint, sum_battery_temp double precision, falls bigint
 )
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 24 AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 24
+-- Some 20,000 device-days are to be sorted in memory.
+SET plan_cache_mode = force_custom_plan
+SET work_mem = '64MB' AS $$
+#variable_conflict use_column
+DECLARE
+    meters_fresh   CONSTANT timestamptz := fresh_until('meter_hourly', since, until);
+    vehicles_fresh CONSTANT timestamptz := fresh_until('vehicle_hourly', since, until);
+BEGIN
+    RETURN QUERY
     WITH alone AS MATERIALIZED (
         SELECT vehicle_id, meter_id FROM window_mappings(since, until) WHERE alone
     ), vehicle AS (
         SELECT
             hour, sum(readings)::bigint AS readings, sum(energy_kwh) AS kwh, sum(falls)::bigint AS falls,
             sum(sum_battery_temp) AS sum_battery_temp, sum(energy_kwh) FILTER (WHERE alone.vehicle_id IS NOT NULL) AS alone_kwh
-        FROM vehicle_hours(since, until)
+        FROM vehicle_hours(since, until, vehicles_fresh)
         LEFT JOIN alone USING (vehicle_id)
         GROUP BY hour
     ), meter AS (
         SELECT
             hour, sum(readings)::bigint AS readings, sum(energy_kwh) AS kwh, sum(falls)::bigint AS falls,
             sum(energy_kwh) FILTER (WHERE alone.meter_id IS NOT NULL) AS alone_kwh
-        FROM meter_hours(since, until)
+        FROM meter_hours(since, until, meters_fresh)
         LEFT JOIN alone USING (meter_id)
         GROUP BY hour
     ), moved AS (
@@ -129,7 +153,8 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 24 AS $$
     LEFT JOIN meter USING (hour)
     LEFT JOIN vehicle USING (hour)
     LEFT JOIN moved USING (hour)
-    ORDER BY hour
+    ORDER BY hour;
+END
 $$;
 COMMENT ON FUNCTION fleet_hours(timestamptz, timestamptz) IS
     'Energy (kWh), readings, battery temperature and counter falls of the whole fleet by the hour over since < time <= until, whole UTC hours';

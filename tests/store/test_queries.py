@@ -63,7 +63,7 @@ def test_the_tables_of_a_stream_are_as_streams_py_says(sql: Connection) -> None:
 def test_what_may_be_asked_of_a_replica_only_reads() -> None:
     names = queries.for_replica()
 
-    assert {"vehicle_window", "vehicle_mappings", "meter.counter_readings"} <= names
+    assert {"vehicle_window", "meter.counter_readings"} <= names
     for name in names:
         assert not re.search(r"\b(INSERT|UPDATE|DELETE|CALL)\b", QUERIES[name]), name
 

@@ -34,7 +34,7 @@ def performance(query: dict[str, Any], vehicleId: str) -> dict[str, Any]:
     vehicle = store().one("vehicle_window", **asked)
     if vehicle is None or not vehicle["known"]:
         raise NotKnown(f"Vehicle {vehicleId} has never been heard of.")
-    mappings = store().all("vehicle_mappings", **asked)
+    mappings = vehicle["mappings"]
     for meter_id in {each["meter_id"] for each in mappings if each["shared"]}:
         first, *later = (each for each in mappings if each["meter_id"] == meter_id)
         # The share is that of the whole window, also of when the meter was the vehicle's alone.
