@@ -1,20 +1,24 @@
 """What the analytics cost in the database: `python -m bench.analytics`.
 
 Loads a fleet into a database of its own, on FLEETWATT_DATABASE_URL or a native server, and drops
-it again; prints a table of each question's time and writes the plans to a file. CPU time is
-the backend's own, counted in hundredths of a second: its mean says something on a busy machine.
+it again; prints a table of each question's time, as the client sees it on one connection, and
+writes the plans to a file. CPU time is the backend's own, counted in hundredths of a second: its
+mean says something on a busy machine. What workers did for it isn't in it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import statistics
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -54,17 +58,52 @@ FINISH = """
     WHERE time >= %(last)s ORDER BY vehicle_id, time DESC;
     INSERT INTO vehicle_meter_mapping
     SELECT 'V-' || n, 'M-' || n, '(,)' FROM generate_series(1, %(devices)s) AS n"""
-# What it costs to count the steps of all devices from raw, for comparison.
+# What it costs to count the steps from raw, of so many devices of each stream.
+RAW_DEVICES = 1_000
 RAW = """
-    SELECT device, sum(kwh) FILTER (WHERE kwh > 0) FROM (
-        SELECT meter_id AS device, kwh_consumed_ac - lag(kwh_consumed_ac) OVER device AS kwh
-        FROM meter_telemetry WHERE time > %(start)s AND time <= %(end)s
+    SELECT {grouping}, sum(kwh) FILTER (WHERE kwh > 0) FROM (
+        SELECT meter_id AS device, time, kwh_consumed_ac - lag(kwh_consumed_ac) OVER device AS kwh
+        FROM meter_telemetry
+        WHERE time > %(start)s AND time <= %(end)s AND meter_id = ANY (%(meters)s)
         WINDOW device AS (PARTITION BY meter_id ORDER BY time)
         UNION ALL
-        SELECT vehicle_id, kwh_delivered_dc - lag(kwh_delivered_dc) OVER device
-        FROM vehicle_telemetry WHERE time > %(start)s AND time <= %(end)s
+        SELECT vehicle_id, time, kwh_delivered_dc - lag(kwh_delivered_dc) OVER device
+        FROM vehicle_telemetry
+        WHERE time > %(start)s AND time <= %(end)s AND vehicle_id = ANY (%(vehicles)s)
         WINDOW device AS (PARTITION BY vehicle_id ORDER BY time)
-    ) AS step GROUP BY device"""
+    ) AS step GROUP BY 1"""
+# meter_hourly (db/migrations) without what is our own: the energy and the falls of each hour.
+PLAIN = """
+    CREATE MATERIALIZED VIEW plain_hourly
+    WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
+    SELECT
+        meter_id, time_bucket(INTERVAL '1 hour', time) AS bucket, count(*) AS readings,
+        min(time) AS first_time, max(time) AS last_time,
+        first(kwh_consumed_ac, time) AS first_kwh, last(kwh_consumed_ac, time) AS last_kwh,
+        min(voltage), max(voltage), sum(voltage)
+    FROM meter_telemetry GROUP BY meter_id, bucket WITH NO DATA"""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, how often, and what it may take in milliseconds, where that is bounded."""
+
+    name: str
+    statement: str
+    given: dict[str, Any]
+    runs: int
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Elapsed milliseconds, and the backend's mean CPU milliseconds."""
+
+    name: str
+    median: float
+    p95: float
+    cpu: float
+    target: str
 
 
 @contextmanager
@@ -84,30 +123,39 @@ def database(url: str) -> Iterator[str]:
                 cursor.execute(drop)
 
 
-def load(connection: Connection, end: datetime, devices: int, hours: int, behind: int) -> None:
-    """Store `hours` of all devices and, before them, `behind` hours of a hundredth of them."""
+def load(url: str, end: datetime, devices: int, hours: range) -> None:
+    """Store these hours before `end` of so many devices, a connection a stream."""
+    first = max(hours) + 1
+
+    def stream(statement: str) -> None:
+        with closing(_connect(url)) as connection, connection.cursor() as cursor:
+            for back in reversed(hours):
+                given = {"hour": end - (back + 1) * HOUR, "minute": (first - back - 1) * 60}
+                cursor.execute(statement, given | {"devices": devices})
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(stream, LOAD.values()))
+
+
+def finish(connection: Connection, end: datetime) -> None:
+    """Materialize all hours and let the planner know of them."""
     with connection.cursor() as cursor:
-        for back in range(hours + behind, 0, -1):
-            few = max(devices // 100, 1)
-            given = {
-                "hour": end - back * HOUR,
-                "minute": (hours + behind - back) * 60,
-                "devices": devices if back <= hours else few,
-            }
-            for statement in LOAD.values():
-                cursor.execute(statement, given)
-            _say(f"{back} hours to load")
-        cursor.execute(FINISH, {"last": end - HOUR, "devices": devices})
         for aggregate in ("meter_hourly", "vehicle_hourly"):
             cursor.execute(f"CALL refresh_continuous_aggregate('{aggregate}', NULL, %s)", (end,))
         cursor.execute("VACUUM ANALYZE")
 
 
-def questions(end: datetime) -> dict[str, tuple[str, dict[str, Any]]]:
+def one_vehicle(end: datetime, history: str, runs: int, target: str) -> Question:
+    """Its day cuts hours at both ends."""
+    until = end - timedelta(minutes=17)
+    given = {"vehicle_id": "V-1", "start": until - 24 * HOUR, "end": until}
+    name = f"one vehicle's 24 hours, {history}"
+    return Question(name, sql.load()["vehicle_window"], given, runs, target)
+
+
+def questions(end: datetime, runs: int) -> list[Question]:
     queries = sql.load()
     day = {"start": end - 24 * HOUR, "end": end}
-    cut = timedelta(minutes=17)
-    one = {"vehicle_id": "V-1", "start": day["start"] - cut, "end": end - cut}
     page = {
         "figure": "efficiency",
         "direction": 1,
@@ -118,14 +166,66 @@ def questions(end: datetime) -> dict[str, tuple[str, dict[str, Any]]]:
         "after_id": None,
         "limit": 101,
     }
-    return {
-        "one vehicle's 24 hours": (queries["vehicle_window"], one),
-        "its meters' 24 hours": (queries["vehicle_mappings"], one),
-        "status by id": (queries["vehicle.status"], {"id": "V-1"}),
-        "every vehicle's 24 hours, first page": (queries["performance_page"], day | page),
-        "the fleet's 24 hours": (queries["fleet_hours"], day),
-        "steps of all devices from raw": (RAW, day),
+    few = {
+        f"{kind}s": [f"{kind[0].upper()}-{n}" for n in range(1, RAW_DEVICES + 1)] for kind in LOAD
     }
+    raw = f"{RAW_DEVICES:,} vehicles and meters, from raw"
+    fleet = max(runs // 20, 3)
+    return [
+        Question("nothing (SELECT 1)", "SELECT 1", {}, runs),
+        Question("status by id", queries["vehicle.status"], {"id": "V-1"}, runs, "0.1"),
+        Question(
+            "every vehicle's 24 hours, first page",
+            queries["performance_page"],
+            day | page,
+            fleet,
+            "800",
+        ),
+        Question(f"24 hours of {raw}", RAW.format(grouping="device"), day | few, 1),
+        Question("the fleet's 24 hours", queries["fleet_hours"], day, fleet, "500"),
+        Question(
+            f"totals by the hour of {raw}",
+            RAW.format(grouping="time_bucket('1 hour', time)"),
+            day | few,
+            1,
+        ),
+    ]
+
+
+def refreshes(connection: Connection, end: datetime, rounds: int = 3) -> list[Answer]:
+    """Refresh a day of meters with and without energy and falls, in turn."""
+    statement = "CALL refresh_continuous_aggregate('{}', %(start)s, %(end)s, force => true)"
+    with connection.cursor() as cursor:
+        cursor.execute(PLAIN)
+    day = {"start": end - 24 * HOUR, "end": end}
+    found: dict[str, list[tuple[float, float]]] = {"plain_hourly": [], "meter_hourly": []}
+    for _ in range(rounds):
+        for aggregate, each in found.items():
+            once, busy = measure(connection, statement.format(aggregate), day, 1)
+            each.append((once[0], busy[0]))
+    ratio = [
+        ours[0] / plain[0]
+        for plain, ours in zip(found["plain_hourly"], found["meter_hourly"], strict=True)
+    ]
+    names = (
+        "refresh of a day of meters, plain",
+        f"the same with energy and falls: {statistics.median(ratio):.2f} times",
+    )
+    return [
+        answer(name, [each[0] for each in runs], [each[1] for each in runs], target)
+        for name, runs, target in zip(names, found.values(), ("", "2 times"), strict=True)
+    ]
+
+
+def answer(name: str, elapsed: list[float], busy: list[float], target: str) -> Answer:
+    top = sorted(elapsed)[round(0.95 * (len(elapsed) - 1))]
+    return Answer(name, statistics.median(elapsed), top, statistics.mean(busy), target)
+
+
+def ask(connection: Connection, question: Question) -> Answer:
+    _say(question.name)
+    elapsed, busy = measure(connection, question.statement, question.given, question.runs)
+    return answer(question.name, elapsed, busy, question.target)
 
 
 def measure(
@@ -174,47 +274,75 @@ def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
+def _connect(url: str) -> Connection:
+    return connect(Config(database_url=url, statement_timeout=0))
+
+
 def run(url: str, arguments: argparse.Namespace) -> None:
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    with closing(connect(Config(database_url=url, statement_timeout=0))) as connection:
+    hours, devices, runs = arguments.hours, arguments.devices, arguments.runs
+    with closing(_connect(url)) as connection:
         list(migrations.upgrade(connection))
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs"
             )
-        load(connection, end, arguments.devices, arguments.hours, arguments.behind)
-        sys.stdout.write(
-            f"{arguments.devices} vehicles and meters, {arguments.hours} hours, "
-            f"{arguments.behind} hours of a hundredth of them before.\n\n"
+        _say("loading")
+        load(url, end, devices, range(hours))
+        with connection.cursor() as cursor:
+            cursor.execute(FINISH, {"last": end - HOUR, "devices": devices})
+        finish(connection, end)
+        asked = [one_vehicle(end, f"{hours} hours stored", runs, "1.5"), *questions(end, runs)]
+        answers = [ask(connection, each) for each in asked]
+        if arguments.explain:
+            explain(connection, [each for each in asked if each.runs > 1], arguments.explain)
+        answers += refreshes(connection, end)
+        _say("loading what lies behind")
+        load(url, end, max(devices // 100, 1), range(hours, 10 * hours))
+        finish(connection, end)
+        target = f"{1.3 * answers[0].median:.2f} (1.3 times)"
+        answers.insert(
+            1, ask(connection, one_vehicle(end, f"{10 * hours} hours stored", runs, target))
         )
-        report(connection, end, arguments.runs, arguments.explain)
+        title = f"{devices} vehicles and {devices} meters, {hours} hours"
+        sys.stdout.write(f"{title}\n\n{table(answers)}")
+        if arguments.json:
+            figures = {"fleet": title, "answers": [asdict(each) for each in answers]}
+            arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def report(connection: Connection, end: datetime, runs: int, explain: Path | None) -> None:
-    """Print the table, and write the plans."""
-    sys.stdout.write("| question | median ms | p95 ms | mean CPU ms |\n|---|---|---|---|\n")
-    explained = []
-    for name, (statement, given) in questions(end).items():
-        elapsed, busy = measure(connection, statement, given, 1 if "raw" in name else runs)
-        middle, top = statistics.median(elapsed), sorted(elapsed)[round(0.95 * (len(elapsed) - 1))]
-        sys.stdout.write(f"| {name} | {middle:.2f} | {top:.2f} | {statistics.mean(busy):.1f} |\n")
-        sys.stdout.flush()
-        if "raw" not in name:
-            explained.append(f"## {name}\n\n```\n{plans(connection, statement, given)}\n```\n")
-    if explain:
-        explain.write_text(
-            "# Plans\n\nWritten by `python -m bench.analytics --explain`: what each question's "
-            "statements do, innermost first.\n\n" + "\n".join(explained)
-        )
+def table(answers: list[Answer]) -> str:
+    """Return the figures in Markdown."""
+    lines = [
+        "| question | median ms | p95 ms | mean CPU ms | target ms |",
+        "|---|---:|---:|---:|---:|",
+        *(
+            f"| {each.name} | {each.median:.2f} | {each.p95:.2f} | {each.cpu:.1f} | {each.target} |"
+            for each in answers
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def explain(connection: Connection, asked: list[Question], file: Path) -> None:
+    """Write the plans."""
+    told = [
+        f"## {each.name}\n\n```\n{plans(connection, each.statement, each.given)}\n```\n"
+        for each in asked
+    ]
+    file.write_text(
+        "# Plans\n\nWritten by `python -m bench.analytics --explain`: what each question's "
+        "statements do, innermost first.\n\n" + "\n".join(told)
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.analytics", description=__doc__)
     parser.add_argument("--devices", type=int, default=10_000, help="vehicles, and meters")
     parser.add_argument("--hours", type=int, default=26)
-    parser.add_argument("--behind", type=int, default=0, help="hours of history before these")
-    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--explain", type=Path, help="file for the plans")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
     given = os.environ.get("FLEETWATT_DATABASE_URL")
     with (
