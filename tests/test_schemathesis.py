@@ -18,6 +18,8 @@ from tests.test_openapi import DOCUMENT, OPERATIONS
 TIMES = [ago(minutes=1), ago(hours=1), ago(days=1)]
 # Of a window: any of these starts comes before any of these ends.
 SPAN = {"start": [ago(days=3), ago(days=2)], "end": TIMES}
+# Body, path and arguments, heads: a refusal of any request that is so, before a look at its schema.
+TOO_LARGE = {413, 414, 431}
 KNOWN = {"vehicleId": "V-999", "meterId": "M-123"}
 
 
@@ -35,10 +37,15 @@ def answerable(document: dict[str, Any]) -> dict[str, Any]:
     for path in changed["paths"].values():
         for parameter in path.get("parameters", []):
             parameter["schema"]["enum"] = [KNOWN[parameter["name"]]]
-    for operation in (each for path in changed["paths"].values() for each in path.values()):
-        for parameter in operation.get("parameters", []) if isinstance(operation, dict) else []:
+    operations = [each for path in changed["paths"].values() for each in path.values()]
+    for operation in (each for each in operations if isinstance(each, dict)):
+        parameters = operation.get("parameters", [])
+        # What a cursor holds is known to who made it alone.
+        parameters = [each for each in parameters if each["schema"].get("format") != "cursor"]
+        for parameter in parameters:
             if parameter["name"] in SPAN:
                 parameter["schema"]["enum"] = SPAN[parameter["name"]]
+        operation["parameters"] = parameters
     return changed
 
 
@@ -63,7 +70,9 @@ def check(operation: str, document: dict[str, Any], mode: GenerationMode, url: s
         max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
     )
     def run(case: Any) -> None:
-        case.call_and_validate(base_url=url)
+        response = case.call(base_url=url)
+        if response.status_code not in TOO_LARGE:
+            case.validate_response(response)
 
     run()
 

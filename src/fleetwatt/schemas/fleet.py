@@ -98,7 +98,10 @@ class PerformancePageQuery(FleetWindowQuery):
     )
     after = CursorField(
         load_default=None,
-        metadata={"description": "`next` of the page before; its window goes on without `end`"},
+        metadata={
+            "description": "`next` of the page before; its window goes on without `end`",
+            "format": "cursor",
+        },
     )
     efficiencyBelow = ma.fields.Float(
         load_default=None,

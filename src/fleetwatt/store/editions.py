@@ -16,6 +16,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from psycopg2 import sql
+
 from fleetwatt.store.connections import fetch
 from fleetwatt.store.errors import UnsupportedServer
 from fleetwatt.streams import STREAMS
@@ -99,7 +101,7 @@ def run_job(connection: Connection, job: int) -> None:
 
 def tidy(connection: Connection) -> None:
     """Vacuum and analyze what is updated in place, and write a checkpoint."""
-    tables = ", ".join(stream.latest for stream in STREAMS)
     with connection.cursor() as cursor:
-        cursor.execute(f"VACUUM (ANALYZE) {tables}, vehicle_meter_mapping")
+        for table in (*(stream.latest for stream in STREAMS), "vehicle_meter_mapping"):
+            cursor.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(table)))
         cursor.execute("CHECKPOINT")
