@@ -248,7 +248,10 @@ def slow_on_the_replica(on_primary: Connection, on_replica: Connection) -> Itera
             CREATE FUNCTION vehicle_energy(device text, span tstzrange) RETURNS {result}
             LANGUAGE plpgsql AS $$
             BEGIN
-                IF pg_is_in_recovery() THEN PERFORM pg_sleep(120); END IF;
+                IF pg_is_in_recovery() THEN
+                    PERFORM FROM vehicles_latest;
+                    PERFORM pg_sleep(120);
+                END IF;
                 RETURN QUERY SELECT * FROM proper_energy(device, span);
             END
             $$
