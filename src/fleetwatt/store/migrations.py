@@ -1,8 +1,9 @@
 """Brings the schema up to date from the SQL files of db/ (why not a library: decision 0002).
 
 db/migrations holds what is applied once, in order, db/repeatable what is applied again when it
-changes. Each file is one transaction under one advisory lock, together with its row in
-`fleetwatt_schema`: a crash leaves nothing half done and no lock behind.
+changes; what lies in its folder per_stream is there once for each stream. Each file is one
+transaction under one advisory lock, together with its row in `fleetwatt_schema`: a crash leaves
+nothing half done and no lock behind.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from psycopg2 import errors
 
-from fleetwatt.store import roles
+from fleetwatt.store import roles, sql
 from fleetwatt.store.connections import fetch
 from fleetwatt.store.editions import EDITIONS, edition, ensure_timescaledb
 from fleetwatt.store.errors import EditionChanged, MigrationChanged, SchemaBehind, translated
+from fleetwatt.streams import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +69,12 @@ def scripts(edition_name: str) -> list[Script]:
             for file in place.iterdir()
             if file.name.endswith(".sql")
         }
+        if kind == "repeatable":
+            texts |= {
+                f"{stream.name}_{file.name}": sql.of_stream(file.read_text("utf-8"), stream)
+                for file in folder.joinpath("per_stream").iterdir()
+                for stream in STREAMS
+            }
         found += [Script(f"{kind}/{name}", texts[name]) for name in sorted(texts)]
     return found
 

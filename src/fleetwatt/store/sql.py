@@ -2,8 +2,7 @@
 
 A block starts with `-- name --`, then comment lines that say what it answers and what it costs,
 then the statement with psycopg2's `%(parameter)s`. The blocks in per_stream/ are there once for
-each stream, as `meter.name` and `vehicle.name`: `$history`, `$id` and the like stand for names
-that streams.py gives, never for anything that came from outside.
+each stream, as `meter.name` and `vehicle.name`; so are the functions of db/repeatable/per_stream.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from importlib.resources import files
-from string import Template
 from typing import TYPE_CHECKING
 
 from fleetwatt.streams import STREAMS, Figure, Stream
@@ -22,10 +20,15 @@ if TYPE_CHECKING:
 # Files of what dashboards draw, which may be a moment old. Never what a write goes by, nor status.
 FOR_REPLICA = {"analytics.sql", "fleet.sql", "series.sql"}
 _BLOCK = re.compile(r"^-- (\w+) --\n((?:--.*\n)*)", re.MULTILINE)
+_NAME = re.compile(r"\$([a-z]\w*)")  # neither `$$` nor `$1`
 
 
-def _names(stream: Stream) -> dict[str, str]:
-    return {
+def of_stream(text: str, stream: Stream) -> str:
+    """Put a stream's names in the place of `$history`, `$id` and the like.
+
+    They are those of streams.py, never anything that came from outside.
+    """
+    names = {
         "stream": stream.name,
         "history": stream.history,
         "latest": stream.latest,
@@ -34,6 +37,9 @@ def _names(stream: Stream) -> dict[str, str]:
         "columns": ", ".join(stream.columns),
         "measures": ", ".join(each.column for each in stream.measures),
         "arrays": ", ".join(f"%({each.column})s::{each.sql_type}[]" for each in stream.fields),
+        "parameters": ", ".join(f"{each.column}s {each.sql_type}[]" for each in stream.fields),
+        "types": ", ".join(f"{each.sql_type}[]" for each in stream.fields),
+        "lists": ", ".join(f"{each}s" for each in stream.columns),
         "updates": ", ".join(f"{each} = excluded.{each}" for each in stream.columns[1:]),
         "counter": stream.counter.column,
         "hourly": stream.hourly,
@@ -44,6 +50,7 @@ def _names(stream: Stream) -> dict[str, str]:
             f"{_TOLD[each.what].format(_stored(each))} AS {each.column}" for each in stream.figures
         ),
     }
+    return _NAME.sub(lambda found: names[found[1]], text)
 
 
 # How what a series tells of a bucket comes from what is known of its pieces.
@@ -89,9 +96,8 @@ def _all() -> Iterator[tuple[str, str, str]]:
     folder = files(__package__).joinpath("queries")
     yield from _of(folder)
     for stream in STREAMS:
-        names = _names(stream)
         for file, name, statement in _of(folder.joinpath("per_stream")):
-            yield file, f"{stream.name}.{name}", Template(statement).substitute(names)
+            yield file, f"{stream.name}.{name}", of_stream(statement, stream)
 
 
 def load() -> dict[str, str]:

@@ -1,6 +1,6 @@
 -- ingest --
--- Stores readings, sorted by id and time, in history and in latest; positions of the new ones, counted from 1, or null where all are.
--- db/repeatable/ingestion.sql says how. Cost: one index entry a reading, one HOT update a device; its plans are kept by the session.
+-- Stores readings, sorted by id and time, in history and in latest; positions of the new ones, from 1, or null where all are new.
+-- db/repeatable/per_stream/ingestion.sql says how. Cost: one index entry a reading, one HOT update a device; its plans are kept by the session.
 SELECT positions FROM ingest_$stream($arrays)
 
 -- oldest_accepted --

@@ -1,0 +1,52 @@
+-- Stores readings of one stream in history and in latest: all or nothing, each once. Columns come as arrays, sorted by id and time: rows
+-- are locked in that order everywhere, history before latest, so that two writers never deadlock. Of two readings with one id and
+-- time the first to come counts. `positions` are those of the readings that were not there before, counted from 1; NULL: all of them.
+--
+-- Duplicates are rare, and to look for each costs a third of all. So it is tried without; the first duplicate takes back what was
+-- done, and the readings are stored the careful way. A function, because a session keeps its plans: to plan costs a small
+-- batch as much as to store it. For a stream with another column write an overload: old workers call the old one on.
+
+-- An older release called the arguments otherwise, which replacing alone can't change.
+DROP FUNCTION IF EXISTS ingest_$stream($types);
+CREATE FUNCTION ingest_$stream($parameters, OUT positions bigint[])
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO $history ($columns)
+    SELECT * FROM unnest($lists);
+
+    INSERT INTO $latest AS latest ($columns)
+    SELECT $columns
+    FROM (
+        SELECT *, lead($id) OVER () AS next_id FROM unnest($lists) AS given ($columns)
+    ) AS reading
+    WHERE next_id IS DISTINCT FROM $id
+    ON CONFLICT ($id) DO UPDATE
+    SET $updates, received_at = now()
+    WHERE excluded.time > latest.time;
+EXCEPTION WHEN unique_violation THEN
+    WITH reading AS MATERIALIZED (
+        SELECT *
+        FROM unnest($lists) WITH ORDINALITY AS given ($columns, position)
+        ORDER BY position
+    ), stored AS (
+        INSERT INTO $history ($columns)
+        SELECT $columns FROM reading
+        ON CONFLICT ($id, time) DO NOTHING
+        RETURNING $id, time
+    ), moved AS (
+        INSERT INTO $latest AS latest ($columns)
+        SELECT DISTINCT ON ($id) $columns FROM reading
+        ORDER BY $id, time DESC, position
+        ON CONFLICT ($id) DO UPDATE
+        SET $updates, received_at = now()
+        WHERE excluded.time > latest.time
+    )
+    SELECT coalesce(array_agg(position), '{}')
+    INTO positions
+    FROM (
+        SELECT min(position) AS position
+        FROM stored JOIN reading USING ($id, time)
+        GROUP BY $id, time
+    ) AS first_of_each;
+END
+$$;
