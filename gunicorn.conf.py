@@ -52,6 +52,7 @@ limit_request_fields = 64
 limit_request_field_size = 8190
 # Its default path is one for all servers of a user.
 control_socket_disable = True
+logger_class = "fleetwatt.worker.Logger"
 logconfig_dict = logs.settings(_config)
 
 

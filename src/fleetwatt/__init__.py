@@ -78,7 +78,7 @@ def create_app(config: Config | None = None) -> Flask:
         admin,
     ):
         api.register_blueprint(module.blueprint)
-    app.register_blueprint(
-        get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "fleetwatt"})
-    )
+    docs = get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "fleetwatt"})
+    docs.after_request(hardening.allow_page)
+    app.register_blueprint(docs)
     return app

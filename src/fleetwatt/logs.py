@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from flask import g, has_request_context, request
+from flask import has_request_context, request
 
 from fleetwatt import metrics
 
@@ -53,8 +53,6 @@ def settings(config: Config) -> dict[str, Any]:
             # Whatever else is logged, and in whatever format.
             "fleetwatt.audit": {"level": "INFO", "handlers": ["audit"], "propagate": False},
             "gunicorn.error": {"handlers": [], "propagate": True},
-            # The app logs its requests itself.
-            "gunicorn.access": {"handlers": [], "level": "WARNING"},
         },
     }
 
@@ -63,7 +61,7 @@ def audit(event: str, **facts: Any) -> None:
     """Log an administrative act or a refusal; in a request, with its id and where it is from."""
     if has_request_context():
         facts |= {
-            "request_id": g.request_id,
+            "request_id": request.environ["fleetwatt.request_id"],
             "address": request.remote_addr,
             "method": request.method,
             "path": request.path,
@@ -77,26 +75,29 @@ def register(app: Flask, config: Config) -> None:
 
     @app.before_request
     def start() -> None:
-        given = request.headers.get("X-Request-Id", "")
+        environ = request.environ
+        environ["fleetwatt.started"] = time.perf_counter()
+        given = environ.get("HTTP_X_REQUEST_ID", "")
         # Not uuid4(): it asks the kernel, at which threads queue up for the interpreter again.
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
-        g.started = time.perf_counter()
+        request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+        environ["fleetwatt.request_id"] = request_id
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.request_id
-        seconds = time.perf_counter() - g.started
-        rule = request.url_rule
+        environ, rule = request.environ, request.url_rule
+        request_id, method = environ["fleetwatt.request_id"], environ["REQUEST_METHOD"]
+        seconds = time.perf_counter() - environ["fleetwatt.started"]
         status = response.status_code
-        metrics.answered(request.method, rule.rule if rule else None, status, seconds)
+        response.headers.add("X-Request-Id", request_id)
+        metrics.answered(method, rule.rule if rule else None, status, seconds)
         if log.isEnabledFor(logging.INFO):
             always = status >= 400 or seconds >= config.log_slow
             left_out = sample.take(always=always)
             if left_out is not None:
-                extra = {"request_id": g.request_id, "ms": round(seconds * 1000, 2)}
+                extra = {"request_id": request_id, "ms": round(seconds * 1000, 2)}
                 log.info(
                     "%s %s %d",
-                    request.method,
+                    method,
                     request.path,
                     status,
                     extra=extra | ({"left_out": left_out} if left_out else {}),

@@ -6,11 +6,13 @@ and then hold all threads of a worker.
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from contextlib import suppress
 from typing import Any
 
+from gunicorn import glogging
 from gunicorn.http import wsgi
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
@@ -19,6 +21,50 @@ from fleetwatt.config import Config
 # Its version is nobody's business.
 wsgi.SERVER = "fleetwatt"
 
+
+class Response(wsgi.Response):  # type: ignore[misc]
+    """Sends the head of an answer together with its body's first piece: one packet, one call."""
+
+    headers_sent: bool
+    _head = b""
+
+    def send_headers(self) -> None:
+        """Keep the head until there is something to send with it."""
+        if self.headers_sent:
+            return
+        lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers)]
+        self._head = ("".join(lines) + "\r\n").encode("latin-1")
+        self.headers_sent = True
+
+    def _emit_body(self, data: bytes) -> None:
+        if self.chunked:
+            data = b"%X\r\n%b\r\n" % (len(data), data)
+        head, self._head = self._head, b""
+        self.sock.sendall(head + data if head else data)
+
+    def can_sendfile(self) -> bool:
+        """Leave files to `write`: the kernel would send one before its head."""
+        return False
+
+    def close(self) -> None:
+        """Send what is left."""
+        self.send_headers()
+        if self._head:
+            self.sock.sendall(self._head)
+            self._head = b""
+        super().close()
+
+
+wsgi.Response = Response
+
+
+class Logger(glogging.Logger):  # type: ignore[misc]
+    """Writes no access log, and does not put one together: the app logs its requests itself."""
+
+    access_log_enabled = False
+
+
+LINGER = 1  # milliseconds that a thread waits for the next request of the connection that it served
 TAKING = 5  # times as long as a request may arrive, its answer may be taken
 
 
@@ -36,12 +82,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._limit = Config.from_environment().read_timeout
 
     def handle(self, conn: TConn) -> Any:
-        """Serve a request, watched."""
-        self._busy[conn] = time.monotonic()
-        try:
-            return super().handle(conn)
-        finally:
-            del self._busy[conn]
+        """Serve a request, watched, and those that follow on its heels.
+
+        A connection goes to another thread by way of the main thread, which costs both as much as
+        a reading does. So it stays, unless that lets others wait for a thread.
+        """
+        while True:
+            self._busy[conn] = time.monotonic()
+            try:
+                kept = super().handle(conn)
+            finally:
+                del self._busy[conn]
+            nobody_waits = self.tpool._work_queue.empty()  # noqa: SLF001 - there is no other way
+            if kept is not True or not self.alive or not nobody_waits or not _goes_on(conn):
+                return kept
 
     def is_parent_alive(self) -> bool:
         """Whether the master lives; where it doesn't, this worker ends as if it had been told to.
@@ -68,3 +122,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 late = taken > TAKING * self._limit
                 with suppress(OSError):  # it is closed already
                     conn.sock.shutdown(socket.SHUT_RDWR if late else socket.SHUT_RD)
+
+
+def _goes_on(conn: TConn) -> bool:
+    """Whether the next request comes within a moment."""
+    poll = select.poll()
+    poll.register(conn.sock, select.POLLIN)
+    return bool(poll.poll(LINGER))

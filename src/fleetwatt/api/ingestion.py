@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ from fleetwatt.streams import STREAMS, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from fleetwatt.store import Store
 
 MAX_BYTES = 10_000_000
 PARSERS = {"application/json": parse_json, "application/x-ndjson": parse_ndjson}
@@ -88,16 +91,17 @@ def _route(path: str, name: str, summary: str, streams: Sequence[Stream]) -> Non
         raises(blueprint, 400, 408, 413, 415, 503),
     )
     def post() -> Response:
+        database = store()
         clock = Clock(
             datetime.now(UTC) + MAX_AHEAD,
-            {stream: store().oldest_accepted(stream) for stream in streams},
+            {stream: database.oldest_accepted(stream) for stream in streams},
             auth.devices(),
         )
         atomic = _atomic()
         parsed = _parser()(_body(), streams, clock)
         if parsed.errors:
             metrics.rejected(parsed.errors, streams)
-        return _answer(parsed, atomic=atomic)
+        return _answer(database, parsed, atomic=atomic)
 
     post.__name__ = name
     post.__doc__ = summary
@@ -140,6 +144,7 @@ def _body() -> bytes:
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding not in {"identity", "gzip"}:
         raise UnsupportedMedia(f"Content-Encoding is {encoding}; send gzip or none")
+    request.max_content_length = sys.maxsize  # what counts is the size after decompression
     try:
         sent = request.stream.read(MAX_BYTES + 1)
     except OSError as error:
@@ -165,14 +170,14 @@ def _check_size(body: bytes) -> None:
         raise BodyTooLarge(f"a request holds up to {MAX_BYTES:,} bytes after decompression")
 
 
-def _answer(parsed: Parsed, *, atomic: bool) -> Response:
+def _answer(database: Store, parsed: Parsed, *, atomic: bool) -> Response:
     if parsed.errors and (atomic or not parsed.valid):
         raise InvalidReadings(
             f"{parsed.rejected} of {parsed.rejected + parsed.valid} readings are invalid; "
             "nothing was stored",
             parsed.errors,
         )
-    written = store().write(parsed.rows)
+    written = database.write(parsed.rows)
     result = {
         "accepted": written.accepted,
         "duplicates": written.duplicates,
@@ -180,4 +185,4 @@ def _answer(parsed: Parsed, *, atomic: bool) -> Response:
         "errors": parsed.errors,
     }
     status = 207 if parsed.rejected else 201 if written.accepted else 200
-    return Response(msgspec.json.encode(result), status, mimetype="application/json")
+    return Response(msgspec.json.encode(result), status, content_type="application/json")
