@@ -12,12 +12,12 @@ CREATE FUNCTION ingest_$stream($parameters, OUT positions bigint[])
 LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO $history ($columns)
-    SELECT * FROM unnest($lists);
+    SELECT $unnested;
 
     INSERT INTO $latest AS latest ($columns)
     SELECT $columns
     FROM (
-        SELECT *, lead($id) OVER () AS next_id FROM unnest($lists) AS given ($columns)
+        SELECT *, lead($id) OVER () AS next_id FROM (SELECT $unnested) AS given
     ) AS reading
     WHERE next_id IS DISTINCT FROM $id
     ON CONFLICT ($id) DO UPDATE
@@ -25,9 +25,7 @@ BEGIN
     WHERE excluded.time > latest.time;
 EXCEPTION WHEN unique_violation THEN
     WITH reading AS MATERIALIZED (
-        SELECT *
-        FROM unnest($lists) WITH ORDINALITY AS given ($columns, position)
-        ORDER BY position
+        SELECT row_number() OVER () AS position, * FROM (SELECT $unnested) AS given
     ), stored AS (
         INSERT INTO $history ($columns)
         SELECT $columns FROM reading
@@ -35,8 +33,8 @@ EXCEPTION WHEN unique_violation THEN
         RETURNING $id, time
     ), moved AS (
         INSERT INTO $latest AS latest ($columns)
-        SELECT DISTINCT ON ($id) $columns FROM reading
-        ORDER BY $id, time DESC, position
+        SELECT DISTINCT ON ($id COLLATE "C") $columns FROM reading
+        ORDER BY $id COLLATE "C", time DESC, position
         ON CONFLICT ($id) DO UPDATE
         SET $updates, received_at = now()
         WHERE excluded.time > latest.time

@@ -39,7 +39,7 @@ def of_stream(text: str, stream: Stream) -> str:
         "arrays": ", ".join(f"%({each.column})s::{each.sql_type}[]" for each in stream.fields),
         "parameters": ", ".join(f"{each.column}s {each.sql_type}[]" for each in stream.fields),
         "types": ", ".join(f"{each.sql_type}[]" for each in stream.fields),
-        "lists": ", ".join(f"{each}s" for each in stream.columns),
+        "unnested": ", ".join(f"unnest({each}s) AS {each}" for each in stream.columns),
         "updates": ", ".join(f"{each} = excluded.{each}" for each in stream.columns[1:]),
         "counter": stream.counter.column,
         "hourly": stream.hourly,
