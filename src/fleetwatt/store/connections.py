@@ -21,6 +21,7 @@ from fleetwatt.store.errors import Busy
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
+    from psycopg2.sql import Composable
 
     from fleetwatt.config import Config
 
@@ -79,7 +80,9 @@ def masked(message: str, url: str) -> str:
 
 
 def fetch(
-    connection: Connection, statement: str, parameters: Mapping[str, Any] | None = None
+    connection: Connection,
+    statement: str | Composable,
+    parameters: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """Run a statement and return its rows."""
     with connection.cursor(cursor_factory=RealDictCursor) as cursor:

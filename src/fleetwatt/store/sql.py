@@ -36,7 +36,9 @@ def of_stream(text: str, stream: Stream) -> str:
         "id": stream.id.column,
         "columns": ", ".join(stream.columns),
         "measures": ", ".join(each.column for each in stream.measures),
-        "arrays": ", ".join(f"%({each.column})s::{each.sql_type}[]" for each in stream.fields),
+        "arrays": ", ".join(
+            f"%({stream.name}_{each.column})s::{each.sql_type}[]" for each in stream.fields
+        ),
         "parameters": ", ".join(f"{each.column}s {each.sql_type}[]" for each in stream.fields),
         "types": ", ".join(f"{each.sql_type}[]" for each in stream.fields),
         "unnested": ", ".join(f"unnest({each}s) AS {each}" for each in stream.columns),

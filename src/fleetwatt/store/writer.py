@@ -21,16 +21,18 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 import msgspec
 from psycopg2.extensions import TransactionRollbackError
+from psycopg2.sql import SQL
 
-from fleetwatt.store.connections import fetch
+from fleetwatt.store.connections import Row, fetch
 from fleetwatt.store.errors import Busy, StoreError, Unavailable
 from fleetwatt.streams import Rows, Stream
 
@@ -213,10 +215,11 @@ def _store_together(
     for job in jobs:
         for rows in job.batch:
             together.setdefault(rows.stream, Rows(rows.stream)).rows.extend(rows.rows)
+    # In one order, so that two writers never deadlock; of equal readings the first to come counts.
+    streams = sorted(together, key=attrgetter("name"))
     for merged in together.values():
-        # In one order, so that two writers never deadlock; of equal ones the first to come counts.
         merged.rows.sort(key=_KEY)
-    new = dict(zip(together, store(list(together.values())), strict=True))
+    new = dict(zip(streams, store([together[each] for each in streams]), strict=True))
     for job in jobs:
         accepted = sum(_claim(rows, new[rows.stream]) for rows in job.batch)
         job.written = Written(accepted, job.size - accepted)
@@ -238,41 +241,29 @@ def store_rows(
 
     A transaction that PostgreSQL gave up in favour of another (40P01, 40001) is tried again.
     """
+    # One statement is a transaction by itself, and saves three round trips.
+    statement = SQL(" UNION ALL ").join(
+        SQL(queries[f"{each.stream.name}.ingest"]) for each in batch
+    )
+    arrays = {name: text for rows in batch for name, text in _array_literals(rows)}
     for _ in range(MAX_RETRIES):
-        try:
-            return _store_once(connection, queries, batch)
-        except TransactionRollbackError:
-            time.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - no secret
-    return _store_once(connection, queries, batch)
+        with suppress(TransactionRollbackError):
+            return _stored(batch, fetch(connection, statement, arrays))
+        time.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - no secret
+    return _stored(batch, fetch(connection, statement, arrays))
 
 
-def _store_once(
-    connection: Connection, queries: Mapping[str, str], batch: Sequence[Rows]
-) -> list[set[Key] | None]:
-    if len(batch) == 1:
-        # One statement is a transaction by itself and saves two round trips.
-        return [_ingest(connection, queries, batch[0])]
-    # Streams in a fixed order, as rows are sorted: two writers never deadlock.
-    order = sorted(range(len(batch)), key=lambda index: batch[index].stream.name)
-    with connection:
-        stored = {index: _ingest(connection, queries, batch[index]) for index in order}
-    return [stored[index] for index in range(len(batch))]
+def _stored(batch: Sequence[Rows], found: Sequence[Row]) -> list[set[Key] | None]:
+    return [
+        None if of["positions"] is None else {_KEY(rows.rows[each - 1]) for each in of["positions"]}
+        for rows, of in zip(batch, found, strict=True)
+    ]
 
 
-def _ingest(connection: Connection, queries: Mapping[str, str], rows: Rows) -> set[Key] | None:
-    statement = queries[f"{rows.stream.name}.ingest"]
-    (result,) = fetch(connection, statement, _array_literals(rows))
-    if result["positions"] is None:
-        return None
-    return {_KEY(rows.rows[position - 1]) for position in result["positions"]}
-
-
-def _array_literals(rows: Rows) -> dict[str, str]:
+def _array_literals(rows: Rows) -> Iterator[tuple[str, str]]:
     """Write each column as PostgreSQL's array literal, in which JSON's values read the same.
 
     Nothing needs quoting: ids are of letters, digits and `._:-`, all else is numbers and times.
     """
-    return {
-        column: f"{{{msgspec.json.encode(values)[1:-1].decode()}}}"
-        for column, values in zip(rows.stream.columns, zip(*rows.rows, strict=True), strict=True)
-    }
+    for column, values in zip(rows.stream.columns, zip(*rows.rows, strict=True), strict=True):
+        yield f"{rows.stream.name}_{column}", f"{{{msgspec.json.encode(values)[1:-1].decode()}}}"
