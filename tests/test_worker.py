@@ -8,8 +8,10 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import flask_swagger_ui
 import pytest
 
 from tests.conftest import serving
@@ -18,6 +20,7 @@ from tests.examples import meter
 THREADS = 2
 PATIENCE = 60.0  # seconds; generous, since no test is about how fast a machine is
 BODY = json.dumps(meter()).encode()
+JSON = {"Content-Type": "application/json"}
 HEAD = (
     b"POST /v1/ingestion/meter HTTP/1.1\r\nHost: fleetwatt\r\n"
     b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
@@ -182,3 +185,60 @@ def test_a_head_beyond_all_measure_is_refused(
         answer = everything(client)
         assert answer.split(b" ")[1] == status
         assert b"Traceback" not in answer
+
+
+def test_an_answer_to_head_has_the_length_of_its_body_and_no_body(server: tuple[str, int]) -> None:
+    with closing(connect(server)) as client:
+        client.sendall(
+            b"HEAD /healthz HTTP/1.1\r\nHost: fleetwatt\r\n\r\n"
+            b"GET /healthz HTTP/1.1\r\nHost: fleetwatt\r\nConnection: close\r\n\r\n"
+        )
+        first, second, body = everything(client).split(b"\r\n\r\n")
+
+    assert b"content-length: %d\r\n" % len(body) in first.lower() + b"\r\n"
+    assert second.startswith(b"HTTP/1.1 200")
+
+
+def test_a_file_is_served_whole(server: tuple[str, int]) -> None:
+    client = http.client.HTTPConnection(*server, timeout=PATIENCE)
+    with closing(client):
+        client.request("GET", "/docs/swagger-ui-bundle.js")
+        served = client.getresponse().read()
+    bundle = Path(flask_swagger_ui.__file__).with_name("dist") / "swagger-ui-bundle.js"
+
+    assert served == bundle.read_bytes()
+
+
+def test_a_stream_of_unknown_length_arrives_in_chunks(server: tuple[str, int]) -> None:
+    client = http.client.HTTPConnection(*server, timeout=PATIENCE)
+    with closing(client):
+        reading = meter()
+        client.request("POST", "/v1/ingestion/meter", json.dumps(reading), JSON)
+        assert client.getresponse().read()
+        path = f"/v1/analytics/meters/{reading['meterId']}/series?bucket=raw"
+        client.request("GET", path, headers={"Accept": "text/csv"})
+        answer = client.getresponse()
+
+        assert answer.getheader("Transfer-Encoding") == "chunked"
+        assert str(reading["voltage"]) in answer.read().decode()
+
+
+def test_one_connection_may_send_request_after_request(server: tuple[str, int]) -> None:
+    client = http.client.HTTPConnection(*server, timeout=PATIENCE)
+    with closing(client):
+        for _ in range(20):
+            client.request("POST", "/v1/ingestion/meter", json.dumps(meter()), JSON)
+            answer = client.getresponse()
+            assert answer.status in {200, 201}
+            assert answer.read()
+
+
+def test_busy_connections_leave_threads_to_others(server: tuple[str, int]) -> None:
+    busy = [http.client.HTTPConnection(*server, timeout=PATIENCE) for _ in range(2 * THREADS)]
+    for _ in range(20):
+        for each in busy:
+            each.request("GET", "/healthz")
+        for each in busy:
+            assert each.getresponse().read()
+    for each in busy:
+        each.close()
