@@ -18,7 +18,9 @@ from pathlib import Path
 
 from bench import database, measures, peers, report
 
+Measure = Callable[[int], measures.Round]  # of a round by its number
 SIZES = (100, 1_000, 10_000)
+BACKLOG = 100  # minutes that a gateway held back
 
 
 def main() -> None:
@@ -38,11 +40,12 @@ def main() -> None:
         if arguments.peers:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             others = stack.enter_context(peers.running(folder))
-        cases: dict[str, Callable[[int], measures.Round]] = {
-            "COPY": lambda _: bench.copy(),
-            **{f"batches of {n:,}": partial(bench.batches, n, 4) for n in SIZES},
-            "empty route": lambda _: bench.empty(),
-            "singles": partial(bench.batches, 1, 64),
+        cases: dict[str, Measure] = {
+            "COPY": _always(bench.copy),
+            **{f"batches of {n:,}": _always(bench.batches, n, 4) for n in SIZES},
+            "backlogs of 1,000": _always(bench.batches, 1_000, 4, BACKLOG),
+            "empty route": _always(bench.empty),
+            "singles": _always(bench.batches, 1, 64),
         }
         for peer in others:
             cases[f"{peer.name}, batches of 1,000"] = partial(bench.peer, peer, 1_000, 4)
@@ -66,6 +69,11 @@ def main() -> None:
     sys.stdout.write(report.markdown(figures))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1))
+
+
+def _always(measure: Callable[..., measures.Round], *arguments: int) -> Measure:
+    """Measure the same in each round."""
+    return lambda _: measure(*arguments)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ def reset(url: str) -> None:
                 connection,
                 sql.SQL(
                     "INSERT INTO {latest} ({columns}) SELECT {columns} FROM {history} "
-                    "WHERE time = %(last)s"
+                    # A request that a load tool left behind may still be stored.
+                    "WHERE time = %(last)s ON CONFLICT DO NOTHING"
                 ).format(**names),
                 last=last,
             )

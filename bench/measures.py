@@ -61,15 +61,22 @@ class Bench:
         database.reset(self.database_url)
         return Round(database.copy_for(self.database_url, self.seconds))
 
-    def batches(self, size: int, connections: int, _: int = 0) -> Round:
-        """Post readings, and see that as many as were acknowledged are in history."""
+    def batches(self, size: int, connections: int, minutes: int = 1) -> Round:
+        """Post readings, and see that as many as were acknowledged are in history.
+
+        Args:
+            size: Readings a request.
+            connections: How many clients there are.
+            minutes: How many of them are of one device: 1, as they come; more, as a gateway sends
+                what it held back.
+        """
         database.reset(self.database_url)
         forms = [
             readings.write_form(self.folder, stream, readings.fleetwatt(stream, size))
             for stream in STREAMS
         ]
         before = self._cpu()
-        result = wrk(self.api_url, connections, self.seconds, size, forms)
+        result = wrk(self.api_url, connections, self.seconds, (size // minutes, minutes), forms)
         after = self._cpu()
         sent = _acknowledged(result, size, database.stored(self.database_url))
         api, postgres = (
@@ -92,7 +99,7 @@ class Bench:
             for stream in STREAMS
         ]
         before = processes.cpu_seconds(self.empty_api)
-        result = wrk(self.empty_url, 64, self.seconds, 1, forms)
+        result = wrk(self.empty_url, 64, self.seconds, (1, 1), forms)
         used = processes.cpu_seconds(self.empty_api) - before
         answered = result["requests"] - result["refused"]
         return Round(
@@ -104,7 +111,7 @@ class Bench:
         start = readings.START + timedelta(hours=12 * number + 6 * (size > 1))
         before, cpu = peer.stored(0), processes.cpu_seconds(peer.process)
         forms = peer.write_forms(self.folder)
-        result = wrk(peer.url, connections, self.seconds, size, forms, start)
+        result = wrk(peer.url, connections, self.seconds, (size, 1), forms, start)
         cpu = processes.cpu_seconds(peer.process) - cpu
         sent = result["requests"] * size
         sent = _acknowledged(result, size, peer.stored(before + round(sent)) - before)
@@ -164,14 +171,17 @@ def wrk(
     url: str,
     connections: int,
     seconds: int,
-    size: int,
+    request: tuple[int, int],
     forms: list[Path],
     since: datetime = readings.START,
 ) -> dict[str, float]:
-    """Let wrk post readings from a time on, and return what `post.lua` prints."""
+    """Let wrk post readings from a time on, and return what `post.lua` prints.
+
+    A request holds readings of so many devices and minutes.
+    """
     start = str(int(since.timestamp()))
     command = ["wrk", f"-t{len(forms)}", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"]
-    command += ["-s", str(SCRIPT), url, "--", start, str(size), *map(str, forms)]
+    command += ["-s", str(SCRIPT), url, "--", start, *map(str, request), *map(str, forms)]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     result: dict[str, float] = json.loads(printed.splitlines()[-1])
     return result

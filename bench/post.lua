@@ -1,8 +1,8 @@
 -- wrk posts readings that nobody has posted before, and prints what became of them as JSON.
 --
--- Arguments: START SIZE FILE... : the first minute in epoch seconds, readings a request, and a file
--- for each thread, which readings.py has written. A request holds SIZE devices' readings of one
--- minute. They are joined from prepared strings, so that the cores are left to the server.
+-- Arguments: START DEVICES MINUTES FILE... : the first minute in epoch seconds, how many devices'
+-- readings of how many minutes a request holds, and a file for each thread, which readings.py has
+-- written. They are joined from prepared strings, so that the cores are left to the server.
 
 local threads = 0
 
@@ -12,19 +12,20 @@ function setup(thread)
 end
 
 function init(arguments)
-  start, size = tonumber(arguments[1]), tonumber(arguments[2])
+  local devices
+  start, devices, minutes = tonumber(arguments[1]), tonumber(arguments[2]), tonumber(arguments[3])
   local lines = {}
-  for line in io.lines(arguments[3 + number % (#arguments - 2)]) do
+  for line in io.lines(arguments[4 + number % (#arguments - 3)]) do
     lines[#lines + 1] = line:gsub("\\n", "\n")
   end
-  path, minute_form = lines[1], lines[5]
+  path, opening, between, closing, minute_form = unpack(lines, 1, 5)
   batches = {}
-  for first = 6, #lines - size + 1, size do
+  for first = 6, #lines - devices + 1, devices do
     local parts = {}
-    for i = first, first + size - 1 do
-      parts[#parts + 1] = (i == first and lines[2] or lines[3]) .. lines[i]
+    for i = first, first + devices - 1 do
+      parts[#parts + 1] = between .. lines[i]
     end
-    parts[#parts + 1] = lines[4]
+    parts[#parts + 1] = ""
     batches[#batches + 1] = parts
   end
   headers = { ["Content-Type"] = "application/json" }
@@ -32,15 +33,20 @@ function init(arguments)
 end
 
 function request()
-  local minute = math.floor(sent / #batches)
+  local first = math.floor(sent / #batches) * minutes
   local parts = batches[sent % #batches + 1]
   sent = sent + 1
-  local time = start + 60 * minute
-  local of_the_minute = minute_form
-    :gsub("@time@", os.date("!%Y-%m-%dT%H:%M:%SZ", time))
-    :gsub("@epoch@", tostring(time))
-    :gsub("@counter@", string.format("%.3f", 100 + minute / 64))
-  return wrk.format("POST", path, headers, table.concat(parts, of_the_minute))
+  local readings = {}
+  for minute = first, first + minutes - 1 do
+    local time = start + 60 * minute
+    local of_the_minute = minute_form
+      :gsub("@time@", os.date("!%Y-%m-%dT%H:%M:%SZ", time))
+      :gsub("@epoch@", tostring(time))
+      :gsub("@counter@", string.format("%.3f", 100 + minute / 64))
+    readings[#readings + 1] = table.concat(parts, of_the_minute)
+  end
+  local body = opening .. table.concat(readings):sub(#between + 1) .. closing
+  return wrk.format("POST", path, headers, body)
 end
 
 function done(summary, latency)
