@@ -124,9 +124,9 @@ def test_a_key_expires_after_what_was_asked(
         (["--scope", "ingest", "--scope", "read", "--device", "M-1"], "--scope ingest alone"),
         (["--scope", "write"], "'write' is not one of"),
         ([], "--scope"),
-        (["--scope", "read", "--expires", "soon"], "'soon' is no span of time"),
-        (["--scope", "read", "--expires", "0d"], "--expires"),
-        (["--scope", "read", "--expires", "999999999w"], "no span of time"),
+        (["--scope", "read", "--expires", "soon"], "'soon' is not a duration"),
+        (["--scope", "read", "--expires", "0d"], "'--expires': 0d is out of range"),
+        (["--scope", "read", "--expires", "999999999w"], "out of range"),
         (["--scope", "ingest", "--device", "M 1"], "'M 1' can't be a device's id"),
     ],
 )

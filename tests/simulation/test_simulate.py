@@ -257,11 +257,12 @@ def test_a_live_run_goes_on_until_it_is_stopped_and_then_sends_what_it_has(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--since", "3x"], "'--since': '3x' is neither a span"),
+        (["--since", "3x"], "'--since': '3x' is not a duration"),
         (["--since", "2026-01-01T00:00"], "'--since': '2026-01-01T00:00' has no offset"),
         (["--since", "9999-01-01T00:00Z"], "--since: 9999-01-01T00:00Z is still to come"),
         (["--until", "2020-01-01T00:00Z"], "--until: 2020-01-01T00:00Z is less than a minute"),
-        (["--since", "0m"], "--since: "),
+        (["--since", "0m"], "'--since': 0m is out of range: from 1m"),
+        (["--since", "soon"], "nor is it an RFC 3339 time"),
         (["--url", "127.0.0.1:8000"], "'--url': '127.0.0.1:8000' is not the address of an API"),
         (["--url", "http://x:99999"], "'--url': 'http://x:99999' is not the address"),
         (["--vehicles", "0"], "'--vehicles'"),

@@ -78,7 +78,7 @@ def interval() -> None:
 
 @chunks.command("set-interval")
 @click.argument("table", type=click.Choice(list(policies.HISTORIES)))
-@click.argument("interval", type=shown.Duration(), metavar="DURATION")
+@click.argument("interval", type=shown.Duration(least=policies.BUCKET), metavar="DURATION")
 @changing
 def set_interval(table: str, interval: timedelta, *, yes: bool, dry_run: bool) -> None:
     """Let each new chunk of TABLE hold DURATION (12h, 1d, 1w); those that are there stay."""

@@ -51,7 +51,7 @@ def show() -> None:
 
 @compression.command("set")
 @_TABLE
-@click.argument("after", type=shown.Duration(), metavar="DURATION")
+@click.argument("after", type=shown.Duration(least=policies.BUCKET), metavar="DURATION")
 @changing
 def set_(table: str, after: timedelta, *, yes: bool, dry_run: bool) -> None:
     """Compress the chunks of TABLE that are older than DURATION (12h, 90d, 2w)."""

@@ -14,31 +14,11 @@ import msgspec
 
 from fleetwatt import keys as api_keys
 from fleetwatt import logs
+from fleetwatt.cli import shown
 from fleetwatt.config import Config
 from fleetwatt.keys import INGEST, SCOPES, Key
 from fleetwatt.store import Store
 from fleetwatt.streams import ID_PATTERN
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_LONGEST = timedelta(days=36_500)
-
-
-class Duration(click.ParamType[timedelta]):
-    """A span of time as in 90d."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
-        """Read a span, or say which it may be."""
-        if isinstance(value, timedelta):
-            return value
-        match = re.fullmatch(r"(\d{1,6})([smhdw])", value, re.ASCII)
-        span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else _LONGEST
-        if span >= _LONGEST:
-            self.fail(
-                f"{value!r} is no span of time under 100 years as 90d, 12h or 30m", param, ctx
-            )
-        return span
 
 
 class Device(click.ParamType[str]):
@@ -79,7 +59,9 @@ def keys() -> None:
     multiple=True,
     help="id of a meter or vehicle, the only ones that it may write for; with ingest alone",
 )
-@click.option("--expires", type=Duration(), help="how long it is valid, as 90d; without: for ever")
+@click.option(
+    "--expires", type=shown.Duration(), help="how long it is valid, as 90d; without: for ever"
+)
 @click.option("--name", default="", help="whose it is or what for")
 def create(
     scopes: tuple[str, ...], devices: tuple[str, ...], expires: timedelta | None, name: str
@@ -87,8 +69,6 @@ def create(
     """Make a key and print it, once: it can't be shown again."""
     if devices and set(scopes) != {INGEST}:
         raise click.UsageError("--device goes with --scope ingest alone: it bounds what is written")
-    if expires == timedelta(0):
-        raise click.UsageError("--expires must be longer than nothing")
     prefix, whole, hashed = api_keys.generate()
     with _store() as store:
         row = store.one(
@@ -137,7 +117,7 @@ def revoke(prefix: str) -> None:
 @click.argument("prefix")
 @click.option(
     "--grace",
-    type=Duration(),
+    type=shown.Duration(least=timedelta(0)),
     default="0s",
     show_default=True,
     help="how long the old one stays valid",

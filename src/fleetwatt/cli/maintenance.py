@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from contextlib import closing
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from fleetwatt import doctor as diagnosis
+from fleetwatt.cli import shown
 from fleetwatt.config import Config
 from fleetwatt.store import Store, maintenance
 from fleetwatt.store.errors import StoreError
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
-
-
-class _Every(click.ParamType[int]):
-    """A span of time as 30s, 5m or 1h, in seconds."""
-
-    name = "span"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        match = re.fullmatch(r"([1-9]\d{0,5})([smh])", value)
-        if not match:
-            self.fail(f"{value!r} is no span as 30s, 5m or 1h", param, ctx)
-        return int(match[1]) * _SECONDS[match[2]]
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 
 @click.command()
-@click.option("--every", type=_Every(), help="do it again and again, as often as 5m says")
-def maintain(every: int | None) -> None:
+@click.option("--every", type=shown.Duration(), help="do it again and again, as often as 5m says")
+def maintain(every: timedelta | None) -> None:
     """Do what TimescaleDB's scheduler would: due jobs (embedded), retention (Apache edition).
 
     Exit status 1: something failed. On a Community server it does nothing: its scheduler does.
@@ -56,7 +45,7 @@ def maintain(every: int | None) -> None:
                 click.echo(f"fleetwatt maintain: {error}", err=True)
             if not every:
                 break
-            time.sleep(every)
+            time.sleep(every.total_seconds())
     sys.exit(int(has_failed))
 
 

@@ -41,7 +41,7 @@ def show() -> None:
 
 @retention.command("set")
 @_TABLE
-@click.argument("keep", type=shown.Duration(), metavar="DURATION")
+@click.argument("keep", type=shown.Duration(least=policies.BUCKET), metavar="DURATION")
 @changing
 def set_(table: str, keep: timedelta, *, yes: bool, dry_run: bool) -> None:
     """Keep TABLE for DURATION (12h, 90d, 2w); the refresh of its aggregate follows."""

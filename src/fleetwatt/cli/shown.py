@@ -13,17 +13,20 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg]
-    """A duration as 90d, 12h or 2w."""
+class Duration(click.ParamType["timedelta"]):
+    """A duration as 30s, 5m, 12h, 90d or 2w, of a least length."""
 
     name = "duration"
+
+    def __init__(self, least: timedelta = durations.UNITS["s"]) -> None:
+        self._least = least
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
         """Read it; what can't be one is told how it is written."""
         try:
-            return durations.parse(value)
+            return durations.parse(value, self._least)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
+from fleetwatt import durations
 from fleetwatt.readings import MAX_READINGS
 from fleetwatt.simulation.plan import Plan
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from fleetwatt.simulation.sending import Run, Sender
 
-MINUTE = timedelta(minutes=1)
-UNITS = {"m": MINUTE, "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+MINUTE = durations.UNITS["m"]
 COLUMNS = (
     *("made", "lost", "late", "repeated", "sent", "accepted", "duplicates", "rejected"),
     *("unanswered", "retries", "unsure"),
@@ -37,21 +36,24 @@ _say = partial(click.echo, err=True)
 def _moment(
     _: click.Context, _parameter: click.Parameter, value: str | None, sign: int
 ) -> datetime | None:
-    """Read a span, from now on (1) or back (-1), or a time; in whole minutes."""
+    """Read a duration, from now on (1) or back (-1), or a time; in whole minutes."""
     if value is None:
         return None
     try:
-        if span := re.fullmatch(r"(\d{1,4})([mhdw])", value):
-            moment = datetime.now(UTC) + sign * int(span[1]) * UNITS[span[2]]
-        else:
-            moment = datetime.fromisoformat(value)
-            if moment.tzinfo is None:
-                raise click.BadParameter(f"{value!r} has no offset from UTC, as Z is one")
-        return moment.astimezone(UTC).replace(second=0, microsecond=0)
+        moment = datetime.now(UTC) + sign * durations.parse(value, least=MINUTE)
+    except ValueError as no_duration:
+        moment = _time(value, str(no_duration))
+    return moment.replace(second=0, microsecond=0)
+
+
+def _time(value: str, no_duration: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(value)
+        if time.tzinfo:
+            return time.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise click.BadParameter(
-            f"{value!r} is neither a span, as 90m, 26h, 7d or 2w, nor an RFC 3339 time"
-        ) from None
+        raise click.BadParameter(f"{no_duration}; nor is it an RFC 3339 time") from None
+    raise click.BadParameter(f"{value!r} has no offset from UTC, as Z is one")
 
 
 def _url(_: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -83,13 +85,13 @@ def _url(_: click.Context, _parameter: click.Parameter, value: str) -> str:
     "--since",
     callback=partial(_moment, sign=-1),
     show_default="now",
-    help="backfill from then: a span back from now, as 26h or 7d, or an RFC 3339 time",
+    help="backfill from then: a duration back from now, as 26h or 7d, or an RFC 3339 time",
 )
 @click.option(
     "--until",
     callback=partial(_moment, sign=1),
     show_default="now after a backfill, else Ctrl-C",
-    help="stop then: a span from now on, or an RFC 3339 time",
+    help="stop then: a duration from now on, or an RFC 3339 time",
 )
 @click.option("--live", is_flag=True, help="after a backfill, go on in real time until Ctrl-C")
 @click.option("--seed", default="1", show_default=True, help="makes the same readings again")
