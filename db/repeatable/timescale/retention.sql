@@ -148,30 +148,39 @@ LEFT JOIN LATERAL (
 ) AS failure ON true
 WHERE declared.kind IS NOT NULL;
 
+-- Changes the age in the policy that a table has, and returns its job; null: it has none. `verb` is drop or compress.
+CREATE OR REPLACE FUNCTION change_policy(of_table text, policy text, verb text, age interval) RETURNS integer
+LANGUAGE sql AS $$
+    SELECT changed.job_id
+    FROM timescaledb_information.jobs AS job
+    CROSS JOIN LATERAL alter_job(
+        job.job_id, config => job.config - (verb || '_created_before') || jsonb_build_object(verb || '_after', age)
+    ) AS changed
+    WHERE proc_name = policy AND hypertable_schema = current_schema() AND hypertable_name = of_table
+$$;
+
 -- Sets how long a table is kept; null: for ever. Together with it, how far back its aggregate's refresh reaches, unless that is null.
 CREATE OR REPLACE FUNCTION set_retention(of_table text, keep interval, refresh_from interval) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    current record;
-    added integer;
+    job integer;
 BEGIN
-    SELECT job_id, config INTO current
-    FROM timescaledb_information.jobs
-    WHERE proc_name = 'policy_retention' AND hypertable_schema = current_schema() AND hypertable_name = of_table;
     IF keep IS NULL THEN
         PERFORM remove_retention_policy(of_table::regclass, if_exists => true);
-    ELSIF current.job_id IS NOT NULL THEN
-        PERFORM alter_job(
-            current.job_id, config => current.config - 'drop_created_before' || jsonb_build_object('drop_after', keep)
-        );
     ELSE
-        added := add_retention_policy(of_table::regclass, drop_after => keep);
+        job := coalesce(
+            change_policy(of_table, 'policy_retention', 'drop', keep),
+            add_retention_policy(of_table::regclass, drop_after => keep)
+        );
+        -- Raw is dropped by the guard.
+        IF EXISTS (
+            SELECT FROM timescaledb_information.continuous_aggregates
+            WHERE hypertable_schema = current_schema() AND hypertable_name = of_table
+        ) THEN
+            PERFORM alter_job(job, scheduled => false);
+        END IF;
     END IF;
-    PERFORM alter_job(coalesce(added, current.job_id), scheduled => false)
-    FROM timescaledb_information.continuous_aggregates
-    WHERE keep IS NOT NULL AND hypertable_schema = current_schema() AND hypertable_name = of_table
-    LIMIT 1;
-    PERFORM alter_job(job.job_id, config => job.config || jsonb_build_object('start_offset', refresh_from))
+    PERFORM alter_job(job_id, config => job.config || jsonb_build_object('start_offset', refresh_from))
     FROM timescaledb_information.jobs AS job
     JOIN timescaledb_information.continuous_aggregates AS aggregate
         ON view_schema = job.hypertable_schema AND view_name = job.hypertable_name
@@ -183,19 +192,10 @@ $$;
 -- Sets after how long chunks become columnstore; null: never.
 CREATE OR REPLACE FUNCTION set_compression(of_table text, after interval) RETURNS void
 LANGUAGE plpgsql AS $$
-DECLARE
-    current record;
 BEGIN
-    SELECT job_id, config INTO current
-    FROM timescaledb_information.jobs
-    WHERE proc_name = 'policy_compression' AND hypertable_schema = current_schema() AND hypertable_name = of_table;
     IF after IS NULL THEN
         CALL remove_columnstore_policy(of_table::regclass, if_exists => true);
-    ELSIF current.job_id IS NOT NULL THEN
-        PERFORM alter_job(
-            current.job_id, config => current.config - 'compress_created_before' || jsonb_build_object('compress_after', after)
-        );
-    ELSE
+    ELSIF change_policy(of_table, 'policy_compression', 'compress', after) IS NULL THEN
         CALL add_columnstore_policy(of_table::regclass, after => after);
     END IF;
 END
