@@ -1,6 +1,7 @@
 -- From the Apache edition to Community: removes what its own migrations made and Community's make otherwise. History, latest and
 -- mappings stay as they are. `fleetwatt db upgrade` runs it where the server's license has changed, forgets those migrations and all of
--- repeatable/, and then applies what Community has.
+-- repeatable/, and then applies what Community has. fleetwatt_retention stays until repeatable/timescale/retention.sql has taken over what
+-- it says.
 DROP VIEW IF EXISTS meter_materialized, vehicle_materialized;
 DROP VIEW meter_hourly, vehicle_hourly;
 -- Views of repeatable/apache, where a release has them, whose columns are of other types on Community.

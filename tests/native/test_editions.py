@@ -15,13 +15,16 @@ from psycopg2.extensions import connection as Connection
 from fleetwatt import create_app
 from fleetwatt.cli import fleetwatt
 from fleetwatt.config import Config
-from fleetwatt.store import migrations
+from fleetwatt.durations import parse
+from fleetwatt.store import Store, migrations, policies
 from fleetwatt.store.connections import connect
 from fleetwatt.store.errors import EditionChanged
+from fleetwatt.streams import METER
 from tests.conftest import refresh, rows
 from tests.examples import NOW, ago, at, meter, vehicle
 from tests.native.binaries import bindir
 from tests.native.server import NativeServer
+from tests.storage import run
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("FLEETWATT_NATIVE"), reason="needs FLEETWATT_NATIVE=1"
@@ -107,6 +110,43 @@ def test_an_upgrade_takes_the_schema_to_community_and_the_answers_stay(
         [(count,)] = rows(connection, hours)
         assert count in {24, 25}
     assert answers(server) == before
+
+
+def test_an_upgrade_carries_over_how_long_history_is_kept(server: NativeServer) -> None:
+    """The first is shorter than by default, the second set by nobody: for ever."""
+    assert run(server.url, "retention", "set", "meter_telemetry", "30d", "--yes").exit_code == 0
+    license_as(server, "timescale")
+
+    upgrade(server)
+
+    with closing(Store(Config(database_url=server.url))) as store:
+        meters, vehicles = policies.read(store).values()
+        assert meters.keep_raw == timedelta(days=30)
+        assert meters.keep_hourly == timedelta(days=3650)
+        assert meters.refresh_from == timedelta(days=29)
+        assert (vehicles.keep_raw, vehicles.keep_hourly) == (None, None)
+        assert vehicles.refresh_from is None
+        for each in (meters, vehicles):
+            assert each.refreshed
+            assert each.guarded
+            assert list(policies.breaches(each, store.lateness, NOW)) == []
+
+
+@pytest.mark.parametrize(
+    ("on_apache", "raw", "hourly"), [("1h", "27h", "3650d"), ("4000d", "4000d", "4000d")]
+)
+def test_what_would_break_a_rule_of_community_becomes_the_nearest_that_does_not(
+    server: NativeServer, on_apache: str, raw: str, hourly: str
+) -> None:
+    assert run(server.url, "retention", "set", "meter_telemetry", on_apache, "--yes").exit_code == 0
+    license_as(server, "timescale")
+
+    upgrade(server)
+
+    with closing(Store(Config(database_url=server.url))) as store:
+        kept = policies.read(store)[METER]
+        assert (kept.keep_raw, kept.keep_hourly) == (parse(raw), parse(hourly))
+        assert list(policies.breaches(kept, store.lateness, NOW)) == []
 
 
 def test_before_the_upgrade_a_service_says_that_the_schema_is_behind(

@@ -1,4 +1,4 @@
--- How long tables are kept and how raw readings are dropped: docs/decisions/0010. The last statement may run again, too.
+-- How long tables are kept and how raw readings are dropped: docs/decisions/0010. The last two statements may run again, too.
 
 -- How long each table is kept, by TimescaleDB's own policies, and up to when raw readings have been dropped.
 CREATE OR REPLACE VIEW retention AS
@@ -203,3 +203,34 @@ $$;
 
 SELECT add_job('retention_guard', INTERVAL '1 hour')
 WHERE NOT EXISTS (SELECT FROM timescaledb_information.jobs WHERE proc_name = 'retention_guard');
+
+-- What was set on the Apache edition goes on here, once: nothing is dropped that would have stayed there. The aggregates are kept no
+-- shorter than raw and refreshed as far back. Less than 27 hours would not let raw be refreshed first.
+DO $$
+DECLARE
+    stream record;
+BEGIN
+    IF to_regclass('fleetwatt_retention') IS NULL THEN
+        RETURN;
+    END IF;
+    FOR stream IN
+        SELECT hypertable_name::text AS history, view_name::text AS hourly,
+            CASE WHEN drop_after IS NOT NULL THEN greatest(drop_after, INTERVAL '27 hours') END AS keep
+        FROM timescaledb_information.continuous_aggregates
+        LEFT JOIN fleetwatt_retention ON table_name = hypertable_name
+        WHERE hypertable_schema = current_schema()
+    LOOP
+        PERFORM set_retention(stream.history, stream.keep, stream.keep - INTERVAL '1 day');
+        IF stream.keep IS NULL THEN
+            PERFORM set_retention(stream.hourly, NULL, NULL);
+            PERFORM alter_job(job_id, config => config || '{"start_offset": null}')
+            FROM timescaledb_information.jobs
+            WHERE proc_name = 'policy_refresh_continuous_aggregate' AND hypertable_schema = current_schema()
+              AND hypertable_name = stream.hourly;
+        ELSE
+            PERFORM set_retention(stream.hourly, greatest(stream.keep, INTERVAL '3650 days'), NULL);
+        END IF;
+    END LOOP;
+    DROP TABLE fleetwatt_retention;
+END
+$$;

@@ -3,12 +3,13 @@
 db/migrations holds what is applied once, in order, db/repeatable what is applied again when it
 changes; what lies in its folder per_stream is there once for each stream. Each file is one
 transaction under one advisory lock, together with its row in `fleetwatt_schema`: a crash leaves
-nothing half done and no lock behind.
+nothing half done and no lock behind. A change of edition is one transaction with all its files.
 """
 
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from psycopg2.extensions import connection as Connection
+    from psycopg2.extensions import cursor as Cursor
 
 UPGRADE_COMMAND = "fleetwatt db upgrade"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('fleetwatt_schema', 0))"
@@ -89,39 +91,54 @@ def upgrade(connection: Connection) -> Iterator[str]:
     """
     with translated():
         name = ensure_timescaledb(connection)
-        with connection, connection.cursor() as cursor:
-            cursor.execute(_LOCK)
+        with _locked(connection) as cursor:
             cursor.execute(_TABLE)
-        if left := _leave_edition(connection, name):
-            yield left
+            changed = _change_edition(connection, name)
+        yield from changed
         for script in scripts(name):
-            if _apply(connection, script):
+            # Two upgrades at once take turns, file by file; the second finds the work done.
+            with _locked(connection):
+                applied = _apply(connection, script)
+            if applied:
                 yield script.file
         if roles.exist(connection):
             # What is new belongs to the owner, and the service has to be let in.
             roles.apply(connection)
 
 
-def _leave_edition(connection: Connection, name: str) -> str | None:
-    """Make way for an edition's own migrations where the other's were applied; return by what."""
-    (other,) = EDITIONS - {name}
+@contextmanager
+def _locked(connection: Connection) -> Iterator[Cursor]:
+    """Open a transaction that no other upgrade runs beside."""
     with connection, connection.cursor() as cursor:
         cursor.execute(_LOCK)
-        applied = _applied(connection)
-        own = scripts(name)
-        foreign = [
-            each.file
-            for each in scripts(other)
-            if each not in own and not each.repeatable and applied.get(each.file) == each.checksum
-        ]
-        if not foreign:
-            return None
-        leave = files("fleetwatt_db").joinpath("leave", f"{other}.sql")
-        if not leave.is_file():
-            raise EditionChanged(
-                f"the schema was made for the edition {other} and the server's is {name}: set "
-                f"timescaledb.license back to {other}, or import an export into a new database"
-            )
+        yield cursor
+
+
+def _change_edition(connection: Connection, name: str) -> list[str]:
+    """Make way for an edition's own migrations where the other's were applied, and apply them.
+
+    All in the caller's transaction: a policy that came before what was set for it would run.
+
+    Returns:
+        The files that were applied.
+    """
+    (other,) = EDITIONS - {name}
+    applied = _applied(connection)
+    own = scripts(name)
+    foreign = [
+        each.file
+        for each in scripts(other)
+        if each not in own and not each.repeatable and applied.get(each.file) == each.checksum
+    ]
+    if not foreign:
+        return []
+    leave = files("fleetwatt_db").joinpath("leave", f"{other}.sql")
+    if not leave.is_file():
+        raise EditionChanged(
+            f"the schema was made for the edition {other} and the server's is {name}: set "
+            f"timescaledb.license back to {other}, or import an export into a new database"
+        )
+    with connection.cursor() as cursor:
         try:
             cursor.execute(leave.read_text(encoding="utf-8"))
         except errors.DependentObjectsStillExist as error:
@@ -129,7 +146,7 @@ def _leave_edition(connection: Connection, name: str) -> str | None:
                 f"drop what you have built on these yourself, and create it again later: {error}"
             ) from error
         cursor.execute(_FORGET, (foreign,))
-    return f"leave/{other}.sql"
+    return [f"leave/{other}.sql", *(each.file for each in own if _apply(connection, each))]
 
 
 @dataclass(frozen=True)
@@ -179,17 +196,16 @@ def _applied(connection: Connection) -> dict[str, str]:
 
 
 def _apply(connection: Connection, script: Script) -> bool:
-    with connection, connection.cursor() as cursor:
-        # Two upgrades at once take turns, file by file; the second finds the work done.
-        cursor.execute(_LOCK)
-        applied = _applied(connection).get(script.file)
-        if applied == script.checksum:
-            return False
-        if applied is not None and not script.repeatable:
-            raise MigrationChanged(
-                f"{script.file} was applied and has been edited since: put it back as it was and "
-                "write a new migration instead"
-            )
+    """Apply a script in the caller's transaction; return whether it was missing."""
+    applied = _applied(connection).get(script.file)
+    if applied == script.checksum:
+        return False
+    if applied is not None and not script.repeatable:
+        raise MigrationChanged(
+            f"{script.file} was applied and has been edited since: put it back as it was and "
+            "write a new migration instead"
+        )
+    with connection.cursor() as cursor:
         cursor.execute(script.sql)
         cursor.execute(_RECORD, (script.file, script.checksum))
     return True
