@@ -66,6 +66,16 @@ def test_a_field_has_a_description_an_example_and_its_unit(name: str) -> None:
     assert ("x-unit" in field) == field["description"].endswith(UNITS)
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in FIELDS if name.endswith((".start", ".windowStart"))]
+)
+def test_an_answer_says_of_which_device_and_when_before_any_figure(name: str) -> None:
+    schema, _, start = name.partition(".")
+    fields = list(DOCUMENT["components"]["schemas"][schema]["properties"])
+
+    assert fields[: fields.index(start)] in ([], ["vehicleId"], ["meterId"])
+
+
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_an_argument_has_a_description_and_its_unit(name: str) -> None:
     parameter = PARAMETERS[name]

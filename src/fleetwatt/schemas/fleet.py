@@ -207,12 +207,14 @@ class FleetFigures(ma.Schema):
     counterResets = figure("Falls of all counters", "", 0, ma.fields.Integer)
 
 
-class FleetHour(FleetFigures):
-    """An hour of the fleet, its start included, its end not; the last has the window's end, too."""
-
+class _Hour(ma.Schema):
     start = Timestamp(
         metadata={"description": "Start of the hour", "example": "2024-02-10T09:00:00Z"}
     )
+
+
+class FleetHour(FleetFigures, _Hour):
+    """An hour of the fleet, its start included, its end not; the last has the window's end, too."""
 
 
 class Fleet(FleetFigures, _Exact):

@@ -60,5 +60,6 @@ class MappingList(ma.Schema):
     """Mappings, by vehicle and start."""
 
     items = ma.fields.List(
-        ma.fields.Nested(Mapping), metadata={"description": "The mappings, oldest first"}
+        ma.fields.Nested(Mapping),
+        metadata={"description": "The mappings, by vehicle, the oldest first"},
     )
