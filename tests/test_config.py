@@ -65,6 +65,26 @@ def test_a_value_that_a_setting_can_not_have_is_refused_by_its_variable(
         Config.from_environment({PREFIX + name: text})
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "legal"),
+    [
+        ("PORT", "http", "a whole number from 0 to 65,535"),
+        ("THREADS", "0", "a whole number from 1 on"),
+        ("POOL_TIMEOUT", "5s", "seconds from 0 to 1,000,000"),
+        ("LOG_LEVEL", "loud", "one of DEBUG, INFO, WARNING, ERROR"),
+        ("KEY_LIMIT", "many", "as 60/minute; or empty"),
+    ],
+)
+def test_a_value_that_is_refused_is_told_what_it_may_be(name: str, text: str, legal: str) -> None:
+    with pytest.raises(ConfigError, match=f"{text}': must be .*{legal}$"):
+        Config.from_environment({PREFIX + name: text})
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_what_a_setting_may_be_is_in_words(setting: Setting) -> None:
+    assert setting.kind is str or setting.legal
+
+
 def test_other_variables_are_left_alone() -> None:
     assert Config.from_environment({"PORT": "1", f"{PREFIX}OTHER": "1"}) == Config()
 

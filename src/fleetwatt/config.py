@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -13,12 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "FLEETWATT_"
-Natural = Annotated[int, msgspec.Meta(ge=0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Natural = Annotated[int, msgspec.Meta(ge=0, description="a whole number from 0 on")]
+Count = Annotated[int, msgspec.Meta(ge=1, description="a whole number from 1 on")]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535, description="a whole number from 0 to 65,535")]
 # The upper bound keeps infinity out, and fits PostgreSQL's milliseconds.
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
-Rate = Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]*/(second|minute|hour|day))?\Z")]
+Seconds = Annotated[
+    float, msgspec.Meta(ge=0, le=1_000_000, description="seconds from 0 to 1,000,000")
+]
+Rate = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^([1-9][0-9]*/(second|minute|hour|day))?\Z",
+        description="a number, /, and second, minute, hour or day, as 60/minute; or empty",
+    ),
+]
 
 
 class ConfigError(Exception):
@@ -148,9 +156,9 @@ class Config:
                 continue
             try:
                 given[setting.name] = msgspec.convert(text, setting.kind, strict=False)
-            except msgspec.ValidationError as error:
+            except msgspec.ValidationError:
                 shown = "(secret)" if setting.secret else repr(text)
-                raise ConfigError(f"{setting.variable}={shown}: {error}") from None
+                raise ConfigError(f"{setting.variable}={shown}: must be {setting.legal}") from None
         return cls(**given)
 
     def check_address(self, host: str) -> None:
@@ -204,6 +212,14 @@ class Setting:
     @property
     def variable(self) -> str:
         return PREFIX + self.name.upper()
+
+    @property
+    def legal(self) -> str:
+        """What its value may be, in words."""
+        if get_origin(self.kind) is Literal:
+            return "one of " + ", ".join(get_args(self.kind))
+        described: str = self.kind.__metadata__[0].description
+        return described
 
     def shown(self, config: Config) -> str:
         """Return the value for people's eyes: a secret only as set or not."""

@@ -155,6 +155,15 @@ def test_bad_arguments_are_named(command: Command, arguments: tuple[str, ...], s
     assert said in result.stderr
 
 
+def test_a_file_that_can_not_be_written_is_named(command: Command, tmp_path: Path) -> None:
+    nowhere = tmp_path / "none" / "readings.csv"
+
+    result = command("export", "meter", str(nowhere))
+
+    assert result.exit_code == 1
+    assert f"{nowhere}.part: No such file or directory" in result.stderr
+
+
 @pytest.mark.community
 def test_compressed_chunks_are_exported_alike(
     command: Command, sql: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

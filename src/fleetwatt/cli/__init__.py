@@ -24,13 +24,17 @@ from fleetwatt.cli import (
 from fleetwatt.config import Config, ConfigError
 from fleetwatt.embedded.database import EmbeddedDatabaseError
 from fleetwatt.embedded.node import NodeError
-from fleetwatt.store.errors import StoreError
+from fleetwatt.store.errors import SchemaBehind, StoreError, Unavailable
 
 
 @click.group()
 @click.version_option(package_name="fleetwatt")
 def fleetwatt() -> None:
-    """Energy telemetry of vehicle fleets on TimescaleDB."""
+    """Energy telemetry of vehicle fleets on TimescaleDB.
+
+    `fleetwatt dev` serves the API on a database of its own; `config` and `simulate` need none, and
+    the others the one that FLEETWATT_DATABASE_URL names.
+    """
 
 
 for _command in (
@@ -60,4 +64,5 @@ def main() -> None:
         logging.config.dictConfig(logs.settings(Config.from_environment()))
         fleetwatt()
     except (ConfigError, EmbeddedDatabaseError, NodeError, StoreError) as error:
-        sys.exit(f"fleetwatt: {error}")
+        is_away = isinstance(error, Unavailable) and not isinstance(error, SchemaBehind)
+        sys.exit(f"fleetwatt: {'FLEETWATT_DATABASE_URL: ' if is_away else ''}{error}")

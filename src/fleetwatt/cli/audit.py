@@ -28,7 +28,10 @@ _COUNT = click.IntRange(min=1)
 @click.option("--repair", is_flag=True, help="mend what differs, and look again")
 @click.option("--json", "as_json", is_flag=True, help="print the findings as JSON")
 def audit(sample: int, hours: int, seed: str | None, *, repair: bool, as_json: bool) -> None:
-    """Compare the hourly aggregates and the latest readings with history; 1: they differ."""
+    """Compare aggregates and latest readings with history.
+
+    Exit status 1: they differ.
+    """
     current = Config.of_a_database()
     seed = seed or secrets.token_hex(4)
     with closing(Store(replace(current, statement_timeout=0))) as store:

@@ -15,7 +15,8 @@ from fleetwatt.store import intervals, policies
 if TYPE_CHECKING:
     from datetime import timedelta
 
-_TABLES = click.Choice(list(policies.TABLES))
+_ANY = f"TABLE is one of {', '.join(policies.TABLES)}."
+_HISTORY = f"TABLE is {' or '.join(policies.HISTORIES)}."
 
 
 @click.group()
@@ -23,8 +24,10 @@ def chunks() -> None:
     """The chunks of tables, and how much time one holds."""
 
 
-@chunks.command("list")
-@click.argument("table", type=_TABLES, required=False)
+@chunks.command("list", epilog=_ANY)
+@click.argument(
+    "table", type=click.Choice(list(policies.TABLES)), required=False, metavar="[TABLE]"
+)
 def list_(table: str | None) -> None:
     """List the chunks of TABLE, or of all tables, oldest first."""
     with opened_store() as store:
@@ -49,7 +52,7 @@ def list_(table: str | None) -> None:
 
 @chunks.command()
 def interval() -> None:
-    """Show how much time a chunk of each table holds, and how much would be good."""
+    """Show how much time a chunk holds, and how much would be good."""
     with opened_store() as store:
         stored = storage.ordered(store.all("stored_tables"))
         advice = intervals.advise(store)
@@ -76,12 +79,15 @@ def interval() -> None:
         )
 
 
-@chunks.command("set-interval")
-@click.argument("table", type=click.Choice(list(policies.HISTORIES)))
+@chunks.command("set-interval", epilog=_HISTORY)
+@click.argument("table", type=click.Choice(list(policies.HISTORIES)), metavar="TABLE")
 @click.argument("interval", type=shown.Duration(least=policies.BUCKET), metavar="DURATION")
 @changing
 def set_interval(table: str, interval: timedelta, *, yes: bool, dry_run: bool) -> None:
-    """Let each new chunk of TABLE hold DURATION (12h, 1d, 1w); those that are there stay."""
+    """Let each new chunk of TABLE hold DURATION.
+
+    A duration is written as 12h, 1d or 1w. The chunks that are there stay as they are.
+    """
     with opened_store() as store:
         now = next(
             each["chunk_interval"]

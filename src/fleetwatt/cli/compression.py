@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from fleetwatt.store import Store
 
 # The aggregates are refreshed as far back as readings come late: they stay as they are.
-_TABLE = click.argument("table", type=click.Choice(list(policies.HISTORIES)))
+_TABLE = click.argument("table", type=click.Choice(list(policies.HISTORIES)), metavar="TABLE")
+_WHICH = f"TABLE is {' or '.join(policies.HISTORIES)}."
 
 
 @click.group()
 def compression() -> None:
-    """When chunks of history are compressed (TimescaleDB's columnstore)."""
+    """When chunks of history are compressed, into columnstore."""
 
 
 @compression.command()
@@ -49,16 +50,19 @@ def show() -> None:
     )
 
 
-@compression.command("set")
+@compression.command("set", epilog=_WHICH)
 @_TABLE
 @click.argument("after", type=shown.Duration(least=policies.BUCKET), metavar="DURATION")
 @changing
 def set_(table: str, after: timedelta, *, yes: bool, dry_run: bool) -> None:
-    """Compress the chunks of TABLE that are older than DURATION (12h, 90d, 2w)."""
+    """Compress the chunks of TABLE that are older than DURATION.
+
+    A duration is written as 12h, 90d or 2w.
+    """
     _change(table, after, yes=yes, dry_run=dry_run)
 
 
-@compression.command()
+@compression.command(epilog=_WHICH)
 @_TABLE
 @changing
 def unset(table: str, *, yes: bool, dry_run: bool) -> None:

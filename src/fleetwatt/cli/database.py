@@ -39,7 +39,7 @@ def upgrade() -> None:
 @db.command()
 @click.option("--json", "as_json", is_flag=True, help="print it as GET /v1/admin/storage does")
 def status(*, as_json: bool) -> None:
-    """Tell what is stored, what it costs, and what will be dropped and when."""
+    """Tell what is stored, what it costs and what will be dropped."""
     with opened_store() as store:
         report = storage.report(store)
     if as_json:

@@ -40,7 +40,10 @@ class Device(click.ParamType[str]):
 
 @click.group()
 def keys() -> None:
-    """Make and end the API keys that clients send as `Authorization: Bearer`."""
+    """Make and end the API keys that clients send.
+
+    As in the header `Authorization: Bearer KEY`.
+    """
 
 
 @keys.command()
@@ -104,7 +107,10 @@ def list_keys(*, as_json: bool) -> None:
 @keys.command()
 @click.argument("prefix")
 def revoke(prefix: str) -> None:
-    """End a key, named by its prefix; every process refuses it within 5 seconds."""
+    """End a key, named by its prefix.
+
+    Every process refuses it within 5 seconds.
+    """
     with _store() as store:
         row = store.one("revoke_key", prefix=_prefix(prefix))
     if row is None:
@@ -123,7 +129,10 @@ def revoke(prefix: str) -> None:
     help="how long the old one stays valid",
 )
 def rotate(prefix: str, grace: timedelta) -> None:
-    """Make a key that replaces another: same rights, as long a life; print it, once."""
+    """Make a key that replaces another, and print it, once.
+
+    It has the same rights and as long a life.
+    """
     new_prefix, whole, hashed = api_keys.generate()
     with _store() as store:
         row = store.one(

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--every", type=shown.Duration(), help="do it again and again, as often as 5m says")
+@click.option(
+    "--every", type=shown.Duration(), help="do it again and again, with as long a pause as 5m says"
+)
 def maintain(every: timedelta | None) -> None:
-    """Do what TimescaleDB's scheduler would: due jobs (embedded), retention (Apache edition).
+    """Do what TimescaleDB's scheduler does elsewhere.
 
-    Exit status 1: something failed. On a Community server it does nothing: its scheduler does.
+    Run due jobs on the embedded database, and drop what retention says on the Apache edition. On
+    a Community server there is nothing to do. Exit status 1: something failed.
     """
     # Jobs take as long as they take.
     config = replace(Config.of_a_database(), statement_timeout=0, pool_size=1)
@@ -61,7 +64,10 @@ def _maintain(store: Store) -> bool:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="print the findings as JSON")
 def doctor(*, as_json: bool) -> None:
-    """Look at the database, and say what is well and what to do where it isn't; 1: a problem."""
+    """Say what is well with the database, and what to do if not.
+
+    Exit status 1: there is a problem; a warning is none.
+    """
     findings = list(diagnosis.examine(Config.of_a_database()))
     if as_json:
         click.echo(msgspec.json.encode([asdict(each) for each in findings]))

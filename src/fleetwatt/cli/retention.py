@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from fleetwatt.store import Store
     from fleetwatt.store.policies import Policies
 
-_TABLE = click.argument("table", type=click.Choice(list(policies.TABLES)))
+_TABLE = click.argument("table", type=click.Choice(list(policies.TABLES)), metavar="TABLE")
+_WHICH = f"TABLE is one of {', '.join(policies.TABLES)}."
 
 
 @click.group()
@@ -39,16 +40,19 @@ def show() -> None:
     shown.echo_table(("table", "kept", "the next run drops"), rows)
 
 
-@retention.command("set")
+@retention.command("set", epilog=_WHICH)
 @_TABLE
 @click.argument("keep", type=shown.Duration(least=policies.BUCKET), metavar="DURATION")
 @changing
 def set_(table: str, keep: timedelta, *, yes: bool, dry_run: bool) -> None:
-    """Keep TABLE for DURATION (12h, 90d, 2w); the refresh of its aggregate follows."""
+    """Keep TABLE for DURATION.
+
+    A duration is written as 12h, 90d or 2w. The refresh of the table's aggregate follows.
+    """
     _change(table, keep, yes=yes, dry_run=dry_run)
 
 
-@retention.command()
+@retention.command(epilog=_WHICH)
 @_TABLE
 @changing
 def unset(table: str, *, yes: bool, dry_run: bool) -> None:

@@ -14,7 +14,10 @@ from fleetwatt.store.errors import translated
 
 @click.command()
 def roles() -> None:
-    """Create the roles fleetwatt_owner, _app and _dashboard and grant each what it needs."""
+    """Create roles in the database and grant each what it needs.
+
+    They are fleetwatt_owner, fleetwatt_app and fleetwatt_dashboard.
+    """
     with translated(), closing(connect(Config.of_a_database())) as connection:
         database_roles.apply(connection)
     click.echo(

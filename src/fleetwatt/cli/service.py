@@ -24,7 +24,10 @@ def config() -> None:
 
 @click.command()
 def dev() -> None:
-    """Serve the API on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL."""
+    """Serve the API on an embedded TimescaleDB.
+
+    With FLEETWATT_DATABASE_URL set, on that one.
+    """
     current = Config.from_environment()
     current.check_address(current.host)
     if not current.database_url:

@@ -77,7 +77,7 @@ def _url(_: click.Context, _parameter: click.Parameter, value: str) -> str:
 @click.option(
     "--api-key", envvar="FLEETWATT_API_KEY", show_envvar=True, help="sent as a bearer token"
 )
-@click.option("--vehicles", type=_COUNT, default=100, show_default=True)
+@click.option("--vehicles", type=_COUNT, default=100, show_default=True, help="how many there are")
 @click.option(
     "--meters", type=_COUNT, show_default="as many as vehicles", help="with fewer, some are shared"
 )
@@ -145,10 +145,11 @@ def _url(_: click.Context, _parameter: click.Parameter, value: str) -> str:
 )
 @click.option("--json", "as_json", is_flag=True, help="print the account as one JSON object")
 def simulate(**options: Any) -> None:
-    """Send the readings of a simulated fleet to an API, live or as a backfill.
+    """Send the readings of a simulated fleet to an API.
 
-    Without --since it sends a reading per device a minute, in real time. At the end it says what
-    was sent and what the API acknowledged of it; 1: it had to give up, or a reading was rejected.
+    With --since, all from then on; without it, a reading per device a minute in real time. At the
+    end it says what was sent and what the API acknowledged of it. Exit status 1: it had to give
+    up, or a reading was rejected.
     """
     try:
         from fleetwatt.simulation import client, sending

@@ -42,10 +42,11 @@ class _Time(click.ParamType[datetime]):
 @click.option("--skip-old", is_flag=True, help="reject what is older than retention, and go on")
 @click.option("--restart", is_flag=True, help="begin anew, whatever an interrupted run has done")
 def import_(file: str, rejected: Path | None, *, skip_old: bool, restart: bool) -> None:
-    """Store the readings of FILE (CSV, NDJSON or Parquet, gzip or not; - is standard input).
+    """Store the readings of FILE.
 
-    By the rules of the ingestion routes: a reading that is there already counts as a duplicate.
-    Interrupted, it goes on where it was. Exit status 1: lines were rejected.
+    CSV, NDJSON or Parquet, gzip or not; - is standard input. By the rules of the ingestion routes:
+    a reading that is there already counts as a duplicate. Interrupted, it goes on where it was.
+    Exit status 1: lines were rejected.
     """
     path = Path("stdin" if file == STDIN else file)
     rejected = rejected or path.with_name(path.name + ".rejected.ndjson")
@@ -103,9 +104,10 @@ def _say_result(progress: Progress, rejected: Path) -> None:
 def export(
     stream: str, file: Path, start: datetime | None, end: datetime | None, devices: tuple[str, ...]
 ) -> None:
-    """Write a stream's readings with start <= time < end to FILE (.csv, .csv.gz or .parquet).
+    """Write a stream's readings to FILE, as its suffix says.
 
-    Chunk by chunk, in each by device and time. `fleetwatt import` reads all of them.
+    .csv, .csv.gz or .parquet, which `fleetwatt import` reads. Readings with start <= time < end,
+    chunk by chunk, in each by device and time.
     """
     if not file.name.lower().endswith(exporting.SUFFIXES):
         raise click.UsageError(f"{file} must end in {', '.join(exporting.SUFFIXES)}")
@@ -147,6 +149,12 @@ def _clear_errors() -> Iterator[None]:
         yield
     except (ParquetMissing, TooOld, UnreadableFile) as error:
         raise click.ClickException(str(error)) from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # No such folder, no right to write there, a disk that is full.
+        where = f"{error.filename}: " if error.filename else ""
+        raise click.ClickException(f"{where}{error.strerror}") from None
 
 
 @contextmanager
