@@ -1,22 +1,24 @@
+-- The history tables and the aggregates, each with the hypertable that holds it. Cost: one look at TimescaleDB's catalog.
+CREATE OR REPLACE VIEW stored_table AS
+SELECT hypertable_schema, hypertable_name, hypertable_name::text AS table_name
+FROM timescaledb_information.hypertables
+WHERE hypertable_schema = current_schema()
+UNION ALL
+SELECT materialization_hypertable_schema, materialization_hypertable_name, view_name
+FROM timescaledb_information.continuous_aggregates
+WHERE view_schema = current_schema();
+
 -- Every chunk of history and of the aggregates: its span, its size now and, where it is columnstore, before, and about how many rows
 -- it holds: by its statistics where it has been analyzed, else by its size at 28 bytes a row and 8 a column. Cost: one look at the
 -- size of each chunk's files.
 CREATE OR REPLACE VIEW stored_chunk AS
-WITH kept AS (
-    SELECT hypertable_schema, hypertable_name, hypertable_name::text AS table_name
-    FROM timescaledb_information.hypertables
-    WHERE hypertable_schema = current_schema()
-    UNION ALL
-    SELECT materialization_hypertable_schema, materialization_hypertable_name, view_name
-    FROM timescaledb_information.continuous_aggregates
-    WHERE view_schema = current_schema()
-), sized AS MATERIALIZED (
+WITH sized AS MATERIALIZED (
     -- Once a table, not once a chunk: each call looks at all chunks of its table.
     SELECT sizes.*
-    FROM kept CROSS JOIN LATERAL chunks_detailed_size(format('%I.%I', hypertable_schema, hypertable_name)::regclass) AS sizes
+    FROM stored_table CROSS JOIN LATERAL chunks_detailed_size(format('%I.%I', hypertable_schema, hypertable_name)::regclass) AS sizes
 ), packed AS MATERIALIZED (
     SELECT stats.*
-    FROM kept CROSS JOIN LATERAL chunk_compression_stats(format('%I.%I', hypertable_schema, hypertable_name)::regclass) AS stats
+    FROM stored_table CROSS JOIN LATERAL chunk_compression_stats(format('%I.%I', hypertable_schema, hypertable_name)::regclass) AS stats
 ), chunk AS (
     SELECT
         table_name, chunks.chunk_name::text AS chunk, range_start, range_end, is_compressed AS compressed,
@@ -25,7 +27,7 @@ WITH kept AS (
         CASE WHEN packed.before_compression_total_bytes IS NULL THEN sizes.total_bytes
             ELSE packed.before_compression_total_bytes + pg_relation_size(relation.oid) END AS bytes_uncompressed,
         pg_relation_size(relation.oid) AS heap_bytes, relation.reltuples, relation.relpages, 28 + 8 * relation.relnatts AS row_bytes
-    FROM kept
+    FROM stored_table
     JOIN timescaledb_information.chunks USING (hypertable_schema, hypertable_name)
     JOIN sized AS sizes USING (chunk_schema, chunk_name)
     LEFT JOIN packed USING (chunk_schema, chunk_name)

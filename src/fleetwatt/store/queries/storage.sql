@@ -20,15 +20,7 @@ SELECT
     coalesce(sum(index_bytes), 0)::bigint AS index_bytes,
     sum(bytes) FILTER (WHERE recent)::double precision * 86400 / sum(span) FILTER (WHERE recent) AS bytes_a_day,
     sum(rows) FILTER (WHERE recent)::double precision * 86400 / sum(span) FILTER (WHERE recent) AS rows_a_day
-FROM (
-    SELECT hypertable_schema, hypertable_name, hypertable_name::text AS table_name
-    FROM timescaledb_information.hypertables
-    WHERE hypertable_schema = current_schema()
-    UNION ALL
-    SELECT materialization_hypertable_schema, materialization_hypertable_name, view_name
-    FROM timescaledb_information.continuous_aggregates
-    WHERE view_schema = current_schema()
-) AS stored
+FROM stored_table AS stored
 JOIN timescaledb_information.dimensions AS dimension USING (hypertable_schema, hypertable_name)
 LEFT JOIN (
     SELECT
