@@ -10,9 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from fleetwatt.store import migrations, sql
+from fleetwatt.store import editions, migrations, sql
 from fleetwatt.store.connections import Row, connect, fetch
-from fleetwatt.store.editions import OLDEST
 from fleetwatt.store.errors import translated
 from fleetwatt.streams import STREAMS
 
@@ -83,20 +82,7 @@ def of_server(server: Row | None) -> Iterator[Finding]:
             else f"run `{migrations.UPGRADE_COMMAND}`",
         )
         return
-    version = server["timescaledb"]
-    says = f"{version} on PostgreSQL {server['postgresql']}"
-    if tuple(int(part) for part in version.split("-")[0].split(".")[:2]) < OLDEST:
-        oldest = ".".join(map(str, OLDEST))
-        yield Finding("TimescaleDB", "problem", says, f"update to {oldest} or later")
-    elif version != server["offered"]:
-        yield Finding(
-            "TimescaleDB",
-            "warning",
-            f"{says}; the server has {server['offered']} to offer",
-            "run `ALTER EXTENSION timescaledb UPDATE` as the first command of a new session",
-        )
-    else:
-        yield Finding("TimescaleDB", "ok", says)
+    yield _of_version(server)
     if server["has_scheduler"]:
         yield Finding("edition", "ok", LACKS[server["edition"]])
     else:
@@ -111,6 +97,22 @@ def of_server(server: Row | None) -> Iterator[Finding]:
         yield Finding("btree_gist", "ok", "there")
     else:
         yield Finding("btree_gist", "problem", "missing", "run `CREATE EXTENSION btree_gist`")
+
+
+def _of_version(server: Row) -> Finding:
+    version = server["timescaledb"]
+    says = f"{version} on PostgreSQL {server['postgresql']}"
+    if editions.is_too_old(version):
+        oldest = ".".join(map(str, editions.OLDEST))
+        return Finding("TimescaleDB", "problem", says, f"update to {oldest} or later")
+    if version != server["offered"]:
+        return Finding(
+            "TimescaleDB",
+            "warning",
+            f"{says}; the server has {server['offered']} to offer",
+            "run `ALTER EXTENSION timescaledb UPDATE` as the first command of a new session",
+        )
+    return Finding("TimescaleDB", "ok", says)
 
 
 def of_scheduler(server: Row) -> Iterator[Finding]:

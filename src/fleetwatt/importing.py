@@ -125,14 +125,10 @@ def import_batches(
             progress.duplicates += written.duplicates
             for rows in parsed.rows:
                 progress.add_span(rows)
-        wrong: list[tuple[Line, str | None, str]] = [
-            (line, None, line.problem) for line in batch.lines if line.problem
-        ]
+        unreadable = [(line, None, line.problem) for line in batch.lines if line.problem]
         # An index counts the lines that were parsed.
-        wrong += [(good[each.index or 0], each.field, each.message) for each in parsed.errors]
-        for each in sorted(wrong, key=lambda each: each[0].number):
-            _reject(rejected, *each)
-        rejected.flush()
+        invalid = [(good[each.index or 0], each.field, each.message) for each in parsed.errors]
+        _reject(rejected, [*unreadable, *invalid])
         progress.rejected += len(batch.lines) - parsed.valid
         progress.rejected_bytes = rejected.tell()
         _move(progress, batch.position)
@@ -194,10 +190,13 @@ def _too_old(stream: Stream, time: datetime, oldest: datetime, now: datetime) ->
     )
 
 
-def _reject(file: IO[bytes], line: Line, name: str | None, reason: str) -> None:
-    text = line.content.decode(errors="replace")
-    rejection = {"line": line.number, "field": name, "reason": reason, "text": text}
-    file.write(msgspec.json.encode(rejection) + b"\n")
+def _reject(file: IO[bytes], wrong: Sequence[tuple[Line, str | None, str]]) -> None:
+    """Write down what is wrong with which field of a line, in order of the lines."""
+    for line, name, reason in sorted(wrong, key=lambda each: each[0].number):
+        text = line.content.decode(errors="replace")
+        rejection = {"line": line.number, "field": name, "reason": reason, "text": text}
+        file.write(msgspec.json.encode(rejection) + b"\n")
+    file.flush()
 
 
 @contextmanager

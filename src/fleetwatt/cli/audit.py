@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import secrets
 import sys
-from contextlib import closing
-from dataclasses import replace
 
 import click
 import msgspec
 
 from fleetwatt import audit as auditing
-from fleetwatt.config import Config
-from fleetwatt.store import Store
+from fleetwatt.cli.database import opened_store
 
 _COUNT = click.IntRange(min=1)
 
@@ -32,9 +29,8 @@ def audit(sample: int, hours: int, seed: str | None, *, repair: bool, as_json: b
 
     Exit status 1: they differ.
     """
-    current = Config.of_a_database()
     seed = seed or secrets.token_hex(4)
-    with closing(Store(replace(current, statement_timeout=0))) as store:
+    with opened_store() as store:
         findings = auditing.audit(store, sample=sample, hours=hours, seed=seed)
         _say_findings(findings, seed, as_json=as_json)
         if repair and any(each.differences for each in findings):

@@ -53,7 +53,13 @@ def _say(report: dict[str, Any]) -> None:
         f"TimescaleDB {report['version']} ({report['edition']}) on PostgreSQL "
         f"{report['postgresql']}\n"
     )
-    tables = report["tables"]
+    _say_tables(report["tables"])
+    _say_policies(report["policies"])
+    for warning in report["warnings"]:
+        click.echo(f"\nWarning ({warning['rule']}): {warning['message']}")
+
+
+def _say_tables(tables: list[dict[str, Any]]) -> None:
     shown.echo_table(
         ("table", "rows", "chunks", "compressed", "size", "uncompressed", "a row", "a day"),
         [
@@ -78,6 +84,9 @@ def _say(report: dict[str, Any]) -> None:
             for each in tables
         ],
     )
+
+
+def _say_policies(policies: list[dict[str, Any]]) -> None:
     click.echo()
     shown.echo_table(
         ("policy", "last run", "", "next run"),
@@ -88,11 +97,9 @@ def _say(report: dict[str, Any]) -> None:
                 each["last_status"] or "-",
                 shown.time(each["next_run"]),
             )
-            for each in report["policies"]
+            for each in policies
         ],
     )
-    for warning in report["warnings"]:
-        click.echo(f"\nWarning ({warning['rule']}): {warning['message']}")
 
 
 def upgrade_schema(config: Config) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import getpass
 import re
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,9 +13,8 @@ import msgspec
 from fleetwatt import keys as api_keys
 from fleetwatt import logs
 from fleetwatt.cli import shown
-from fleetwatt.config import Config
+from fleetwatt.cli.database import opened_store
 from fleetwatt.keys import INGEST, SCOPES, Key
-from fleetwatt.store import Store
 from fleetwatt.streams import ID_PATTERN
 
 
@@ -73,7 +70,7 @@ def create(
     if devices and set(scopes) != {INGEST}:
         raise click.UsageError("--device goes with --scope ingest alone: it bounds what is written")
     prefix, whole, hashed = api_keys.generate()
-    with _store() as store:
+    with opened_store() as store:
         row = store.one(
             "create_key",
             prefix=prefix,
@@ -90,7 +87,7 @@ def create(
 @click.option("--json", "as_json", is_flag=True, help="print them as JSON")
 def list_keys(*, as_json: bool) -> None:
     """List the keys, without their secrets."""
-    with _store() as store:
+    with opened_store() as store:
         rows = store.all("keys")
     described = [_described(row) for row in rows]
     if as_json:
@@ -111,7 +108,7 @@ def revoke(prefix: str) -> None:
 
     Every process refuses it within 5 seconds.
     """
-    with _store() as store:
+    with opened_store() as store:
         row = store.one("revoke_key", prefix=_prefix(prefix))
     if row is None:
         raise click.ClickException(f"there is no key {prefix}")
@@ -134,19 +131,13 @@ def rotate(prefix: str, grace: timedelta) -> None:
     It has the same rights and as long a life.
     """
     new_prefix, whole, hashed = api_keys.generate()
-    with _store() as store:
+    with opened_store() as store:
         row = store.one(
             "rotate_key", prefix=_prefix(prefix), new_prefix=new_prefix, hash=hashed, grace=grace
         )
     if row is None:
         raise click.ClickException(f"there is no key {prefix} that is valid")
     _say_made(row, whole, "key rotated", replaces=_prefix(prefix))
-
-
-@contextmanager
-def _store() -> Iterator[Store]:
-    with closing(Store(Config.of_a_database())) as store:
-        yield store
 
 
 def _prefix(given: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import click
 
 from fleetwatt import exporting, importing
-from fleetwatt.config import Config
+from fleetwatt.cli.database import opened_store
 from fleetwatt.files import STDIN, ParquetMissing, Position, ReadingsFile, UnreadableFile, opened
 from fleetwatt.importing import Checkpoint, Progress, TooOld
 from fleetwatt.store import Store
@@ -50,7 +49,7 @@ def import_(file: str, rejected: Path | None, *, skip_old: bool, restart: bool) 
     """
     path = Path("stdin" if file == STDIN else file)
     rejected = rejected or path.with_name(path.name + ".rejected.ndjson")
-    with _store() as store, _readable(file) as source:
+    with opened_store() as store, _readable(file) as source:
         checkpoint = None
         if file != STDIN:
             checkpoint = Checkpoint(path, importing.database_identity(store))
@@ -115,7 +114,7 @@ def export(
         raise click.UsageError("--start must lie before --end")
     (chosen,) = (each for each in STREAMS if each.name == stream)
     selection = exporting.Selection(chosen, start, end, devices)
-    with _store() as store, _clear_errors():
+    with opened_store() as store, _clear_errors():
         spans = exporting.spans(store, selection)
         with (
             exporting.written(file, chosen) as write,
@@ -126,14 +125,6 @@ def export(
                 readings += exporting.export(store, selection, span, write)
                 show(number)
     click.echo(f"{readings:,} readings in {file}")
-
-
-@contextmanager
-def _store() -> Iterator[Store]:
-    # Refreshing and reading a chunk take as long as they take.
-    config = replace(Config.of_a_database(), statement_timeout=0)
-    with closing(Store(config)) as store:
-        yield store
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def ensure_timescaledb(connection: Connection) -> str:
             "(https://docs.tigerdata.com/self-hosted/latest/install/)"
         )
     version = offered[0]["version"]
-    if tuple(int(part) for part in version.split("-")[0].split(".")[:2]) < OLDEST:
+    if is_too_old(version):
         raise UnsupportedServer(
             f"this server's TimescaleDB is {version}; fleetwatt needs 2.19 or later"
         )
@@ -58,6 +58,11 @@ def ensure_timescaledb(connection: Connection) -> str:
         with connection.cursor() as cursor:
             cursor.execute("CREATE EXTENSION timescaledb")
     return edition(connection)
+
+
+def is_too_old(version: str) -> bool:
+    """Whether a version of TimescaleDB, as 2.19.3 or 2.23.0-dev, is older than fleetwatt needs."""
+    return tuple(int(part) for part in version.split("-", maxsplit=1)[0].split(".")[:2]) < OLDEST
 
 
 def edition(connection: Connection) -> str:
