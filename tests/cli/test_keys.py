@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import pwd
 from collections.abc import Callable
 from datetime import timedelta
 from hashlib import sha256
@@ -138,6 +140,23 @@ def test_a_key_that_can_not_be_meant_is_refused_with_the_option(
     assert result.exit_code == 2
     assert said in result.stderr
     assert rows(sql, "SELECT count(*) FROM api_keys") == [(0,)]
+
+
+def test_a_user_without_a_name_is_told_by_number_and_gets_the_key(
+    run: Command, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a container that runs with any number: its passwd has no such user."""
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+
+    with caplog.at_level(logging.INFO):
+        whole = made(run("create", "--scope", "read"))
+
+    assert keys.prefix_of(whole)
+    assert [vars(each)["by"] for each in caplog.records if each.message == "key created"] == [
+        str(os.getuid())
+    ]
 
 
 def test_a_revoked_key_is_refused(run: Command, admitted: Callable[[str], bool]) -> None:

@@ -154,7 +154,7 @@ def test_exactly_the_chunks_past_retention_are_dropped(command: Command, sql: Co
     first, second = command("maintain"), command("maintain")
 
     assert first.exit_code == 0
-    assert "dropped 2 chunks of meter_telemetry older than 30 days" in first.stdout
+    assert "dropped 2 chunks of meter_telemetry older than 30d" in first.stdout
     assert second.stdout == ""
     assert rows(sql, "SELECT time FROM meter_telemetry ORDER BY 1") == [(bound,), (NOW,)]
 

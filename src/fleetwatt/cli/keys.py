@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +24,7 @@ class Device(click.ParamType[str]):
 
     name = "id"
 
-    def convert(self, value: str, param: Any, ctx: Any) -> str:
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Take an id that a device may have."""
         if not re.fullmatch(ID_PATTERN, value):
             self.fail(
@@ -159,9 +160,17 @@ def _audit(event: str, row: dict[str, Any], **facts: str) -> None:
         key=described["prefix"],
         scopes=described["scopes"],
         devices=described["devices"],
-        by=getpass.getuser(),
+        by=_user(),
         **facts,
     )
+
+
+def _user() -> str:
+    """Return who runs the command; a container's user may have a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _described(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -27,7 +26,9 @@ class _Time(click.ParamType[datetime]):
 
     name = "time"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
         try:
             time = datetime.fromisoformat(value)
         except ValueError:

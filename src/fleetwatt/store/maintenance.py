@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 
+from fleetwatt.durations import written
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -74,4 +76,5 @@ def _drop_expired(store: Store) -> Iterator[Deed]:
         table, drop_after = row["table_name"], row["drop_after"]
         dropped = store.one("drop_chunks", table=table, drop_after=drop_after)
         if dropped and dropped["chunks"]:
-            yield Deed(f"dropped {dropped['chunks']} chunks of {table} older than {drop_after}")
+            age = written(drop_after)
+            yield Deed(f"dropped {dropped['chunks']} chunks of {table} older than {age}")
