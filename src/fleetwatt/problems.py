@@ -133,6 +133,7 @@ HTTP_KINDS: dict[int, Kind] = {
     422: Kind(422, "invalid-arguments", "Arguments are invalid"),
     500: Kind(500, "internal", "Something went wrong here"),
 }
+NO_ROUTE = "Nothing is at this path, or the id in it can't be one; /docs/ shows the routes."
 
 
 def register(app: Flask) -> None:
@@ -153,7 +154,8 @@ def from_http(error: HTTPException) -> Response:
     kind = HTTP_KINDS.get(status) or Kind(status, f"http-{status}", error.name)
     messages = getattr(error, "data", {}).get("messages", {})
     errors = _flattened(messages)
-    detail = "; ".join(_sentence(each) for each in errors) or error.description or error.name
+    ours = NO_ROUTE if status == 404 else error.description or error.name
+    detail = "; ".join(_sentence(each) for each in errors) or ours
     headers = dict(error.get_headers())
     return respond(kind, detail, errors, {"Allow": headers["Allow"]} if "Allow" in headers else {})
 

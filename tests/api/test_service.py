@@ -33,11 +33,16 @@ def test_without_its_database_a_device_is_told_to_try_again() -> None:
     assert "127.0.0.1" not in response.text
 
 
-def test_an_unknown_route_is_a_problem(client: FlaskClient) -> None:
-    response = client.get("/v1/nothing")
+@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/v1/status/meters/M 1"])
+def test_a_path_that_is_no_route_is_a_problem_that_says_where_the_routes_are(
+    client: FlaskClient, path: str
+) -> None:
+    response = client.get(path)
 
     assert response.status_code == 404
     assert response.mimetype == "application/problem+json"
+    assert response.json
+    assert "/docs/ shows the routes" in response.json["detail"]
 
 
 def test_an_unknown_method_is_a_problem_that_says_which_are_allowed(client: FlaskClient) -> None:
