@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import psutil
 import psycopg2
 import pytest
 
+import fleetwatt
 from tests.conftest import rows
 from tests.examples import meter
 
@@ -171,3 +173,23 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
 
     assert refused.process.returncode == 1
     assert "choose another port" in "".join(refused.lines)
+
+
+def test_without_its_checkout_it_says_what_is_missing(tmp_path: Path) -> None:
+    package = Path(fleetwatt.__file__).parent
+    shutil.copytree(
+        package, tmp_path / "lib" / "fleetwatt", ignore=shutil.ignore_patterns("node_modules")
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-m", "fleetwatt", "dev"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "lib"), "FLEETWATT_DATABASE_URL": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 1
+    assert "wsgi.py is not there: `fleetwatt dev` is for a checkout" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -28,6 +28,7 @@ def dev() -> None:
 
     With FLEETWATT_DATABASE_URL set, on that one.
     """
+    supervisor.check_checkout()
     current = Config.from_environment()
     current.check_address(current.host)
     if not current.database_url:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fleetwatt.config import Config
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[3]  # of the checkout, where wsgi.py and gunicorn.conf.py are
 POLL = 0.2  # seconds between looks at the children
 START_TIMEOUT = 60.0  # seconds for the API to answer
 STOP_TIMEOUT = 40.0  # seconds for a child to finish what it is at
@@ -36,6 +36,15 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 class Stopped(Exception):
     """Somebody asked the service to stop."""
+
+
+def check_checkout() -> None:
+    """Refuse to begin where the package lies alone, without gunicorn's files."""
+    if not (ROOT / "wsgi.py").is_file():
+        raise click.ClickException(
+            f"{ROOT / 'wsgi.py'} is not there: `fleetwatt dev` is for a checkout of fleetwatt. "
+            "Elsewhere set FLEETWATT_DATABASE_URL and run `gunicorn wsgi:app` where wsgi.py is"
+        )
 
 
 def serve(config: Config, upgrade: Callable[[str], None]) -> int:
