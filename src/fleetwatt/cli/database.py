@@ -89,7 +89,7 @@ def _say_tables(tables: list[dict[str, Any]]) -> None:
 def _say_policies(policies: list[dict[str, Any]]) -> None:
     click.echo()
     shown.echo_table(
-        ("policy", "last run", "", "next run"),
+        ("policy", "last run", "result", "next run"),
         [
             (
                 f"{each['table_name']}: {each['does']}",
