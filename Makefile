@@ -5,7 +5,8 @@ READY := .venv/.ready
 
 .PHONY: run test test-native fuzz lint format bench soak lock audit sbom clean
 
-run: $(READY)  ## serve on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL
+# The API on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL.
+run: $(READY)
 	@FLEETWATT_PORT=$(PORT) FLEETWATT_LOG_FORMAT=$${FLEETWATT_LOG_FORMAT:-text} $(BIN)/fleetwatt dev
 
 test: $(READY)
@@ -65,6 +66,7 @@ clean:
 	rm -rf .venv src/fleetwatt/embedded/node_modules
 
 $(READY): requirements-dev.txt setup.cfg src/fleetwatt/embedded/package-lock.json
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("fleetwatt needs Python 3.11 or later, as in `make PYTHON=python3.13 …`")'
 	@echo "Setting up .venv (once; takes a minute) …"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
