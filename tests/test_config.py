@@ -15,6 +15,7 @@ GIVEN = {
     "key_limit": "100/second",
     "address_limit": "",
     "failure_limit": "5/hour",
+    "limits_storage": "redis://:hush@cache:6379/1",
 }
 URL = "postgresql://app:hush@db/fleet"
 
@@ -80,6 +81,15 @@ def test_a_value_that_is_refused_is_told_what_it_may_be(name: str, text: str, le
         Config.from_environment({PREFIX + name: text})
 
 
+def test_a_secret_that_is_refused_is_not_shown() -> None:
+    with pytest.raises(ConfigError) as refused:
+        Config.from_environment({f"{PREFIX}LIMITS_STORAGE": "memcached://:hush@cache"})
+
+    assert str(refused.value) == (
+        "FLEETWATT_LIMITS_STORAGE=(secret): must be a redis:// or rediss:// URL, or empty"
+    )
+
+
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_what_a_setting_may_be_is_in_words(setting: Setting) -> None:
     assert setting.kind is str or setting.legal
@@ -104,7 +114,8 @@ def test_a_config_in_a_log_or_a_traceback_shows_no_secret() -> None:
 def test_a_secret_is_shown_as_set_or_not(name: str) -> None:
     (secret,) = [setting for setting in SETTINGS if setting.name == name]
 
-    assert secret.shown(Config.from_environment({secret.variable: URL})) == "(set)"
+    given = Config.from_environment({secret.variable: GIVEN.get(name, URL)})
+    assert secret.shown(given) == "(set)"
     assert secret.shown(Config()) == ""
 
 

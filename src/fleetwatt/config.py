@@ -27,6 +27,13 @@ Rate = Annotated[
         description="a number, /, and second, minute, hour or day, as 60/minute; or empty",
     ),
 ]
+RedisUrl = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(rediss?(\+[a-z]+)?://.+)?\Z",
+        description="a redis:// or rediss:// URL, or empty",
+    ),
+]
 
 
 class ConfigError(Exception):
@@ -92,6 +99,7 @@ class Config:
         "",
         "redis:// URL where several hosts count together; empty: each process counts for itself",
         secret=True,
+        kind=RedisUrl,
     )
     proxies: int = _setting(
         0, "proxies in front, whose X-Forwarded-For is believed", unit="proxies", kind=Natural
