@@ -155,6 +155,13 @@ def test_bad_arguments_are_named(command: Command, arguments: tuple[str, ...], s
     assert said in result.stderr
 
 
+def test_what_can_not_be_a_devices_id_is_named(command: Command, tmp_path: Path) -> None:
+    result = command("export", "meter", str(tmp_path / "x.csv"), "--device", "M 1")
+
+    assert result.exit_code == 2
+    assert "'--device': 'M 1' can't be a device's id" in result.stderr
+
+
 def test_a_file_that_can_not_be_written_is_named(command: Command, tmp_path: Path) -> None:
     nowhere = tmp_path / "none" / "readings.csv"
 

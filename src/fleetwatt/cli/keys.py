@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,24 +15,6 @@ from fleetwatt import logs
 from fleetwatt.cli import shown
 from fleetwatt.cli.database import opened_store
 from fleetwatt.keys import INGEST, SCOPES, Key
-from fleetwatt.streams import ID_PATTERN
-
-
-class Device(click.ParamType[str]):
-    """The id of a meter or a vehicle."""
-
-    name = "id"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Take an id that a device may have."""
-        if not re.fullmatch(ID_PATTERN, value):
-            self.fail(
-                f"{value!r} can't be a device's id: 1 to 64 of A-Z a-z 0-9 . _ : -, a letter or "
-                "digit first",
-                param,
-                ctx,
-            )
-        return value
 
 
 @click.group()
@@ -56,7 +37,7 @@ def keys() -> None:
 @click.option(
     "--device",
     "devices",
-    type=Device(),
+    type=shown.Device(),
     multiple=True,
     help="id of a meter or vehicle, the only ones that it may write for; with ingest alone",
 )

@@ -1,12 +1,14 @@
-"""How values look for people, and how they write durations."""
+"""How values look for people, and how they write durations and ids."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fleetwatt import durations
+from fleetwatt.streams import ID_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +31,23 @@ class Duration(click.ParamType["timedelta"]):
             return durations.parse(value, self._least)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Device(click.ParamType[str]):
+    """The id of a meter or a vehicle."""
+
+    name = "id"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Take an id that a device may have."""
+        if not re.fullmatch(ID_PATTERN, value):
+            self.fail(
+                f"{value!r} can't be a device's id: 1 to 64 of A-Z a-z 0-9 . _ : -, a letter or "
+                "digit first",
+                param,
+                ctx,
+            )
+        return value
 
 
 def size(count: float | None) -> str:

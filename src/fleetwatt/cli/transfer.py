@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from fleetwatt import exporting, importing
+from fleetwatt.cli import shown
 from fleetwatt.cli.database import opened_store
 from fleetwatt.files import STDIN, ParquetMissing, Position, ReadingsFile, UnreadableFile, opened
 from fleetwatt.importing import Checkpoint, Progress, TooOld
@@ -100,7 +101,13 @@ def _say_result(progress: Progress, rejected: Path) -> None:
 @click.argument("file", type=_NEW_FILE)
 @click.option("--start", type=_Time(), help="first time that counts  [the oldest reading]")
 @click.option("--end", type=_Time(), help="first time that does not  [the newest reading]")
-@click.option("--device", "devices", multiple=True, help="only this device; may be repeated")
+@click.option(
+    "--device",
+    "devices",
+    type=shown.Device(),
+    multiple=True,
+    help="only this device; may be repeated",
+)
 def export(
     stream: str, file: Path, start: datetime | None, end: datetime | None, devices: tuple[str, ...]
 ) -> None:
