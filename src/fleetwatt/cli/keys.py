@@ -79,7 +79,8 @@ def list_keys(*, as_json: bool) -> None:
         click.echo(
             f"{each['prefix']}  {each['state']:<8}  {','.join(each['scopes'])}"
             f"  {each['name'] or '-'}  devices: {','.join(each['devices'] or ['all'])}"
-            f"  created {_time(each['createdAt'])}  expires {_time(each['expiresAt'])}"
+            f"  created {shown.time(each['createdAt'])}"
+            f"  expires {shown.time(each['expiresAt'], 'never')}"
         )
 
 
@@ -166,7 +167,3 @@ def _described(row: dict[str, Any]) -> dict[str, Any]:
         "revokedAt": row["revoked_at"],
         "state": "valid" if refusal is None else refusal.split()[-1],
     }
-
-
-def _time(time: datetime | None) -> str:
-    return f"{time:%Y-%m-%dT%H:%MZ}" if time else "never"

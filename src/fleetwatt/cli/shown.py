@@ -63,8 +63,8 @@ def size(count: float | None) -> str:
     return f"{count / 1000:.1f} TB"
 
 
-def time(moment: datetime | None) -> str:
-    return "-" if moment is None else f"{moment:%Y-%m-%d %H:%MZ}"
+def time(moment: datetime | None, nothing: str = "-") -> str:
+    return nothing if moment is None else f"{moment:%Y-%m-%d %H:%MZ}"
 
 
 def duration(span: timedelta | None, nothing: str = "-") -> str:
