@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flask import Response, json
+import msgspec
+from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from fleetwatt.readings import NoReading, NotJson, ReadingError, TooManyReadings
@@ -174,8 +175,8 @@ def respond(
         "detail": detail,
     }
     if errors:
-        problem["errors"] = [asdict(each) for each in errors]
-    response = Response(json.dumps(problem), kind.status, headers, mimetype=MEDIA_TYPE)
+        problem["errors"] = errors
+    response = Response(msgspec.json.encode(problem), kind.status, headers, mimetype=MEDIA_TYPE)
     if kind.status == 503:
         response.headers["Retry-After"] = RETRY_AFTER
     return response
