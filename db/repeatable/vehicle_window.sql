@@ -1,12 +1,16 @@
 -- One vehicle's window and, in `mappings`, what it drew from each meter that it was on: the meter's readings, AC energy and falls, the
 -- vehicle's DC energy meanwhile, and whether another vehicle was on the meter at the same time. In plpgsql with generic plans, so
--- that nothing here is planned twice in a session; what has to know the span is planned further in (energy.sql).
+-- that nothing here is planned twice in a session; what has to know the span is planned further in (per_stream/energy.sql).
 CREATE OR REPLACE FUNCTION vehicle_window(device text, since timestamptz, until timestamptz)
 RETURNS TABLE (
     readings bigint, energy_kwh double precision, falls bigint, avg_battery_temp double precision, known boolean, mappings json[]
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1
-SET plan_cache_mode = force_generic_plan AS $$
+SET plan_cache_mode = force_generic_plan
+-- What the planner need not look for, further in, where TimescaleDB has chosen the chunks.
+SET constraint_exclusion = off
+SET timescaledb.enable_chunk_append = off
+SET max_parallel_workers_per_gather = 0 AS $$
 DECLARE
     asked CONSTANT tstzrange := tstzrange(since, until, '(]');
 BEGIN

@@ -29,25 +29,21 @@ RETURNS TABLE (
     vehicle_coverage double precision, meter_coverage double precision, counter_resets bigint, warnings text[]
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10000
--- Some 20,000 device-days are to be sorted in memory.
 SET plan_cache_mode = force_custom_plan
-SET work_mem = '64MB' AS $$
+SET work_mem = '64MB'
+-- Each stream's totals by a worker of its own, where there is one: docs/decisions/0022.
+SET parallel_setup_cost = 0
+SET parallel_tuple_cost = 0 AS $$
 #variable_conflict use_column
 DECLARE
     meters_fresh   CONSTANT timestamptz := fresh_until('meter_hourly', since, until);
     vehicles_fresh CONSTANT timestamptz := fresh_until('vehicle_hourly', since, until);
 BEGIN
     RETURN QUERY
-    WITH vehicle AS (
-        SELECT
-            vehicle_id, sum(readings) AS readings, sum(energy_kwh) AS kwh, sum(falls) AS falls,
-            sum(sum_battery_temp) / sum(readings) AS avg_battery_temp
-        FROM vehicle_hours(since, until, vehicles_fresh)
-        GROUP BY vehicle_id
-    ), meter AS (
-        SELECT meter_id, sum(readings) AS readings, sum(energy_kwh) AS kwh, sum(falls) AS falls
-        FROM meter_hours(since, until, meters_fresh)
-        GROUP BY meter_id
+    WITH device AS MATERIALIZED (
+        SELECT true AS is_vehicle, vehicle.* FROM vehicle_totals(since, until, vehicles_fresh) AS vehicle
+        UNION ALL
+        SELECT false, meter.* FROM meter_totals(since, until, meters_fresh) AS meter
     ), moved AS (
         SELECT
             vehicle_id, sum(ac_kwh) AS ac_kwh, sum(metered_kwh) AS metered_kwh, sum(meter_readings) AS readings,
@@ -66,17 +62,17 @@ BEGIN
         SELECT vehicle_id FROM vehicle_meter_mapping
     ), counted AS (
         SELECT
-            known.vehicle_id, meter_ids, shared, vehicle.kwh AS dc_kwh, avg_battery_temp,
-            CASE WHEN alone THEN meter.kwh ELSE moved.ac_kwh END AS ac_kwh,
-            CASE WHEN alone THEN vehicle.kwh ELSE moved.metered_kwh END AS metered_kwh,
+            known.vehicle_id, meter_ids, shared, vehicle.energy_kwh AS dc_kwh, vehicle.avg_battery_temp,
+            CASE WHEN alone THEN meter.energy_kwh ELSE moved.ac_kwh END AS ac_kwh,
+            CASE WHEN alone THEN vehicle.energy_kwh ELSE moved.metered_kwh END AS metered_kwh,
             coalesce(vehicle.readings, 0)::bigint AS vehicle_readings,
             coalesce(meter.readings, moved.readings, 0)::bigint AS meter_readings,
             (coalesce(vehicle.falls, 0) + coalesce(meter.falls, moved.falls, 0))::bigint AS counter_resets,
             minutes
         FROM known
-        LEFT JOIN vehicle USING (vehicle_id)
+        LEFT JOIN device AS vehicle ON vehicle.is_vehicle AND vehicle.device = known.vehicle_id
         LEFT JOIN mapped USING (vehicle_id)
-        LEFT JOIN meter ON alone AND meter.meter_id = meter_ids[1]
+        LEFT JOIN device AS meter ON alone AND NOT meter.is_vehicle AND meter.device = meter_ids[1]
         LEFT JOIN moved USING (vehicle_id)
     ), figured AS (
         SELECT
@@ -111,49 +107,39 @@ RETURNS TABLE (
     vehicle_readings bigint, meter_readings bigint, sum_battery_temp double precision, falls bigint
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 24
--- Some 20,000 device-days are to be sorted in memory.
 SET plan_cache_mode = force_custom_plan
-SET work_mem = '64MB' AS $$
+SET work_mem = '64MB'
+-- Each stream's totals by a worker of its own, where there is one: docs/decisions/0022.
+SET parallel_setup_cost = 0
+SET parallel_tuple_cost = 0 AS $$
 #variable_conflict use_column
 DECLARE
     meters_fresh   CONSTANT timestamptz := fresh_until('meter_hourly', since, until);
     vehicles_fresh CONSTANT timestamptz := fresh_until('vehicle_hourly', since, until);
 BEGIN
     RETURN QUERY
-    WITH alone AS MATERIALIZED (
-        SELECT vehicle_id, meter_id FROM window_mappings(since, until) WHERE alone
-    ), vehicle AS (
-        SELECT
-            hour, sum(readings)::bigint AS readings, sum(energy_kwh) AS kwh, sum(falls)::bigint AS falls,
-            sum(sum_battery_temp) AS sum_battery_temp, sum(energy_kwh) FILTER (WHERE alone.vehicle_id IS NOT NULL) AS alone_kwh
-        FROM vehicle_hours(since, until, vehicles_fresh)
-        LEFT JOIN alone USING (vehicle_id)
-        GROUP BY hour
-    ), meter AS (
-        SELECT
-            hour, sum(readings)::bigint AS readings, sum(energy_kwh) AS kwh, sum(falls)::bigint AS falls,
-            sum(energy_kwh) FILTER (WHERE alone.meter_id IS NOT NULL) AS alone_kwh
-        FROM meter_hours(since, until, meters_fresh)
-        LEFT JOIN alone USING (meter_id)
-        GROUP BY hour
+    WITH total AS MATERIALIZED (
+        SELECT true AS is_vehicle, vehicle.* FROM vehicle_totals_by_hour(since, until, vehicles_fresh) AS vehicle
+        UNION ALL
+        SELECT false, meter.* FROM meter_totals_by_hour(since, until, meters_fresh) AS meter
     ), moved AS (
         SELECT hour, sum(ac_kwh) AS ac_kwh, sum(metered_kwh) AS metered_kwh FROM moved_hours(since, until) GROUP BY hour
     )
     SELECT
-        hour, meter.kwh,
+        hour.hour, meter.energy_kwh,
         CASE WHEN num_nulls(meter.alone_kwh, moved.ac_kwh) < 2 THEN coalesce(meter.alone_kwh, 0) + coalesce(moved.ac_kwh, 0) END,
-        vehicle.kwh,
+        vehicle.energy_kwh,
         CASE
             WHEN num_nulls(vehicle.alone_kwh, moved.metered_kwh) < 2 THEN
                 coalesce(vehicle.alone_kwh, 0) + coalesce(moved.metered_kwh, 0)
         END,
         coalesce(vehicle.readings, 0), coalesce(meter.readings, 0), vehicle.sum_battery_temp,
         coalesce(vehicle.falls, 0) + coalesce(meter.falls, 0)
-    FROM generate_series(since, until - INTERVAL '1 hour', INTERVAL '1 hour') AS hour
-    LEFT JOIN meter USING (hour)
-    LEFT JOIN vehicle USING (hour)
-    LEFT JOIN moved USING (hour)
-    ORDER BY hour;
+    FROM generate_series(since, until - INTERVAL '1 hour', INTERVAL '1 hour') AS hour (hour)
+    LEFT JOIN total AS meter ON NOT meter.is_vehicle AND meter.hour = hour.hour
+    LEFT JOIN total AS vehicle ON vehicle.is_vehicle AND vehicle.hour = hour.hour
+    LEFT JOIN moved ON moved.hour = hour.hour
+    ORDER BY hour.hour;
 END
 $$;
 COMMENT ON FUNCTION fleet_hours(timestamptz, timestamptz) IS

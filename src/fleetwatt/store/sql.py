@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 # Files of what dashboards draw, which may be a moment old. Never what a write goes by, nor status.
 FOR_REPLICA = {"analytics.sql", "fleet.sql", "series.sql"}
 _BLOCK = re.compile(r"^-- (\w+) --\n((?:--.*\n)*)", re.MULTILINE)
-_NAME = re.compile(r"\$([a-z]\w*)")  # neither `$$` nor `$1`
+_NAME = re.compile(r"\$(?:\{(\w+)\}|([a-z]\w*))")  # neither `$$` nor `$1`
 
 
 def of_stream(text: str, stream: Stream) -> str:
-    """Put a stream's names in the place of `$history`, `$id` and the like.
+    """Put a stream's names in the place of `$history`, `${stream}_hours` and the like.
 
     They are those of streams.py, never anything that came from outside.
     """
@@ -45,6 +45,7 @@ def of_stream(text: str, stream: Stream) -> str:
         "updates": ", ".join(f"{each} = excluded.{each}" for each in stream.columns[1:]),
         "counter": stream.counter.column,
         "hourly": stream.hourly,
+        "mean": next(each.column for each in stream.measures if "avg" in each.told),
         "figures": ", ".join(_figures(stream)),
         "hourly_told": ", ".join(_stored(each) for each in stream.figures),
         "reading_told": ", ".join(each.measure.column for each in stream.figures),
@@ -52,7 +53,7 @@ def of_stream(text: str, stream: Stream) -> str:
             f"{_TOLD[each.what].format(_stored(each))} AS {each.column}" for each in stream.figures
         ),
     }
-    return _NAME.sub(lambda found: names[found[1]], text)
+    return _NAME.sub(lambda found: names[found[1] or found[2]], text)
 
 
 # How what a series tells of a bucket comes from what is known of its pieces.

@@ -1,0 +1,121 @@
+-- The hours of every device over a window `since < time <= until` whose ends are whole UTC hours (the arithmetic: docs/energy.md).
+-- An hour here holds start <= time < start + 1 hour, as the aggregates have it; `since` itself is left out of the first, and the
+-- last has `until` as well, so that hours add up to their window. A step belongs to the hour of its later reading. A device may have
+-- two rows for an hour. Materialized hours come from the aggregate, also those that a late reading has made stale since:
+-- fleet_exact_until() says from when on. Whatever is not materialized is read device by device through the (id, time) index, as
+-- no index is by time alone; so are the readings at the very ends.
+-- It has no settings of its own, so that it becomes part of what asks, which plans it for the very window, for `second`, its second hour,
+-- and for `fresh`, up to when hours come from the aggregate: chunks are excluded while planning. Everything in `piece` has one type,
+-- so that its rows are not copied on their way; OFFSET 0 keeps the planner from reading a chunk as a whole.
+DROP FUNCTION IF EXISTS ${stream}_hours(timestamptz, timestamptz, timestamptz);
+CREATE OR REPLACE FUNCTION ${stream}_hours(since timestamptz, until timestamptz, fresh timestamptz, second timestamptz)
+RETURNS TABLE (
+    $id text, hour timestamptz, readings bigint, energy_kwh double precision, falls double precision, sum_$mean double precision
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 240000 AS $$
+    WITH piece AS (
+        SELECT h.$id, h.bucket AS hour, h.first_time, h.first_kwh, h.last_kwh, h.readings, h.energy_kwh, h.falls, h.sum_$mean
+        FROM ${stream}_materialized AS h
+        WHERE h.bucket >= second AND h.bucket < fresh AND since < fresh
+        UNION ALL
+        -- The first hour, less a reading at `since` and the step that it begins: `edge` is that reading and the next.
+        SELECT
+            h.$id, h.bucket, h.first_time, coalesce(edge[2][1], h.first_kwh), h.last_kwh,
+            h.readings - (h.first_time = since)::int,
+            greatest(h.energy_kwh - greatest(edge[2][1] - h.first_kwh, 0), 0),
+            h.falls - coalesce(edge[2][1] < h.first_kwh, false)::int,
+            h.sum_$mean - coalesce(edge[1][2], 0)
+        FROM (
+            SELECT h.*, CASE WHEN h.first_time = since THEN ARRAY(
+                SELECT ARRAY[r.$counter, r.$mean] FROM $history AS r
+                WHERE r.$id = h.$id AND r.time >= since AND r.time < second
+                ORDER BY r.time
+                LIMIT 2
+            ) END AS edge
+            FROM ${stream}_materialized AS h
+            WHERE h.bucket = since AND since < fresh AND (h.first_time > since OR h.readings > 1)
+            OFFSET 0
+        ) AS h
+        UNION ALL
+        SELECT device.$id, raw.*
+        FROM $latest AS device
+        CROSS JOIN LATERAL (
+            SELECT
+                step.hour, min(time), first(kwh, time), last(kwh, time), count(*),
+                coalesce(sum(rise) FILTER (WHERE rise > 0), 0), (count(*) FILTER (WHERE rise < 0))::double precision, sum($mean)
+            FROM (
+                SELECT reading.*, kwh - lag(kwh) OVER (PARTITION BY reading.hour ORDER BY time) AS rise
+                FROM (
+                    SELECT r.time, r.$counter AS kwh, r.$mean, time_bucket(INTERVAL '1 hour', r.time) AS hour
+                    FROM $history AS r
+                    WHERE r.$id = device.$id AND r.time >= fresh AND r.time > since AND r.time < until
+                ) AS reading
+            ) AS step
+            GROUP BY step.hour
+        ) AS raw
+        WHERE fresh < until
+        UNION ALL
+        SELECT device.$id, until - INTERVAL '1 hour', final.time, final.kwh, final.kwh, 1::bigint, 0::double precision, 0::double precision, final.$mean
+        FROM $latest AS device
+        CROSS JOIN LATERAL (
+            SELECT r.time, r.$counter AS kwh, r.$mean FROM $history AS r WHERE r.$id = device.$id AND r.time = until OFFSET 0
+        ) AS final
+        WHERE device.time >= until
+    ), joined AS (
+        SELECT piece.*, first_kwh - lag(last_kwh) OVER (PARTITION BY piece.$id ORDER BY first_time) AS seam_kwh FROM piece
+    )
+    SELECT
+        joined.$id, joined.hour, joined.readings,
+        CASE WHEN joined.readings > 1 OR seam_kwh IS NOT NULL THEN joined.energy_kwh + greatest(seam_kwh, 0) END,
+        CASE WHEN seam_kwh < 0 THEN joined.falls + 1 ELSE joined.falls END,
+        joined.sum_$mean
+    FROM joined
+$$;
+COMMENT ON FUNCTION ${stream}_hours(timestamptz, timestamptz, timestamptz, timestamptz) IS
+    'Energy in kWh of every $stream by the hour (NULL where no step ends), its readings, the falls of its counter, the sum of its $mean';
+
+-- These two add hours up, by device and by hour. Functions, because a parallel worker runs each as a whole (it would not run the window
+-- function that finds steps between hours): one stream beside the other.
+CREATE OR REPLACE FUNCTION ${stream}_totals(since timestamptz, until timestamptz, fresh timestamptz)
+RETURNS TABLE (device text, readings bigint, energy_kwh double precision, falls bigint, avg_$mean double precision)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10000 COST 10000000
+SET plan_cache_mode = force_custom_plan
+-- Some 10,000 device-days are to be sorted in memory.
+SET work_mem = '64MB'
+SET max_parallel_workers_per_gather = 0
+-- Of use for many chunks; for a look-up in one it costs more than the look-up.
+SET timescaledb.enable_chunk_append = off AS $$
+DECLARE
+    second CONSTANT timestamptz := since + INTERVAL '1 hour';
+BEGIN
+    RETURN QUERY
+    SELECT
+        hours.$id, sum(hours.readings)::bigint, sum(hours.energy_kwh), sum(hours.falls)::bigint,
+        sum(sum_$mean) / sum(hours.readings)::bigint
+    FROM ${stream}_hours(since, until, fresh, second) AS hours
+    GROUP BY hours.$id;
+END
+$$;
+
+-- `alone_kwh` is the energy of those whose mapping is `alone` in the window (window_mappings()).
+CREATE OR REPLACE FUNCTION ${stream}_totals_by_hour(since timestamptz, until timestamptz, fresh timestamptz)
+RETURNS TABLE (
+    hour timestamptz, readings bigint, energy_kwh double precision, falls bigint, sum_$mean double precision, alone_kwh double precision
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 24 COST 10000000
+SET plan_cache_mode = force_custom_plan
+SET work_mem = '64MB'
+SET max_parallel_workers_per_gather = 0
+SET timescaledb.enable_chunk_append = off AS $$
+DECLARE
+    second  CONSTANT timestamptz := since + INTERVAL '1 hour';
+    devices CONSTANT text[]      := ARRAY(SELECT $id FROM window_mappings(since, until) WHERE alone);
+BEGIN
+    RETURN QUERY
+    SELECT
+        hours.hour, sum(hours.readings)::bigint, sum(hours.energy_kwh), sum(hours.falls)::bigint, sum(hours.sum_$mean),
+        sum(hours.energy_kwh) FILTER (WHERE hours.$id = ANY (devices))
+    FROM ${stream}_hours(since, until, fresh, second) AS hours
+    GROUP BY hours.hour;
+END
+$$;
