@@ -1,6 +1,6 @@
 -- status --
--- The newest reading of one device and its age. Cost: one primary-key look-up (and one of the mapping).
-SELECT * FROM $status WHERE $id = %(id)s
+-- The newest reading of one device and its age. Cost: one primary-key look-up (and one of the mapping); its plan is kept by the session.
+SELECT * FROM ${stream}_status_of(%(id)s)
 
 -- status_page --
 -- The devices after one id, in order, all or only the stale ones. Cost: one index range scan.
