@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test test-native fuzz lint format bench soak lock audit sbom clean
+.PHONY: run test test-native fuzz lint format bench bench-analytics soak lock audit sbom clean
 
 # The API on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL.
 run: $(READY)
@@ -36,6 +36,10 @@ format: $(READY)
 # What docs/performance.md quotes, on FLEETWATT_DATABASE_URL or a native server; PEERS=1 measures others beside it. It needs wrk.
 bench: $(READY)
 	$(BIN)/python -m bench --json bench.json $(if $(PEERS),--peers)
+
+# What dashboards ask, of 10,000 vehicles and meters; EXPLAIN=file writes the plans. It takes minutes and 6 GB of disk.
+bench-analytics: $(READY)
+	$(BIN)/python -m bench.analytics --json bench-analytics.json $(if $(EXPLAIN),--explain $(EXPLAIN))
 
 # Faults under load for SOAK_MINUTES, on a native server of its own; fails where a reading is lost or stored twice.
 soak: $(READY)

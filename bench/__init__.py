@@ -1,1 +1,1 @@
-"""What docs/performance.md quotes: `make bench` measures it again."""
+"""What docs/performance.md quotes: `make bench` and `make bench-analytics` measure it again."""
