@@ -134,7 +134,7 @@ def refreshes(connection: Connection, end: datetime, rounds: int = 3) -> list[An
     found: dict[str, list[tuple[float, float]]] = {"plain_hourly": [], "meter_hourly": []}
     for _ in range(rounds):
         for aggregate, each in found.items():
-            once, busy = measure(connection, statement.format(aggregate), day, 1)
+            once, busy = measure(connection, statement.format(aggregate), day, 1, before=0)
             each.append((once[0], busy[0]))
     ratio = [
         ours[0] / plain[0]
@@ -165,17 +165,17 @@ def ask(connection: Connection, question: Question) -> Answer:
 
 
 def measure(
-    connection: Connection, statement: str, given: dict[str, Any], runs: int
+    connection: Connection, statement: str, given: dict[str, Any], runs: int, before: int = 1
 ) -> tuple[list[float], list[float]]:
-    """Return the elapsed and the backend's CPU milliseconds of each run after the first."""
+    """Return the elapsed and the CPU milliseconds of each run, after some that don't count."""
     elapsed, busy = [], []
     with connection.cursor() as cursor:
-        for _ in range(runs + 1):
-            before, start = _cpu(connection), time.perf_counter()
+        for _ in range(before + runs):
+            used, start = _cpu(connection), time.perf_counter()
             cursor.execute(statement, given)
             elapsed.append((time.perf_counter() - start) * 1000)
-            busy.append(_cpu(connection) - before)
-    return elapsed[1:], busy[1:]
+            busy.append(_cpu(connection) - used)
+    return elapsed[before:], busy[before:]
 
 
 def _cpu(connection: Connection) -> float:
