@@ -17,6 +17,7 @@ from fleetwatt.api import (
     fleet,
     hardening,
     ingestion,
+    links,
     mappings,
     monitoring,
     series,
@@ -64,7 +65,7 @@ def create_app(config: Config | None = None) -> Flask:
 
     security = auth.Security(required=config.auth == "required")
     info = {"version": version("fleetwatt")}
-    api = Api(app, spec_kwargs={"info": info, "extra_plugins": [security]})
+    api = Api(app, spec_kwargs={"info": info, "extra_plugins": [security, links.Links()]})
     api.register_converter(DeviceId, DeviceId.schema)
     for module in (
         service,
