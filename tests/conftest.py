@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ from fleetwatt.embedded.database import EmbeddedDatabase
 from fleetwatt.store import editions, migrations
 from fleetwatt.store.connections import connect
 from fleetwatt.streams import STREAMS
-from tests.native.server import NativeServer
+from tests.native.server import NativeServer, free_port
 
 # How long a machine takes says nothing about what the tests are about.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -130,13 +129,11 @@ def gunicorn(
     database_url: str, workers: int, log: Path, **settings: str
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run gunicorn on a database, and give its address and its master."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = settings.get("FLEETWATT_PORT", str(free_port()))
     url = f"http://127.0.0.1:{port}"
     environment = os.environ | {
         "FLEETWATT_DATABASE_URL": database_url,
-        "FLEETWATT_PORT": str(port),
+        "FLEETWATT_PORT": port,
         "FLEETWATT_WORKERS": str(workers),
         "FLEETWATT_POOL_SIZE": "2",
         **settings,

@@ -65,7 +65,7 @@ class NativeServer:
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         """Takes settings that override or extend SETTINGS."""
         self.settings = {**SETTINGS, **(settings or {})}
-        self.port = _free_port()
+        self.port = free_port()
         self._password = secrets.token_hex(16)
         self.url = f"postgresql://postgres:{self._password}@127.0.0.1:{self.port}/postgres"
         self._postmaster: subprocess.Popen[bytes] | None = None
@@ -225,7 +225,8 @@ def unprivileged() -> list[str | Path]:
     return prefix
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 to listen on, also again after a restart."""
     while True:
         # From 32768 up, an outgoing connection may take the port at any moment.
         port = 20000 + secrets.randbelow(12768)
