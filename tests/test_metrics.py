@@ -160,3 +160,21 @@ def test_files_of_ended_processes_do_not_pile_up(tmp_path: Path) -> None:
 
     assert kinds() == once
     assert "counter_dead.db" in once
+
+
+def test_a_process_that_ended_before_it_could_count_is_buried_all_the_same(tmp_path: Path) -> None:
+    begun_at_most = tmp_path / "histogram_1.db"
+    begun_at_most.touch()
+
+    shown = after_workers(tmp_path, 2, "bury")
+
+    assert shown["fleetwatt_commit_seconds_count",] == 2
+    assert not begun_at_most.exists()
+
+
+def test_a_process_that_is_about_to_count_spoils_no_scrape(tmp_path: Path) -> None:
+    (tmp_path / "counter_1.db").touch()
+
+    shown = after_workers(tmp_path, 2, "forget")
+
+    assert shown["fleetwatt_readings_total", "accepted", "meter"] == 10

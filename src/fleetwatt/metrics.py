@@ -258,9 +258,32 @@ def _of_processes() -> bytes:
     if folder is None:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+    registry.register(_FromFiles(folder))
     with _locked(folder, fcntl.LOCK_SH):
         return generate_latest(registry)
+
+
+class _FromFiles(Collector):
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _merged(self._folder.glob("*.db"), accumulate=True)
+
+
+def _merged(files: Iterable[Path], *, accumulate: bool) -> Iterable[Metric]:
+    begun = [str(file) for file in files if _is_begun(file)]
+    merged: Iterable[Metric] = MultiProcessCollector.merge(begun, accumulate)  # type: ignore[no-untyped-call]
+    return merged
+
+
+def _is_begun(file: Path) -> bool:
+    """Whether its process has made room in it, as a moment after it opened it, if it lived."""
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        # A gauge of a process that has ended since.
+        return False
 
 
 def bury(pid: int, alive: Iterable[int]) -> None:
@@ -289,7 +312,7 @@ def _merge(files: Sequence[Path], into: Path) -> None:
     merged = into.with_suffix(".new")
     merged.unlink(missing_ok=True)
     sums = MmapedDict(str(merged))  # type: ignore[no-untyped-call]
-    for metric in MultiProcessCollector.merge(map(str, files), accumulate=False):  # type: ignore[no-untyped-call]
+    for metric in _merged(files, accumulate=False):
         for sample in metric.samples:
             names, values = list(sample.labels), list(sample.labels.values())
             key = mmap_key(metric.name, sample.name, names, values, metric.documentation)
