@@ -97,7 +97,7 @@ def post_fork(server, worker):
 
 
 def post_worker_init(worker):
-    """Keep the gauges of a worker true; let the collector pass over what lives as long as it.
+    """Look after a worker's store every second; let the collector pass over what lives as long.
 
     A batch makes thousands of objects and no cycle: at its usual threshold the collector would look
     at them all again and again.
@@ -107,12 +107,13 @@ def post_worker_init(worker):
     gc.set_threshold(50_000, 10, 10)
     store = worker.wsgi.extensions["fleetwatt"]
 
-    def tell():
+    def look_after():
         while True:
             store.tell()
+            store.cut_unanswered()
             time.sleep(1)
 
-    threading.Thread(target=tell, name="gauges", daemon=True).start()
+    threading.Thread(target=look_after, name="store", daemon=True).start()
 
 
 def child_exit(server, worker):

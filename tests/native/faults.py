@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -19,10 +20,13 @@ from bench import processes
 from fleetwatt.config import Config
 from fleetwatt.store import migrations
 from fleetwatt.store.connections import connect
-from tests.native.server import NativeServer, alive
+from fleetwatt.streams import STREAMS
+from tests.native.server import NativeServer, alive, give_away
 
 WORKERS = 2
 POOL_SIZE = 3
+# Bytes that a file system in memory may grow to: room for all that a test or a soak stores.
+_LARGEST = 2**31
 # gunicorn's, the main one, the writer's, and some to spare for what watches them.
 MOST_THREADS = Config().threads + 4
 
@@ -130,14 +134,25 @@ def shut_postgres_down(service: Service, chance: random.Random) -> None:
 
 def freeze_postgres(service: Service, chance: random.Random) -> None:
     """Let all of PostgreSQL stand still for some seconds, as on a host that swaps."""
-    frozen = service.server.processes()
-    for pid in frozen:
+    with frozen(service):
+        time.sleep(chance.uniform(2, 6))
+
+
+@contextmanager
+def frozen(service: Service) -> Iterator[None]:
+    """Let all of PostgreSQL stand still; the kernel goes on to accept connections to it."""
+    processes = service.server.processes()
+    _send(signal.SIGSTOP, processes)
+    try:
+        yield
+    finally:
+        _send(signal.SIGCONT, processes)
+
+
+def _send(what: signal.Signals, processes: list[int]) -> None:
+    for pid in processes:
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-    time.sleep(chance.uniform(2, 6))
-    for pid in frozen:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
+            os.kill(pid, what)
 
 
 def cut_connections(service: Service, chance: random.Random) -> None:
@@ -196,6 +211,70 @@ def restart_gunicorn(service: Service, _: random.Random) -> None:
 def running(workers: list[psutil.Process]) -> list[int]:
     """Those of gunicorn's workers that have not ended."""
     return alive([each.pid for each in workers])
+
+
+class CannotMount(Exception):
+    """No file system can be mounted here; the message says why."""
+
+
+@contextmanager
+def history_on_a_small_disk(service: Service) -> Iterator[Path]:
+    """Put history on a file system of its own, and drop it in the end.
+
+    Raises:
+        CannotMount: Only root may mount, and not everywhere.
+    """
+    disk = service.server.folder / "small"
+    with _mounted(disk):
+        data = disk / "data"
+        data.mkdir()
+        give_away(disk, data)
+        with service.database() as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE TABLESPACE small LOCATION %s", (str(data),))
+            for stream in STREAMS:
+                cursor.execute("SELECT attach_tablespace('small', %s)", (stream.history,))
+        try:
+            yield disk
+        finally:
+            with service.database() as connection, connection.cursor() as cursor:
+                for stream in STREAMS:
+                    cursor.execute("SELECT detach_tablespaces(%s)", (stream.history,))
+                    cursor.execute(f"TRUNCATE {stream.history}")
+                cursor.execute("DROP TABLESPACE small")
+
+
+@contextmanager
+def full(disk: Path) -> Iterator[None]:
+    """Take all the room that a file system has left, and give it back."""
+    # It lies in memory, and so is shrunk, not filled; what is written meanwhile may be in the way.
+    eventually(lambda: _resized(disk, _used(disk)), "the file system can't be shrunk")
+    try:
+        yield
+    finally:
+        assert _resized(disk, _LARGEST)
+
+
+def _used(disk: Path) -> int:
+    found = os.statvfs(disk)
+    return (found.f_blocks - found.f_bfree) * found.f_frsize
+
+
+def _resized(disk: Path, size: int) -> bool:
+    command = ["mount", "-o", f"remount,size={size}", str(disk)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@contextmanager
+def _mounted(disk: Path) -> Iterator[None]:
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={_LARGEST}", "none", str(disk)]
+    mount = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mount.returncode:
+        raise CannotMount(mount.stderr.strip())
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 Fault = Callable[[Service, random.Random], None]

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import random
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +22,20 @@ from tests.native.clients import Books, Clients, discrepancies, from_the_future,
 from tests.native.faults import (
     OF_GUNICORN,
     OF_THE_DATABASE,
+    POOL_SIZE,
+    WORKERS,
+    CannotMount,
     Fault,
     Service,
     eventually,
+    frozen,
+    full,
+    history_on_a_small_disk,
     locked,
     prepare,
     running,
 )
-from tests.native.server import NativeServer, give_away
+from tests.native.server import NativeServer
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("FLEETWATT_NATIVE") != "1", reason="needs FLEETWATT_NATIVE=1"
@@ -128,6 +133,22 @@ def test_what_was_acknowledged_is_stored_once_after(fault: Fault, serving: Servi
     check(service, clients.books())
 
 
+def test_what_was_acknowledged_is_stored_once_after_the_database_was_away_for_30_s(
+    serving: Serving,
+) -> None:
+    service = serving()
+
+    with load(service) as clients:
+        service.server.halt()
+        time.sleep(30)
+        service.server.restart()
+
+    books = clients.books()
+    # No client lost patience, nor its connection: each was told to come again.
+    assert books.totals["unavailable"] > 0
+    check(service, books)
+
+
 def test_a_stop_in_order_answers_every_request_under_way(serving: Serving) -> None:
     service = serving()
     requests = 40
@@ -210,6 +231,35 @@ def waiting_for_locks(service: Service) -> int:
         return int(count)
 
 
+def test_while_the_database_stands_still_nobody_waits_for_it_to_move(serving: Serving) -> None:
+    service = serving(
+        FLEETWATT_STATEMENT_TIMEOUT="1",
+        FLEETWATT_WRITE_TIMEOUT="2",
+        FLEETWATT_CONNECT_TIMEOUT="2",
+        FLEETWATT_POOL_TIMEOUT="1",
+    )
+    assert post(service, reading("M-1", 1))[0] == 201
+    # More than there are connections, so that some wait for the database and some for those.
+    asked = 4 * WORKERS * POOL_SIZE
+
+    with ThreadPoolExecutor(asked) as clients, frozen(service):
+        writing = clients.submit(post, service, reading("M-1", 2))
+        answers = [
+            clients.submit(request, service, "GET", "/v1/status/meters/M-1")
+            for _ in range(asked - 1)
+        ]
+        assert [answer.result()[0] for answer in answers] == [503] * len(answers)
+        assert writing.result()[0] == 503
+        # So it is for those who come later, and find no connection to be had.
+        assert request(service, "GET", "/v1/status/meters/M-1")[0] == 503
+
+    eventually(
+        lambda: request(service, "GET", "/v1/status/meters/M-1")[0] == 200, "it is not asked again"
+    )
+    assert post(service, reading("M-1", 3))[0] == 201
+    eventually(lambda: not service.leaks(), "connections or threads leak")
+
+
 def test_a_primary_that_takes_no_writes_is_a_database_that_is_away(serving: Serving) -> None:
     service = serving()
 
@@ -238,64 +288,24 @@ def read_only(service: Service) -> Iterator[None]:
 
 
 def test_a_full_disk_stores_nothing_by_halves_and_writing_goes_on_once_there_is_room(
-    serving: Serving, small_disk: Path
+    serving: Serving,
 ) -> None:
     service = serving()
-    with service.database() as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE TABLESPACE small LOCATION %s", (str(small_disk / "data"),))
-        for table in ("meter_telemetry", "vehicle_telemetry"):
-            cursor.execute("SELECT attach_tablespace('small', %s)", (table,))
-    try:
+    with ExitStack() as stack:
+        try:
+            disk = stack.enter_context(history_on_a_small_disk(service))
+        except CannotMount as error:
+            pytest.skip(f"no file system can be mounted here: {error}")
         with load(service) as clients:
             before = clients.books().totals["unavailable"]
-            fill(small_disk / "filler")
-            eventually(
-                lambda: clients.books().totals["unavailable"] > before + CLIENTS,
-                "the disk is not full",
-                60,
-            )
-            (small_disk / "filler").unlink()
+            with full(disk):
+                eventually(
+                    lambda: clients.books().totals["unavailable"] > before + CLIENTS,
+                    "the disk is not full",
+                    60,
+                )
 
         check(service, clients.books(), exact=True)
-    finally:
-        with service.database() as connection, connection.cursor() as cursor:
-            for table in ("meter_telemetry", "vehicle_telemetry"):
-                cursor.execute("SELECT detach_tablespaces(%s)", (table,))
-                cursor.execute(f"TRUNCATE {table}")
-            cursor.execute("DROP TABLESPACE small")
-
-
-@pytest.fixture
-def small_disk(server: NativeServer) -> Iterator[Path]:
-    """A file system of 64 MB with a folder of the server's own."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    disk = server.folder / "small"
-    disk.mkdir()
-    mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(disk)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mount.returncode:
-        pytest.skip(f"no file system can be mounted here: {mount.stderr.strip()}")
-    try:
-        (disk / "data").mkdir()
-        give_away(disk, disk / "data")
-        yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
-
-
-def fill(file: Path) -> None:
-    """Take all the room that is left."""
-    with file.open("wb", buffering=0) as filler:
-        try:
-            while True:
-                filler.write(bytes(65_536))
-        except OSError:
-            return
 
 
 def test_a_clock_that_steps_ahead_does_not_freeze_latest(serving: Serving) -> None:

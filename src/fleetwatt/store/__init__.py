@@ -15,7 +15,7 @@ import psycopg2
 
 from fleetwatt import metrics
 from fleetwatt.store import editions, figures, migrations, sql
-from fleetwatt.store.connections import Pool, Row, connect, fetch
+from fleetwatt.store.connections import Pool, Row, connect, cut_unanswered, fetch
 from fleetwatt.store.errors import is_lost, translated
 from fleetwatt.store.replica import Replica, ReplicaAway
 from fleetwatt.store.writer import Writer, store_rows
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # Far enough from the first of all days to be converted between time zones.
 _NEVER = datetime(2, 1, 1, tzinfo=UTC)
+# Seconds past statement_timeout that a server has to say that a statement was too long.
+_GRACE = 5.0
 _RETENTION_KEPT = 5.0  # seconds for which an answer about retention is used again
 
 
@@ -129,6 +131,11 @@ class Store:
     def figures(self) -> list[metrics.Figure]:
         """Return what the database says of itself, now or a moment ago; never raises."""
         return self._figures.latest()
+
+    def cut_unanswered(self) -> None:
+        """Let nobody wait for a database that stands still; to be called every second."""
+        if self._config.statement_timeout:
+            cut_unanswered(self._config.statement_timeout + _GRACE)
 
     def tell(self) -> None:
         """Set the gauges of this process: its queue and its connections."""

@@ -6,11 +6,13 @@ waits, bounded, and opens a connection when it is first needed.
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -79,15 +81,54 @@ def masked(message: str, url: str) -> str:
     return message
 
 
+# When each connection was asked what it has not answered yet, of all threads of a process.
+_asked: dict[Connection, float] = {}
+_CUT = float("inf")
+# Held to forget a connection, and to cut some: none that is cut has been closed meanwhile.
+_cutting = threading.Lock()
+
+
 def fetch(
     connection: Connection,
     statement: str | Composable,
     parameters: Mapping[str, Any] | None = None,
 ) -> list[Row]:
-    """Run a statement and return its rows."""
-    with connection.cursor(cursor_factory=RealDictCursor) as cursor:
-        cursor.execute(statement, parameters)
-        return [dict(row) for row in cursor.fetchall()]
+    """Run a statement and return its rows.
+
+    Raises:
+        Busy: The connection was cut, since no answer came.
+    """
+    _asked[connection] = time.monotonic()
+    try:
+        with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+            cursor.execute(statement, parameters)
+            return [dict(row) for row in cursor.fetchall()]
+    except psycopg2.Error as error:
+        if _asked[connection] == _CUT:
+            raise Busy("a statement was not answered in time") from error
+        raise
+    finally:
+        with _cutting:
+            del _asked[connection]
+
+
+def cut_unanswered(seconds: float) -> None:
+    """Cut the connections that have not answered for so long.
+
+    A server that stands still keeps no statement_timeout, and its kernel goes on to acknowledge
+    what it is sent: whoever waits inside libpq would wait until it moves again.
+    """
+    with _cutting:
+        for connection, asked in list(_asked.items()):
+            if time.monotonic() - asked > seconds:
+                _asked[connection] = _CUT
+                # It may have broken by itself just now.
+                with suppress(psycopg2.Error, OSError), _socket(connection) as own:
+                    own.shutdown(socket.SHUT_RDWR)
+
+
+def _socket(connection: Connection) -> socket.socket:
+    return socket.socket(fileno=os.dup(connection.fileno()))
 
 
 class Pool:

@@ -3,7 +3,7 @@
 StoreError
 ├── Unavailable         the database can't be reached, or went away
 │   └── SchemaBehind    its schema is older than this program
-├── Busy                no connection came free in time, or a statement ran too long
+├── Busy                no connection came free in time, or a statement ran too long or unanswered
 ├── UnsupportedServer   no TimescaleDB there, or one that is too old
 ├── MigrationChanged    a migration's file isn't what was applied
 ├── EditionChanged      the schema was made for another edition
