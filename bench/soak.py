@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,9 +23,12 @@ from tests.native.clients import Books, Clients, discrepancies
 from tests.native.faults import (
     OF_GUNICORN,
     OF_THE_DATABASE,
+    CannotMount,
     Fault,
     Service,
     eventually,
+    full,
+    history_on_a_small_disk,
     prepare,
 )
 from tests.native.server import NativeServer
@@ -51,7 +55,13 @@ class Record:
     memory: list[float] = field(default_factory=list)
 
 
-def soak(service: Service, clients: Clients, minutes: float, chance: random.Random) -> Record:
+def soak(
+    service: Service,
+    clients: Clients,
+    minutes: float,
+    chance: random.Random,
+    of_the_database: Sequence[Fault],
+) -> Record:
     """Let faults happen for so long."""
     record = Record()
     left: list[Fault] = []
@@ -63,7 +73,7 @@ def soak(service: Service, clients: Clients, minutes: float, chance: random.Rand
             time.sleep(1)
             if not first_half:
                 record.memory.append(processes.memory(service.master) / 1e6)
-        choice: Sequence[Fault] = OF_THE_DATABASE + (OF_GUNICORN if first_half else ())
+        choice = [*of_the_database, *(OF_GUNICORN if first_half else ())]
         # Like cards, so that each comes.
         left = [each for each in left if each in choice] or chance.sample(choice, len(choice))
         fault = left.pop()
@@ -73,6 +83,21 @@ def soak(service: Service, clients: Clients, minutes: float, chance: random.Rand
         record.recovery.append(_recovery(clients))
     eventually(lambda: not service.leaks(), "connections or threads leak")
     return record
+
+
+def _of_the_disk(service: Service, stack: ExitStack) -> Iterable[Fault]:
+    """Put history on a disk that can be full, where one can be made here."""
+    try:
+        disk = stack.enter_context(history_on_a_small_disk(service))
+    except CannotMount as error:
+        report.say(f"no disk will be full: {error}")
+        return
+
+    def fill_the_disk(_: Service, chance: random.Random) -> None:
+        with full(disk):
+            time.sleep(chance.uniform(2, 6))
+
+    yield fill_the_disk
 
 
 def _recovery(clients: Clients) -> float:
@@ -132,15 +157,18 @@ def main() -> None:
     with NativeServer() as server, tempfile.TemporaryDirectory() as folder:
         prepare(server)
         rate = TIMES * FLEET
-        with Service(server, Path(folder)) as service:
-            began = time.monotonic()
-            with Clients(service.url, CLIENTS, rate, arguments.seed) as clients:
-                chance = random.Random(arguments.seed)
-                record = soak(service, clients, arguments.minutes, chance)
-            seconds = time.monotonic() - began
-        books = clients.books()
-        wrong = discrepancies(server.url, books)
-        version = database.version(server.url)
+        service = Service(server, Path(folder))
+        with ExitStack() as stack:
+            faults = [*OF_THE_DATABASE, *_of_the_disk(service, stack)]
+            with service:
+                began = time.monotonic()
+                with Clients(service.url, CLIENTS, rate, arguments.seed) as clients:
+                    chance = random.Random(arguments.seed)
+                    record = soak(service, clients, arguments.minutes, chance, faults)
+                seconds = time.monotonic() - began
+            books = clients.books()
+            wrong = discrepancies(server.url, books)
+            version = database.version(server.url)
     first, last = _growth(record.memory)
     if last > GROWTH * first:
         wrong.append(f"the API's memory grew from {first:.0f} to {last:.0f} MB")
