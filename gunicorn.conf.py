@@ -26,7 +26,7 @@ if not Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")).name.startswith(_OWN
 
 from gunicorn import sock  # noqa: E402
 
-from fleetwatt import logs, metrics  # noqa: E402
+from fleetwatt import logs, metrics, tallies  # noqa: E402
 from fleetwatt.config import Config, ConfigError  # noqa: E402
 from fleetwatt.store import Store  # noqa: E402
 from fleetwatt.store.errors import SchemaBehind, StoreError  # noqa: E402
@@ -111,6 +111,7 @@ def post_worker_init(worker):
         while True:
             store.tell()
             store.cut_unanswered()
+            tallies.flush()
             time.sleep(1)
 
     threading.Thread(target=look_after, name="store", daemon=True).start()

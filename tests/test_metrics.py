@@ -101,10 +101,11 @@ def test_requests_without_a_route_share_a_series_whatever_they_are() -> None:
 
 WORKER = """
 import sys
+from datetime import UTC, datetime
 from fleetwatt import metrics
-from fleetwatt.streams import METER
-metrics.READINGS.labels("meter", "accepted").inc(float(sys.argv[1]))
-metrics.COMMIT.observe(0.3)
+from fleetwatt.streams import METER, Rows
+rows = Rows(METER, [("M-1", datetime.now(UTC), 1.0, 230.0)] * int(sys.argv[1]))
+metrics.committed([rows], [None], 0.3)
 metrics.QUEUE.set(7)
 """
 MASTER = """

@@ -1,6 +1,7 @@
 """Every Prometheus metric, declared once: what it is called, its unit, its labels, its meaning.
 
-What happens is counted here, where the code that does it calls. What is merely so has two owners:
+What happens is counted here, where the code that does it calls, in tallies that are written every
+second. What is merely so has two owners:
 a process tells its queue and pool (`Store.tell`), the database its devices, chunks and jobs
 (`DATABASE`, asked by `store/figures.py`).
 
@@ -27,6 +28,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from fleetwatt.streams import STREAMS, Rows, Stream
+from fleetwatt.tallies import Count, Distribution, flush
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -164,31 +166,32 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class _Children:
-    """A stream's own metrics: to look them up by label costs more than to count."""
+class _Tallies:
+    """A stream's own."""
 
-    accepted: Counter
-    duplicates: Counter
-    lag: Histogram
+    accepted: Count
+    duplicates: Count
+    lag: Distribution
 
 
 _OF_STREAM = {
-    stream: _Children(
-        READINGS.labels(stream.name, "accepted"),
-        READINGS.labels(stream.name, "duplicate"),
-        LAG.labels(stream.name),
+    stream: _Tallies(
+        Count(READINGS.labels(stream.name, "accepted")),
+        Count(READINGS.labels(stream.name, "duplicate")),
+        Distribution(LAG.labels(stream.name)),
     )
     for stream in STREAMS
 }
-_REQUESTS: dict[tuple[str, str, int], Histogram] = {}
+_COMMIT, _BATCH = Distribution(COMMIT), Distribution(BATCH)
+_REQUESTS: dict[tuple[str, str, int], Distribution] = {}
 
 
 def committed(
     batch: Sequence[Rows], stored: Sequence[Collection[Any] | None], seconds: float
 ) -> None:
     """Count a transaction of readings, of which those in `stored` were new; None: all."""
-    COMMIT.observe(seconds)
-    BATCH.observe(sum(map(len, batch)))
+    _COMMIT.observe(seconds)
+    _BATCH.observe(sum(map(len, batch)))
     now = datetime.now(UTC)
     for rows, new in zip(batch, stored, strict=True):
         of_stream = _OF_STREAM[rows.stream]
@@ -226,10 +229,11 @@ def rejected(faults: Iterable[Fault], streams: Sequence[Stream]) -> None:
 def answered(method: str, route: str | None, status: int, seconds: float) -> None:
     """Count a request; `route` is the rule, never the path, of which there is no end."""
     key = (method, route, status) if route else ("any", "unmatched", status)
-    child = _REQUESTS.get(key)
-    if child is None:
-        child = _REQUESTS[key] = REQUESTS.labels(*key)
-    child.observe(seconds)
+    tally = _REQUESTS.get(key)
+    if tally is None:
+        # Two threads may come at once: both of their tallies are flushed.
+        tally = _REQUESTS[key] = Distribution(REQUESTS.labels(*key))
+    tally.observe(seconds)
 
 
 class _FromDatabase(Collector):
@@ -248,6 +252,7 @@ class _FromDatabase(Collector):
 
 def render(figures: Iterable[Figure]) -> bytes:
     """Return all metrics of all processes in Prometheus's text format."""
+    flush()
     database = CollectorRegistry()
     database.register(_FromDatabase(figures))
     return _of_processes() + generate_latest(database)
