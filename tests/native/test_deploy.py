@@ -8,10 +8,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -144,6 +146,15 @@ def check_all_is_stored(sql: Connection, clients: list[Client]) -> None:
     )
 
 
+def accepted(url: str) -> int:
+    """How many readings all workers, the ended ones among them, say they have stored."""
+    with urllib.request.urlopen(f"{url}/metrics", timeout=60) as response:
+        counts = re.findall(
+            r"^fleetwatt_readings_total{.*accepted.*} (.*)$", response.read().decode(), re.MULTILINE
+        )
+    return int(sum(map(float, counts)))
+
+
 def test_reloaded_workers_leave_no_request_without_an_answer(
     server: tuple[str, int], sql: Connection
 ) -> None:
@@ -153,7 +164,11 @@ def test_reloaded_workers_leave_no_request_without_an_answer(
         for _ in range(3):
             reload_workers(master)
 
-    check_all_is_stored(sql, under_load(url, deploy))
+    clients = under_load(url, deploy)
+
+    check_all_is_stored(sql, clients)
+    acknowledged = sum(len(client.acknowledged) for client in clients)
+    await_that(lambda: accepted(url) == acknowledged, "the metrics tell of more or fewer")
 
 
 def test_a_new_master_on_the_same_sockets_leaves_no_request_without_an_answer(
