@@ -13,8 +13,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,7 @@ TIMES = 5
 CLIENTS = 16
 PAUSES = (5, 25)  # seconds between faults
 GROWTH = 1.1  # times that memory may grow
+LOG_TOLD = 5_000  # characters
 
 
 @dataclass
@@ -98,6 +99,17 @@ def _of_the_disk(service: Service, stack: ExitStack) -> Iterable[Fault]:
             time.sleep(chance.uniform(2, 6))
 
     yield fill_the_disk
+
+
+@contextmanager
+def _logs_told(service: Service) -> Iterator[None]:
+    """Show how the logs end where something is wrong: they go with the servers."""
+    try:
+        yield
+    except AssertionError:
+        for log in (service.log, service.server.log):
+            report.say(f"{log.name}:\n{log.read_text()[-LOG_TOLD:]}")
+        raise
 
 
 def _recovery(clients: Clients) -> float:
@@ -164,7 +176,8 @@ def main() -> None:
                 began = time.monotonic()
                 with Clients(service.url, CLIENTS, rate, arguments.seed) as clients:
                     chance = random.Random(arguments.seed)
-                    record = soak(service, clients, arguments.minutes, chance, faults)
+                    with _logs_told(service):
+                        record = soak(service, clients, arguments.minutes, chance, faults)
                 seconds = time.monotonic() - began
             books = clients.books()
             wrong = discrepancies(server.url, books)
