@@ -32,7 +32,7 @@ from fleetwatt.store import Store  # noqa: E402
 from fleetwatt.store.errors import SchemaBehind, StoreError  # noqa: E402
 
 try:
-    _config = Config.from_environment()
+    _config = Config.of_a_database()
 except ConfigError as error:
     raise SystemExit(f"fleetwatt: {error}") from None
 

@@ -68,8 +68,7 @@ def reset(url: str) -> None:
                 connection,
                 sql.SQL(
                     "INSERT INTO {latest} ({columns}) SELECT {columns} FROM {history} "
-                    # A request that a load tool left behind may still be stored.
-                    "WHERE time = %(last)s ON CONFLICT DO NOTHING"
+                    "WHERE time = %(last)s"
                 ).format(**names),
                 last=last,
             )

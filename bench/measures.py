@@ -78,6 +78,8 @@ class Bench:
         before = self._cpu()
         result = wrk(self.api_url, connections, self.seconds, (size // minutes, minutes), forms)
         after = self._cpu()
+        # What the load tool left unanswered is stored all the same.
+        processes.wait_until_idle(self.api)
         sent = _acknowledged(result, size, database.stored(self.database_url))
         api, postgres = (
             (end - start) / sent * 1e6 if end and start else None

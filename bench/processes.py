@@ -76,6 +76,14 @@ def cpu_seconds(parent: psutil.Process) -> float:
     return float(total)
 
 
+def wait_until_idle(parent: psutil.Process) -> None:
+    """Return when a process and its children have used no CPU time for half a second."""
+    used, before = cpu_seconds(parent), -1.0
+    while used > before:
+        time.sleep(0.5)
+        used, before = cpu_seconds(parent), used
+
+
 def memory(parent: psutil.Process) -> int:
     """Bytes of memory of a process and its children, what they share counted once (PSS)."""
     return sum(each.memory_full_info().pss for each in (parent, *parent.children()))
