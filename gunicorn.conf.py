@@ -5,13 +5,17 @@ the master holds the sockets, so that what waits in one outlives the worker: a r
 or a crash of workers loses no connection (docs/decisions/0019).
 """
 
+import ctypes
 import gc
 import os
 import shutil
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+
+M_ARENA_MAX = -8  # of malloc.h
 
 # A folder for the metrics of this master's workers, named before they are declared. SIGHUP reads
 # this file again in the same process; SIGUSR2 does so in another.
@@ -89,7 +93,13 @@ def pre_fork(server, worker):
 
 
 def post_fork(server, worker):
-    """Leave a worker with its own socket."""
+    """Leave a worker with its own socket, and with memory that its threads share.
+
+    glibc would give many threads an arena of their own, each of which keeps what the largest
+    request took that its threads ever served. Another C library may not know the call.
+    """
+    with suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
     worker.sockets = [worker.listener]
     for each in server.LISTENERS:
         if each is not worker.listener:
