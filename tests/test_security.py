@@ -252,10 +252,15 @@ def test_the_search_for_built_statements_finds_them(built: str) -> None:
 def test_gunicorn_does_not_serve_everybody_without_keys(
     environment: dict[str, str], options: list[str]
 ) -> None:
+    started = {
+        "FLEETWATT_AUTH": "off",
+        "FLEETWATT_PORT": "0",
+        "FLEETWATT_DATABASE_URL": "postgresql://127.0.0.1:1/none",
+    }
     done = subprocess.run(
         [sys.executable, "-m", "gunicorn", *options, "wsgi:app"],
         cwd=ROOT,
-        env=os.environ | {"FLEETWATT_AUTH": "off", "FLEETWATT_PORT": "0"} | environment,
+        env=os.environ | started | environment,
         capture_output=True,
         text=True,
         check=False,
