@@ -29,9 +29,8 @@ SET plan_cache_mode = force_custom_plan
 SET work_mem = '64MB' AS $$
 #variable_conflict use_column
 DECLARE
-    last_hour CONSTANT timestamptz := until - INTERVAL '1 hour';
-    meters    text[];
-    vehicles  text[];
+    meters   text[];
+    vehicles text[];
 BEGIN
     SELECT array_agg(DISTINCT meter_id), array_agg(DISTINCT vehicle_id) INTO meters, vehicles
     FROM window_mappings(since, until) WHERE NOT alone;
@@ -43,19 +42,9 @@ BEGIN
         SELECT mapping.* FROM vehicle_meter_mapping AS mapping
         WHERE meter_id = ANY (meters) AND valid && tstzrange(since, until, '(]')
     ), meter_step AS (
-        SELECT
-            r.meter_id, r.time, least(time_bucket(INTERVAL '1 hour', r.time), last_hour) AS hour,
-            lag(r.time) OVER device AS earlier, r.kwh_consumed_ac - lag(r.kwh_consumed_ac) OVER device AS rise
-        FROM meter_telemetry AS r
-        WHERE r.meter_id = ANY (meters) AND r.time > since AND r.time <= until
-        WINDOW device AS (PARTITION BY r.meter_id ORDER BY r.time)
+        SELECT * FROM meter_steps(meters, since, until)
     ), vehicle_step AS (
-        SELECT
-            r.vehicle_id, r.time, least(time_bucket(INTERVAL '1 hour', r.time), last_hour) AS hour,
-            lag(r.time) OVER device AS earlier, r.kwh_delivered_dc - lag(r.kwh_delivered_dc) OVER device AS rise
-        FROM vehicle_telemetry AS r
-        WHERE r.vehicle_id = ANY (vehicles) AND r.time > since AND r.time <= until
-        WINDOW device AS (PARTITION BY r.vehicle_id ORDER BY r.time)
+        SELECT * FROM vehicle_steps(vehicles, since, until)
     ), owned AS (
         SELECT step.*, array_agg(moved.vehicle_id ORDER BY moved.vehicle_id) FILTER (WHERE moved.vehicle_id IS NOT NULL) AS owners
         FROM meter_step AS step

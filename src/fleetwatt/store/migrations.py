@@ -71,14 +71,14 @@ def scripts(edition_name: str) -> list[Script]:
             for file in place.iterdir()
             if file.name.endswith(".sql")
         }
-        if kind == "repeatable":
-            texts |= {
-                f"{stream.name}_{file.name}": sql.of_stream(file.read_text("utf-8"), stream)
-                for file in folder.joinpath("per_stream").iterdir()
-                for stream in STREAMS
-            }
         found += [Script(f"{kind}/{name}", texts[name]) for name in sorted(texts)]
-    return found
+    # Last, as they are made of what is there once.
+    of_streams = {
+        f"{stream.name}_{file.name}": sql.of_stream(file.read_text("utf-8"), stream)
+        for file in folder.joinpath("per_stream").iterdir()
+        for stream in STREAMS
+    }
+    return found + [Script(f"repeatable/{name}", of_streams[name]) for name in sorted(of_streams)]
 
 
 def upgrade(connection: Connection) -> Iterator[str]:

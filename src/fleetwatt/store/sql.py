@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,13 @@ def of_stream(text: str, stream: Stream) -> str:
 
     They are those of streams.py, never anything that came from outside.
     """
-    names = {
+    names = _names(stream)
+    return _NAME.sub(lambda found: names[found[1] or found[2]], text)
+
+
+@cache
+def _names(stream: Stream) -> dict[str, str]:
+    return {
         "stream": stream.name,
         "history": stream.history,
         "latest": stream.latest,
@@ -53,7 +60,6 @@ def of_stream(text: str, stream: Stream) -> str:
             f"{_TOLD[each.what].format(_stored(each))} AS {each.column}" for each in stream.figures
         ),
     }
-    return _NAME.sub(lambda found: names[found[1] or found[2]], text)
 
 
 # How what a series tells of a bucket comes from what is known of its pieces.
