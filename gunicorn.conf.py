@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-M_ARENA_MAX = -8  # of malloc.h
+_M_ARENA_MAX = -8  # of malloc.h
 
 # A folder for the metrics of this master's workers, named before they are declared. SIGHUP reads
 # this file again in the same process; SIGUSR2 does so in another.
@@ -99,7 +99,7 @@ def post_fork(server, worker):
     request took that its threads ever served. Another C library may not know the call.
     """
     with suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
     worker.sockets = [worker.listener]
     for each in server.LISTENERS:
         if each is not worker.listener:

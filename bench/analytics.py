@@ -23,11 +23,13 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
-from bench.history import HOUR, LOAD, connected, database, load, map_all, materialize
+from bench import database
+from bench.history import HOUR, LOAD, connected, load, map_all, materialize
 from fleetwatt.energy import LOW_COVERAGE
 from fleetwatt.store import migrations, sql
 from tests.native.server import NativeServer
 
+NAME = "fleetwatt_bench_analytics"
 # What it costs to count the steps from raw, of so many devices of each stream.
 RAW_DEVICES = 1_000
 RAW = """
@@ -289,7 +291,7 @@ def main() -> None:
     given = os.environ.get("FLEETWATT_DATABASE_URL")
     with (
         nullcontext() if given else NativeServer({"max_wal_size": "8GB"}) as server,
-        database(given or (server.url if server else "")) as url,
+        database.empty(given or (server.url if server else ""), NAME) as url,
     ):
         run(url, arguments)
 

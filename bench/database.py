@@ -28,23 +28,29 @@ MINUTES_BEFORE = 100
 
 
 @contextlib.contextmanager
+def empty(server_url: str, name: str) -> Iterator[str]:
+    """Create a database on a server, give its URL, and drop it."""
+    drop = f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"
+    with _connected(server_url) as server:
+        _execute(server, drop)
+        _execute(server, f"CREATE DATABASE {name}")
+        try:
+            yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+        finally:
+            _execute(server, drop)
+
+
+@contextlib.contextmanager
 def created(server_url: str) -> Iterator[str]:
     """Give the URL of a database with fleetwatt's schema and the first readings."""
-    url = urlunsplit(urlsplit(server_url)._replace(path=f"/{NAME}"))
-    with closing(psycopg2.connect(server_url)) as server:
-        server.autocommit = True
-        _execute(server, f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
-        _execute(server, f"CREATE DATABASE {NAME}")
-        try:
-            with _connected(url) as connection:
-                list(migrations.upgrade(connection))
-                for minute in range(-MINUTES_BEFORE, 0):
-                    for stream in STREAMS:
-                        _copy(connection, stream, minute)
-            reset(url)
-            yield url
-        finally:
-            _execute(server, f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
+    with empty(server_url, NAME) as url:
+        with _connected(url) as connection:
+            list(migrations.upgrade(connection))
+            for minute in range(-MINUTES_BEFORE, 0):
+                for stream in STREAMS:
+                    _copy(connection, stream, minute)
+        reset(url)
+        yield url
 
 
 def reset(url: str) -> None:

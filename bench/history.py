@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
-import psycopg2
-from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt.config import Config
 from fleetwatt.store.connections import connect
 
 HOUR = timedelta(hours=1)
-DATABASE = "fleetwatt_bench_analytics"
 # Every other device reports on the minute, so that readings meet the ends of hours.
 LOAD = {
     "meter": """
@@ -40,23 +35,6 @@ FINISH = """
     INSERT INTO vehicle_meter_mapping
     SELECT 'V-' || n, 'M-' || n, '(,)' FROM generate_series(1, %(devices)s) AS n"""
 INDEX = "CREATE UNIQUE INDEX {0}_telemetry_id_time ON {0}_telemetry ({0}_id, time)"
-
-
-@contextmanager
-def database(url: str) -> Iterator[str]:
-    """Create a database on a server, give its URL, and drop it."""
-    name = sql.Identifier(DATABASE)
-    with closing(psycopg2.connect(url)) as server:
-        server.autocommit = True
-        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name)
-        with server.cursor() as cursor:
-            cursor.execute(drop)
-            cursor.execute(sql.SQL("CREATE DATABASE {}").format(name))
-        try:
-            yield urlsplit(url)._replace(path=f"/{DATABASE}").geturl()
-        finally:
-            with server.cursor() as cursor:
-                cursor.execute(drop)
 
 
 def load(url: str, end: datetime, devices: int, hours: range, *, empty: bool = False) -> None:

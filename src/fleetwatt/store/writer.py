@@ -3,8 +3,8 @@
 None is answered before its commit.
 
 A request's thread puts its readings into a queue and waits. One thread a process takes what has
-gathered, writes it with one statement a stream in one transaction, and wakes the requests. While
-it writes the next ones gather. Those who shared a transaction tend to be back together, so the
+gathered, writes it with one statement, which is a transaction, and wakes the requests. While it
+writes the next ones gather. Those who shared a transaction tend to be back together, so the
 writer waits a moment for as many as last time: the busier it gets, the more share a commit.
 
 `_changed` guards `_queue`, `_queued`, `_writing`, `_wanted`, `_thread` and `_closed`; nobody holds
