@@ -1,29 +1,21 @@
 -- Stores readings of one stream in history and in latest: all or nothing, each once. Columns come as arrays, sorted by id and time: rows
--- are locked in that order everywhere, history before latest, so that two writers never deadlock. Of two readings with one id and
--- time the first to come counts. `positions` are those of the readings that were not there before, counted from 1; NULL: all of them.
+-- are locked in that order everywhere, history before latest, so that two writers never deadlock. `older` is true where a
+-- later reading of the same device follows; NULL: nowhere. Of two readings with one id and time the first to come counts.
+-- `positions` are those of the readings that were not there before, counted from 1; NULL: all of them.
 --
 -- Duplicates are rare, and to look for each costs a third of all. So it is tried without; the first duplicate takes back what was
--- done, and the readings are stored the careful way. A function, because a session keeps its plans: to plan costs a small
+-- done, and the readings are stored the careful way. Functions, because a session keeps their plans: to plan costs a small
 -- batch as much as to store it. For a stream with another column write an overload: old workers call the old one on.
 
 -- An older release called the arguments otherwise, which replacing alone can't change.
 DROP FUNCTION IF EXISTS ingest_$stream($types);
-CREATE FUNCTION ingest_$stream($parameters, OUT positions bigint[])
-LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO $history ($columns)
-    SELECT $unnested;
+DROP FUNCTION IF EXISTS ingest_$stream($types, boolean[]);
+DROP FUNCTION IF EXISTS ingest_again_$stream($types);
 
-    INSERT INTO $latest AS latest ($columns)
-    SELECT $columns
-    FROM (
-        SELECT *, lead($id) OVER () AS next_id FROM (SELECT $unnested) AS given
-    ) AS reading
-    WHERE next_id IS DISTINCT FROM $id
-    ON CONFLICT ($id) DO UPDATE
-    SET $updates, received_at = now()
-    WHERE excluded.time > latest.time;
-EXCEPTION WHEN unique_violation THEN
+CREATE FUNCTION ingest_again_$stream($parameters, OUT positions bigint[])
+LANGUAGE plpgsql
+SET enable_hashjoin = on AS $$
+BEGIN
     WITH reading AS MATERIALIZED (
         SELECT row_number() OVER () AS position, * FROM (SELECT $unnested) AS given
     ), stored AS (
@@ -36,7 +28,7 @@ EXCEPTION WHEN unique_violation THEN
         SELECT DISTINCT ON ($id COLLATE "C") $columns FROM reading
         ORDER BY $id COLLATE "C", time DESC, position
         ON CONFLICT ($id) DO UPDATE
-        SET $updates, received_at = now()
+        SET $set_excluded, received_at = now()
         WHERE excluded.time > latest.time
     )
     SELECT coalesce(array_agg(position), '{}')
@@ -46,5 +38,27 @@ EXCEPTION WHEN unique_violation THEN
         FROM stored JOIN reading USING ($id, time)
         GROUP BY $id, time
     ) AS first_of_each;
+END
+$$;
+
+CREATE FUNCTION ingest_$stream($parameters, older boolean[], OUT positions bigint[])
+LANGUAGE plpgsql
+-- MERGE is to look each device up, reading after reading in their order, whatever there was in latest when it was planned.
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_seqscan = off AS $$
+BEGIN
+    INSERT INTO $history ($columns)
+    SELECT $unnested;
+
+    MERGE INTO $latest AS latest
+    USING (
+        SELECT * FROM (SELECT $unnested, unnest(older) AS is_older) AS given WHERE is_older IS NOT TRUE
+    ) AS reading
+    ON latest.$id = reading.$id
+    WHEN MATCHED AND reading.time > latest.time THEN UPDATE SET $set_reading, received_at = now()
+    WHEN NOT MATCHED THEN INSERT ($columns) VALUES ($columns);
+EXCEPTION WHEN unique_violation THEN
+    positions := ingest_again_$stream($arguments);
 END
 $$;

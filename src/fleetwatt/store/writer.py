@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING
+from operator import attrgetter, eq, itemgetter
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from psycopg2.extensions import TransactionRollbackError
@@ -245,12 +245,12 @@ def store_rows(
     statement = SQL(" UNION ALL ").join(
         SQL(queries[f"{each.stream.name}.ingest"]) for each in batch
     )
-    arrays = {name: text for rows in batch for name, text in _array_literals(rows)}
+    arguments = {name: text for rows in batch for name, text in _arguments(rows)}
     for _ in range(MAX_RETRIES):
         with suppress(TransactionRollbackError):
-            return _stored(batch, fetch(connection, statement, arrays))
+            return _stored(batch, fetch(connection, statement, arguments))
         time.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - no secret
-    return _stored(batch, fetch(connection, statement, arrays))
+    return _stored(batch, fetch(connection, statement, arguments))
 
 
 def _stored(batch: Sequence[Rows], found: Sequence[Row]) -> list[set[Key] | None]:
@@ -260,10 +260,18 @@ def _stored(batch: Sequence[Rows], found: Sequence[Row]) -> list[set[Key] | None
     ]
 
 
-def _array_literals(rows: Rows) -> Iterator[tuple[str, str]]:
-    """Write each column as PostgreSQL's array literal, in which JSON's values read the same.
+def _arguments(rows: Rows) -> Iterator[tuple[str, str | None]]:
+    """Write what a stream's function takes: columns, and which readings are not a device's last.
 
-    Nothing needs quoting: ids are of letters, digits and `._:-`, all else is numbers and times.
+    PostgreSQL's array literals read JSON's values the same. Nothing needs quoting: ids are of
+    letters, digits and `._:-`, all else is numbers and times.
     """
-    for column, values in zip(rows.stream.columns, zip(*rows.rows, strict=True), strict=True):
-        yield f"{rows.stream.name}_{column}", f"{{{msgspec.json.encode(values)[1:-1].decode()}}}"
+    columns = list(zip(*rows.rows, strict=True))
+    for column, values in zip(rows.stream.columns, columns, strict=True):
+        yield f"{rows.stream.name}_{column}", _array(values)
+    older = list(map(eq, columns[0], columns[0][1:]))
+    yield f"{rows.stream.name}_older", _array(older) if any(older) else None
+
+
+def _array(values: Sequence[Any]) -> str:
+    return f"{{{msgspec.json.encode(values)[1:-1].decode()}}}"

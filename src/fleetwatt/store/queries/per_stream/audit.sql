@@ -104,6 +104,6 @@ WITH newest AS MATERIALIZED (
 INSERT INTO $latest AS latest ($columns)
 SELECT $columns FROM newest
 ORDER BY $id
-ON CONFLICT ($id) DO UPDATE SET $updates
+ON CONFLICT ($id) DO UPDATE SET $set_excluded
 WHERE latest.received_at = (SELECT seen.received_at FROM seen WHERE seen.$id = latest.$id)
 RETURNING $id
