@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from threading import Event
+from threading import Barrier, Event
 
 import psycopg2
 import pytest
@@ -15,7 +15,7 @@ from psycopg2.extensions import connection as Connection
 from fleetwatt.config import Config
 from fleetwatt.store import Store
 from fleetwatt.store.errors import Busy, Unavailable
-from fleetwatt.store.writer import Key, Writer, Written
+from fleetwatt.store.writer import MAX_TOGETHER, Key, Writer, Written
 from fleetwatt.streams import METER, VEHICLE, Rows
 from tests.conftest import rows
 
@@ -40,7 +40,7 @@ class HeldUp:
         self._entered = Event()
         self._go = Event()
         self._pool = ThreadPoolExecutor(30)
-        self.writer = Writer(self._hold, limit, timeout)
+        self.writer = Writer(self._hold, limit, timeout, threads=2)
         self.first = self.submit(reading("M-first"))
         assert self._entered.wait(60)
 
@@ -91,6 +91,20 @@ def test_requests_that_arrive_together_share_a_transaction(
     assert rows(sql, "SELECT count(DISTINCT xmin::text), count(*) FROM meter_telemetry") == [
         (2, 21)
     ]
+
+
+def test_large_batches_are_written_side_by_side() -> None:
+    both = Barrier(2)
+
+    def meet(batch: Sequence[Rows]) -> list[set[Key] | None]:
+        both.wait(60)
+        return [None for _ in batch]
+
+    large = Rows(METER, reading().rows * MAX_TOGETHER)
+    with closing(Writer(meet, 100_000, 60, threads=2)) as writer, ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(writer.write, [large]) for _ in range(2)]
+
+        assert [answer.result(60).accepted for answer in answers] == [MAX_TOGETHER, MAX_TOGETHER]
 
 
 def test_each_request_learns_what_became_of_its_own() -> None:
@@ -216,7 +230,7 @@ def test_a_writer_that_died_tells_who_waited_and_another_takes_its_place(store: 
     with closing(Writer(die_once, 100, 60)) as writer:
         with pytest.raises(Unavailable, match="SystemExit"):
             writer.write([reading()])
-        eventually(lambda: not writer._thread or not writer._thread.is_alive())
+        eventually(lambda: not any(each and each.is_alive() for each in writer._threads))
 
         assert writer.write([reading()]).accepted == 1
 

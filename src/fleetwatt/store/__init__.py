@@ -53,7 +53,9 @@ class Store:
         self._replica = (
             Replica(config, self._queries["replica_lag"]) if config.replica_url else None
         )
-        self._writer = Writer(self._store, config.queue_size, config.write_timeout)
+        # Of few connections one is enough to write by: others are to read.
+        writers = 2 if config.pool_size > 2 else 1
+        self._writer = Writer(self._store, config.queue_size, config.write_timeout, writers)
         self._figures = figures.Figures(lambda: figures.ask(self))
         # Written and read without a lock: the worst that a race costs is one more look.
         self._oldest: dict[Stream, tuple[float, datetime]] = {}

@@ -2,17 +2,20 @@
 
 None is answered before its commit.
 
-A request's thread puts its readings into a queue and waits. One thread a process takes what has
-gathered, writes it with one statement, which is a transaction, and wakes the requests. While it
-writes the next ones gather. Those who shared a transaction tend to be back together, so the
-writer waits a moment for as many as last time: the busier it gets, the more share a commit.
+A request's thread puts its readings into a queue and waits. The first of a process's threads takes
+what has gathered, writes it with one statement, which is a transaction, and wakes the requests.
+While it writes the next ones gather. Those who shared a transaction tend to be back together, so
+it waits a moment for as many as last time: the busier it gets, the more share a commit. The second
+thread takes what is worth a transaction of its own while the first is busy: else a few
+large batches would keep one of the database's cores busy and no other.
 
-`_changed` guards `_queue`, `_queued`, `_writing`, `_wanted`, `_thread` and `_closed`; nobody holds
-it while talking to the database. A job belongs to the thread that waits for it until it is in the
-queue, then to the writer until it releases `done`. A request that waits too long takes its job
-back, or, where it is being written already, leaves it: it may be stored then, and unconfirmed. The
-writer starts with the first write, and so after a server's fork, and again should it ever have
-died; it ends when it is closed and the queue is empty, or, being a daemon, with the process.
+`_lock` guards `_queue`, `_queued`, `_writing`, `_wanted`, `_threads` and `_closed`; nobody holds it
+while talking to the database. A job belongs to the thread that waits for it until it is in the
+queue, then to the one that writes it until that releases `done`. A request that waits too long
+takes its job back, or, where it is being written already, leaves it: it may be stored then, and
+unconfirmed. Both threads start with the first write, and so after a server's fork, and again should
+one ever have died; they end when the writer is closed and the queue is empty, or, being daemons,
+with the process.
 """
 
 from __future__ import annotations
@@ -75,10 +78,14 @@ class _Job:
 
 
 class Writer:
-    """The queue of a process and the thread that empties it."""
+    """The queue of a process and the threads that empty it."""
 
     def __init__(
-        self, store: Callable[[Sequence[Rows]], list[set[Key] | None]], limit: int, timeout: float
+        self,
+        store: Callable[[Sequence[Rows]], list[set[Key] | None]],
+        limit: int,
+        timeout: float,
+        threads: int = 1,
     ) -> None:
         """Describe a writer.
 
@@ -87,16 +94,20 @@ class Writer:
                 that were not there before; None where that is all of them.
             limit: How many readings may wait; past it requests are refused.
             timeout: Seconds that a request waits for its commit at most; 0: without end.
+            threads: How many transactions may be written side by side, 1 or 2.
         """
         self._store = store
         self._limit = limit
         self._timeout = timeout or -1
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        # What the first thread waits for, and what the second does.
+        self._changed = threading.Condition(self._lock)
+        self._plenty = threading.Condition(self._lock)
         self._queue: deque[_Job] = deque()
         self._queued = 0
-        self._wanted = 1  # so many requests shared the last transaction
-        self._writing: _Job | None = None
-        self._thread: threading.Thread | None = None
+        self._wanted = 1  # so many requests shared the first thread's last transaction
+        self._writing: list[_Job | None] = [None] * threads  # the oldest that each thread writes
+        self._threads: list[threading.Thread | None] = [None] * threads
         self._closed = False
 
     @property
@@ -107,9 +118,9 @@ class Writer:
     @property
     def waited(self) -> float:
         """For how many seconds the job has waited that waits longest; 0: none does."""
-        with self._changed:
-            oldest = self._writing or (self._queue[0] if self._queue else None)
-        return time.monotonic() - oldest.since if oldest else 0.0
+        with self._lock:
+            oldest = [*self._writing, self._queue[0] if self._queue else None]
+        return max((time.monotonic() - each.since for each in oldest if each), default=0.0)
 
     def write(self, batch: Sequence[Rows]) -> Written:
         """Write readings, all or nothing, and return after the commit.
@@ -120,21 +131,19 @@ class Writer:
         """
         job = _Job(batch, sum(map(len, batch)))
         job.done.acquire()
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise Unavailable("this process writes no more")
             if self._queue and self._queued + job.size > self._limit:
                 raise Busy(f"{self._queued} readings wait to be written already")
-            if self._thread is None or not self._thread.is_alive():
-                # Before anything waits for it: should there be no thread to be had, nobody hangs.
-                thread = threading.Thread(target=self._run, name="writer", daemon=True)
-                thread.start()
-                self._thread = thread
+            # Before anything waits for them: should there be no thread to be had, nobody hangs.
+            self._start()
             self._queue.append(job)
             self._queued += job.size
-            # To wake the writer at each request would cost more than all else here.
+            # To wake a thread at each request would cost more than all else here.
             if len(self._queue) in {1, self._wanted} or self._queued >= ENOUGH:
                 self._changed.notify()
+            self._call_second()
         if not job.done.acquire(timeout=self._timeout):
             self._take_back(job)
         if job.error:
@@ -143,23 +152,37 @@ class Writer:
             raise Busy(f"not written within {self._timeout:g} s")
         return job.written
 
+    def _start(self) -> None:
+        for number, thread in enumerate(self._threads):
+            if thread is None or not thread.is_alive():
+                new = threading.Thread(
+                    target=self._run, args=(number,), name=f"writer {number}", daemon=True
+                )
+                new.start()
+                self._threads[number] = new
+
+    def _call_second(self) -> None:
+        if self._writing[0] and self._queued >= ENOUGH:
+            self._plenty.notify()
+
     def _take_back(self, job: _Job) -> None:
-        with self._changed:
+        with self._lock:
             if job in self._queue:
                 self._queue.remove(job)
                 self._queued -= job.size
 
     def close(self) -> None:
-        """Write what waits, and end the thread."""
-        with self._changed:
+        """Write what waits, and end the threads."""
+        with self._lock:
             self._closed = True
-            thread, self._thread = self._thread, None
+            threads, self._threads = self._threads, []
             self._changed.notify()
-        if thread:
+            self._plenty.notify()
+        for thread in filter(None, threads):
             thread.join()
 
-    def _run(self) -> None:
-        while jobs := self._next():
+    def _run(self, number: int) -> None:
+        while jobs := self._next(number):
             try:
                 self._write(jobs)
             except BaseException as error:
@@ -169,24 +192,29 @@ class Writer:
                         job.error = job.error or Unavailable(f"the writer ended: {error!r}")
                 raise
             finally:
-                with self._changed:
-                    self._writing = None
+                with self._lock:
+                    self._writing[number] = None
                 for job in jobs:
                     job.done.release()
 
-    def _next(self) -> list[_Job]:
+    def _next(self, number: int) -> list[_Job]:
         """Wait for jobs and take those that shall share a transaction; none: it is closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closed)
-            self._changed.wait_for(self._is_gathered, GATHER)
+        with self._lock:
+            if number == 0:
+                self._changed.wait_for(lambda: self._queue or self._closed)
+                self._changed.wait_for(self._is_gathered, GATHER)
+            else:
+                self._plenty.wait_for(lambda: self._queued >= ENOUGH or self._closed)
             jobs: list[_Job] = []
             size = 0
             while self._queue and (not jobs or size + self._queue[0].size <= MAX_TOGETHER):
                 jobs.append(self._queue.popleft())
                 size += jobs[-1].size
             self._queued -= size
-            self._wanted = len(jobs)
-            self._writing = jobs[0] if jobs else None
+            self._writing[number] = jobs[0] if jobs else None
+            if number == 0:
+                self._wanted = len(jobs)
+                self._call_second()
             return jobs
 
     def _is_gathered(self) -> bool:
