@@ -30,6 +30,7 @@ from fleetwatt.store import migrations, sql
 from tests.native.server import NativeServer
 
 NAME = "fleetwatt_bench_analytics"
+AIM = 1.5  # milliseconds of one vehicle's day
 # What it costs to count the steps from raw, of so many devices of each stream.
 RAW_DEVICES = 1_000
 RAW = """
@@ -234,7 +235,7 @@ def run(url: str, arguments: argparse.Namespace) -> None:
         load(url, end, devices, range(hours), empty=True)
         map_all(connection, end, devices)
         materialize(connection, end)
-        asked = [one_vehicle(end, f"{hours} hours stored", runs, "1.5"), *questions(end, runs)]
+        asked = [one_vehicle(end, f"{hours} hours stored", runs, str(AIM)), *questions(end, runs)]
         answers = [ask(connection, each) for each in asked]
         if arguments.explain:
             explain(connection, [each for each in asked if each.runs > 1], arguments.explain)
@@ -242,7 +243,7 @@ def run(url: str, arguments: argparse.Namespace) -> None:
         _say("loading what lies behind")
         load(url, end, max(devices // 100, 1), range(hours, 10 * hours))
         materialize(connection, end)
-        target = f"{1.3 * answers[0].median:.2f} (1.3 times)"
+        target = f"{1.3 * AIM:.2f} (1.3 times)"
         answers.insert(
             1, ask(connection, one_vehicle(end, f"{10 * hours} hours stored", runs, target))
         )

@@ -4,12 +4,13 @@
 -- (TimescaleDB 2.29 can't plan `bucket <@ hours`, "unsupported datatype in const_to_integral_timeval", but the operator's function.)
 
 -- Of an asked span that is cut already: hours from the aggregate, the rest from raw. Chunks are excluded while planning, so that
--- the plan has to know the span; a plan that didn't would lock every chunk there is. What is planned at each call stands here alone.
+-- the plan has to know the span; a plan that doesn't locks every chunk there is. PostgreSQL keeps such a plan only where that costs no
+-- more, of two or three chunks, and plans at each call else. What that may be stands here alone.
 DROP FUNCTION IF EXISTS ${stream}_energy_of(text, timestamptz, timestamptz, tstzmultirange, tstzmultirange);
 CREATE FUNCTION ${stream}_energy_of(device text, since timestamptz, before timestamptz, hours tstzmultirange, rest tstzmultirange)
 RETURNS TABLE (readings bigint, energy_kwh double precision, falls bigint, avg_$mean double precision)
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1
-SET plan_cache_mode = force_custom_plan AS $$
+SET plan_cache_mode = auto AS $$
 BEGIN
     RETURN QUERY
     SELECT
