@@ -93,13 +93,19 @@ def pre_fork(server, worker):
 
 
 def post_fork(server, worker):
-    """Leave a worker with its own socket, and with memory that its threads share.
+    """Leave a worker with its own socket, with memory that its threads share, and patient threads.
 
     glibc would give many threads an arena of their own, each of which keeps what the largest
     request took that its threads ever served. Another C library may not know the call.
+
+    A thread that was waiting would interrupt the one that runs, to wait again at once: only one of
+    a process runs Python. As a batch process's it waits for its turn instead. Another system may
+    not know that, and a container may forbid it.
     """
     with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+    with suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     worker.sockets = [worker.listener]
     for each in server.LISTENERS:
         if each is not worker.listener:
