@@ -201,8 +201,7 @@ class Writer:
         """Wait for jobs and take those that shall share a transaction; none: it is closed."""
         with self._lock:
             if number == 0:
-                self._changed.wait_for(lambda: self._queue or self._closed)
-                self._changed.wait_for(self._is_gathered, GATHER)
+                self._gather()
             else:
                 self._plenty.wait_for(lambda: self._queued >= ENOUGH or self._closed)
             jobs: list[_Job] = []
@@ -216,6 +215,14 @@ class Writer:
                 self._wanted = len(jobs)
                 self._call_second()
             return jobs
+
+    def _gather(self) -> None:
+        """Wait for jobs, and a moment for others to join them; the second thread may take them."""
+        while True:
+            self._changed.wait_for(lambda: self._queue or self._closed)
+            self._changed.wait_for(self._is_gathered, GATHER)
+            if self._queue or self._closed:
+                return
 
     def _is_gathered(self) -> bool:
         return len(self._queue) >= self._wanted or self._queued >= ENOUGH or self._closed
