@@ -1,18 +1,14 @@
 -- Stores readings of one stream in history and in latest: all or nothing, each once. Columns come as arrays, sorted by id and time: rows
 -- are locked in that order everywhere, history before latest, so that two writers never deadlock. `older` is true where a
--- later reading of the same device follows; NULL: nowhere. Of two readings with one id and time the first to come counts.
+-- later reading of the same device follows (of the last none does, and it may be left out); NULL: nowhere. Of two readings with one id and time the first to come counts.
 -- `positions` are those of the readings that were not there before, counted from 1; NULL: all of them.
 --
 -- Duplicates are rare, and to look for each costs a third of all. So it is tried without; the first duplicate takes back what was
 -- done, and the readings are stored the careful way. Functions, because a session keeps their plans: to plan costs a small
--- batch as much as to store it. For a stream with another column write an overload: old workers call the old one on.
+-- batch as much as to store it. For a stream with another column write an overload: old workers call the old one on. So do they the
+-- one without `older`, which stays where an older release has made it.
 
--- An older release called the arguments otherwise, which replacing alone can't change.
-DROP FUNCTION IF EXISTS ingest_$stream($types);
-DROP FUNCTION IF EXISTS ingest_$stream($types, boolean[]);
-DROP FUNCTION IF EXISTS ingest_again_$stream($types);
-
-CREATE FUNCTION ingest_again_$stream($parameters, OUT positions bigint[])
+CREATE OR REPLACE FUNCTION ingest_again_$stream($parameters, OUT positions bigint[])
 LANGUAGE plpgsql
 SET enable_hashjoin = on AS $$
 BEGIN
@@ -41,7 +37,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION ingest_$stream($parameters, older boolean[], OUT positions bigint[])
+CREATE OR REPLACE FUNCTION ingest_$stream($parameters, older boolean[], OUT positions bigint[])
 LANGUAGE plpgsql
 -- MERGE is to look each device up, reading after reading in their order, whatever there was in latest when it was planned.
 SET enable_hashjoin = off

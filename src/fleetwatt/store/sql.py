@@ -47,7 +47,6 @@ def _names(stream: Stream) -> dict[str, str]:
             f"%({stream.name}_{each.column})s::{each.sql_type}[]" for each in stream.fields
         ),
         "parameters": ", ".join(f"{each.column}s {each.sql_type}[]" for each in stream.fields),
-        "types": ", ".join(f"{each.sql_type}[]" for each in stream.fields),
         "unnested": ", ".join(f"unnest({each}s) AS {each}" for each in stream.columns),
         "arguments": ", ".join(f"{each}s" for each in stream.columns),
         "set_reading": ", ".join(f"{each} = reading.{each}" for each in stream.columns[1:]),
