@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg2
@@ -256,8 +256,9 @@ def test_longer_retention_after_a_drop_brings_nothing_back_and_erases_nothing(
     assert count(sql, "meter_hourly", "bucket < %(day)s", day=TODAY - 31 * DAY) == 9 * 24
     changed = policies.read(store)[METER]
     assert changed.refresh_from is not None
-    assert NOW - changed.refresh_from > TODAY - 31 * DAY
-    assert list(policies.breaches(changed, WEEK, NOW)) == []
+    now = datetime.now(UTC)
+    assert now - changed.refresh_from > TODAY - 31 * DAY
+    assert list(policies.breaches(changed, WEEK, now)) == []
 
 
 @pytest.mark.community
