@@ -30,7 +30,7 @@ if not Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")).name.startswith(_OWN
 
 from gunicorn import sock  # noqa: E402
 
-from fleetwatt import logs, metrics, tallies  # noqa: E402
+from fleetwatt import exposition, logs, tallies  # noqa: E402
 from fleetwatt.config import Config, ConfigError  # noqa: E402
 from fleetwatt.store import Store  # noqa: E402
 from fleetwatt.store.errors import SchemaBehind, StoreError  # noqa: E402
@@ -135,7 +135,7 @@ def post_worker_init(worker):
 
 def child_exit(server, worker):
     """Keep what a worker counted, and close its socket where there are to be fewer workers now."""
-    metrics.bury(worker.pid, server.WORKERS)
+    exposition.bury(worker.pid, server.WORKERS)
     served = {id(each.listener) for each in server.WORKERS.values()}
     if server.num_workers < len(server.LISTENERS) and id(worker.listener) not in served:
         server.LISTENERS.remove(worker.listener)

@@ -2,37 +2,22 @@
 
 What happens is counted here, where the code that does it calls, in tallies that are written every
 second. What is merely so has two owners: a process tells its queue and pool (`Store.tell`), the
-database its devices, chunks and jobs (`DATABASE`, asked by `store/figures.py`).
-
-With PROMETHEUS_MULTIPROC_DIR set before this is imported (gunicorn.conf.py does), each process
-counts in files of its own in that folder, and any of them answers for all. When one has ended,
-`bury` adds its files to those of the dead, so that they don't grow in number and no counter falls.
+database its devices, chunks and jobs (`DATABASE`, asked by `store/figures.py`). `exposition.py`
+shows them all.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.mmap_dict import MmapedDict, mmap_key
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fleetwatt.streams import STREAMS, Rows, Stream
-from fleetwatt.tallies import Count, Distribution, flush
+from fleetwatt.tallies import Count, Distribution
 
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric
-
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Of so many readings of a stream at most the lag is looked at in one commit.
 LAG_SAMPLES = 10
 UNKNOWN = "unknown"
@@ -233,112 +218,6 @@ def answered(method: str, route: str | None, status: int, seconds: float) -> Non
         # Two threads may come at once: both of their tallies are flushed.
         tally = _REQUESTS[key] = Distribution(REQUESTS.labels(*key))
     tally.observe(seconds)
-
-
-class _FromDatabase(Collector):
-    def __init__(self, figures: Iterable[Figure]) -> None:
-        self._figures = figures
-
-    def collect(self) -> Iterator[Metric]:
-        families = {
-            name: GaugeMetricFamily(name, family.help, labels=family.labels)
-            for name, family in DATABASE.items()
-        }
-        for figure in self._figures:
-            families[figure.name].add_metric(figure.labels, figure.value)
-        yield from families.values()
-
-
-def render(figures: Iterable[Figure]) -> bytes:
-    """Return all metrics of all processes in Prometheus's text format."""
-    flush()
-    database = CollectorRegistry()
-    database.register(_FromDatabase(figures))
-    return _of_processes() + generate_latest(database)
-
-
-def _of_processes() -> bytes:
-    folder = _folder()
-    if folder is None:
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    registry.register(_FromFiles(folder))
-    with _locked(folder, fcntl.LOCK_SH):
-        return generate_latest(registry)
-
-
-class _FromFiles(Collector):
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def collect(self) -> Iterator[Metric]:
-        yield from _merged(self._folder.glob("*.db"), accumulate=True)
-
-
-def _merged(files: Iterable[Path], *, accumulate: bool) -> Iterable[Metric]:
-    begun = [str(file) for file in files if _is_begun(file)]
-    merged: Iterable[Metric] = MultiProcessCollector.merge(begun, accumulate)  # type: ignore[no-untyped-call]
-    return merged
-
-
-def _is_begun(file: Path) -> bool:
-    """Whether its process has made room in it, as a moment after it opened it, if it lived."""
-    try:
-        return file.stat().st_size > 0
-    except FileNotFoundError:
-        # A gauge of a process that has ended since.
-        return False
-
-
-def bury(pid: int, alive: Iterable[int]) -> None:
-    """Let go of a process that ended: drop its gauges, add its counters to those of the dead.
-
-    Also of earlier ones, where a scrape had been under way: the master waits for nobody, and
-    nothing that befalls the files may end it.
-    """
-    folder = _folder()
-    if folder is None:
-        return
-    mark_process_dead(pid)  # type: ignore[no-untyped-call]
-    kept = {str(each) for each in alive} | {str(os.getpid())}
-    with suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-        for kind in ("counter", "histogram"):
-            dead = [
-                file
-                for file in folder.glob(f"{kind}_*.db")
-                if file.stem.removeprefix(f"{kind}_") not in kept
-            ]
-            if [file.stem for file in dead] != [f"{kind}_dead"]:
-                _merge(dead, folder / f"{kind}_dead.db")
-
-
-def _merge(files: Sequence[Path], into: Path) -> None:
-    merged = into.with_suffix(".new")
-    merged.unlink(missing_ok=True)
-    sums = MmapedDict(str(merged))  # type: ignore[no-untyped-call]
-    for metric in _merged(files, accumulate=False):
-        for sample in metric.samples:
-            names, values = list(sample.labels), list(sample.labels.values())
-            key = mmap_key(metric.name, sample.name, names, values, metric.documentation)
-            sums.write_value(key, sample.value, 0.0)  # type: ignore[no-untyped-call]
-    sums.close()  # type: ignore[no-untyped-call]
-    merged.replace(into)
-    for file in files:
-        if file != into:
-            file.unlink()
-
-
-def _folder() -> Path | None:
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    return Path(folder) if folder else None
-
-
-@contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
-    """Keep a scrape and a merge apart: half of each would count twice, or not at all."""
-    with (folder / "lock").open("ab") as file:
-        fcntl.flock(file, how)
-        yield
 
 
 def names() -> set[str]:

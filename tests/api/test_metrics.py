@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt import create_app, metrics
+from fleetwatt import create_app, exposition, metrics
 from fleetwatt.config import Config
 from fleetwatt.store import figures
 from tests.api.test_service import NOBODY
@@ -18,7 +18,7 @@ from tests.test_metrics import samples
 def scrape(client: FlaskClient) -> dict[tuple[str, ...], float]:
     response = client.get("/metrics")
     assert response.status_code == 200
-    assert response.content_type == metrics.MEDIA_TYPE
+    assert response.content_type == exposition.MEDIA_TYPE
     return samples(response.data)
 
 

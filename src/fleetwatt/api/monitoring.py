@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response
 from flask_smorest import Blueprint
 
-from fleetwatt import metrics
+from fleetwatt import exposition
 from fleetwatt.api import store
 
 blueprint = Blueprint("monitoring", __name__, description="For Prometheus")
@@ -19,4 +19,4 @@ def show() -> Response:
     Those of all processes, and what the database says of itself where it answers.
     """
     store().tell()
-    return Response(metrics.render(store().figures()), content_type=metrics.MEDIA_TYPE)
+    return Response(exposition.render(store().figures()), content_type=exposition.MEDIA_TYPE)
