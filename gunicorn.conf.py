@@ -117,6 +117,8 @@ def post_worker_init(worker):
 
     A batch makes thousands of objects and no cycle: at its usual threshold the collector would look
     at them all again and again.
+
+    What fails, as counts do on a full disk, is tried again, and keeps nothing else from being done.
     """
     gc.collect()
     gc.freeze()
@@ -125,9 +127,11 @@ def post_worker_init(worker):
 
     def look_after():
         while True:
-            store.tell()
-            store.cut_unanswered()
-            tallies.flush()
+            for duty in (store.cut_unanswered, store.tell, tallies.flush):
+                try:
+                    duty()
+                except Exception:
+                    worker.log.exception("%s failed", duty.__qualname__)
             time.sleep(1)
 
     threading.Thread(target=look_after, name="store", daemon=True).start()
