@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from threading import Barrier, Event
+from threading import Barrier, Event, Thread
 
 import psycopg2
 import pytest
@@ -15,7 +17,7 @@ from psycopg2.extensions import connection as Connection
 from fleetwatt.config import Config
 from fleetwatt.store import Store
 from fleetwatt.store.errors import Busy, Unavailable
-from fleetwatt.store.writer import MAX_TOGETHER, Key, Writer, Written
+from fleetwatt.store.writer import ENOUGH, MAX_TOGETHER, Key, Writer, Written
 from fleetwatt.streams import METER, VEHICLE, Rows
 from tests.conftest import rows
 
@@ -105,6 +107,26 @@ def test_large_batches_are_written_side_by_side() -> None:
         answers = [pool.submit(writer.write, [large]) for _ in range(2)]
 
         assert [answer.result(60).accepted for answer in answers] == [MAX_TOGETHER, MAX_TOGETHER]
+
+
+def writing_threads() -> set[Thread]:
+    return {each for each in threading.enumerate() if each.name.startswith("writer ")}
+
+
+def test_of_small_and_large_requests_at_once_none_is_forgotten() -> None:
+    def store(batch: Sequence[Rows]) -> list[set[Key] | None]:
+        time.sleep(random.uniform(0, 0.003))
+        return [None for _ in batch]
+
+    sizes = [random.choice([1, 1, 1, ENOUGH - 1, ENOUGH]) for _ in range(3_000)]
+    requests = [Rows(METER, reading().rows * size) for size in sizes]
+    with closing(Writer(store, 10**9, 10, threads=2)) as writer, ThreadPoolExecutor(12) as pool:
+        writer.write([reading()])
+        began = writing_threads()
+        answers = pool.map(lambda each: writer.write([each]), requests)
+
+        assert [each.accepted for each in answers] == sizes
+        assert writing_threads() == began
 
 
 def test_each_request_learns_what_became_of_its_own() -> None:
