@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from click.testing import CliRunner, Result
@@ -14,10 +14,13 @@ from fleetwatt.cli import fleetwatt
 from fleetwatt.store import editions
 from fleetwatt.streams import STREAMS
 from tests.conftest import refresh, rows
-from tests.examples import NOW
 
 DAY = timedelta(days=1)
-TODAY = NOW.replace(hour=0, minute=0, second=0)
+
+
+def today() -> datetime:
+    """Return when the present UTC day began: a run of the tests may pass midnight."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def run(url: str, *arguments: str, answer: str | None = None) -> Result:
@@ -37,7 +40,7 @@ def load(connection: Connection, days: int) -> None:
         "SELECT time, row_number() OVER (ORDER BY time) * 0.5 AS kwh"
         " FROM generate_series(%(start)s::timestamptz, %(end)s, INTERVAL '30 minutes') AS time"
     )
-    span = {"start": TODAY - days * DAY, "end": NOW}
+    span = {"start": today() - days * DAY, "end": datetime.now(UTC)}
     for table, columns in (
         ("meter_telemetry", "'M-1', time, kwh, 230"),
         ("vehicle_telemetry", "'V-1', time, 50, kwh, 20"),

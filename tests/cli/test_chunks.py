@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection
 
 from fleetwatt.store import intervals
 from tests.conftest import rows
-from tests.storage import DAY, TODAY, load, put_back, run
+from tests.storage import DAY, load, put_back, run, today
 
 Chunks = Callable[..., Result]
 INTERVAL = (
@@ -33,7 +33,7 @@ def chunks(database_url: str, sql: Connection) -> Iterator[Chunks]:
 def test_the_chunks_of_a_table_are_listed_oldest_first(chunks: Chunks) -> None:
     lines = chunks("list", "meter_telemetry").output.splitlines()
 
-    days = [TODAY - ago * DAY for ago in (3, 2, 1, 0)]
+    days = [today() - ago * DAY for ago in (3, 2, 1, 0)]
     assert len(lines) == 1 + len(days)
     for line, day in zip(lines[1:], days, strict=True):
         assert f"meter_telemetry  {day:%Y-%m-%d} 00:00Z" in line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +16,6 @@ from fleetwatt.store import editions
 from fleetwatt.streams import STREAMS
 from tests.cli.conftest import Command, plan
 from tests.conftest import refresh, rows
-from tests.examples import NOW
 
 Findings = list[dict[str, str]]
 Examine = Callable[[], Findings]
@@ -112,9 +111,8 @@ def test_chunks_in_the_future_are_a_problem(
 
     (finding,) = worst(found, "future")
     assert finding["level"] == "problem"
-    assert (
-        f"{stream.history} has 1 chunks from {NOW + timedelta(days=9):%Y-%m-%d}" in finding["says"]
-    )
+    day = datetime.now(UTC) + timedelta(days=9)
+    assert f"{stream.history} has 1 chunks from {day:%Y-%m-%d}" in finding["says"]
     assert "drop_chunks" in finding["advice"]
 
 

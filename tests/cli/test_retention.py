@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 
 from tests.conftest import refresh, rows
 from tests.examples import NOW, at, meter
-from tests.storage import DAY, TODAY, do, load, put_back, run, run_guard, run_refreshes
+from tests.storage import DAY, do, load, put_back, run, run_guard, run_refreshes, today
 
 Retention = Callable[..., Result]
 HOURLY = "SELECT bucket, readings, energy_kwh FROM meter_hourly WHERE bucket < %(day)s ORDER BY 1"
@@ -31,7 +31,7 @@ def stored(connection: Connection, days: int) -> int:
     ((count,),) = rows(
         connection,
         "SELECT count(*) FROM meter_telemetry WHERE time < %(time)s",
-        time=TODAY - days * DAY,
+        time=today() - days * DAY,
     )
     return int(count)
 
@@ -42,7 +42,7 @@ def test_thirty_of_forty_days_stay_raw_and_all_forty_stay_hourly(
 ) -> None:
     load(sql, 40)
     refresh(sql)
-    hours = rows(sql, HOURLY, day=TODAY - 31 * DAY)
+    hours = rows(sql, HOURLY, day=today() - 31 * DAY)
     assert len(hours) == 9 * 24
 
     result = retention("set", "meter_telemetry", "30d", "--yes")
@@ -51,17 +51,17 @@ def test_thirty_of_forty_days_stay_raw_and_all_forty_stay_hourly(
     run_guard(sql)
     assert stored(sql, 31) == 0
     assert stored(sql, 29) > 0
-    assert rows(sql, HOURLY, day=TODAY - 31 * DAY) == hours
+    assert rows(sql, HOURLY, day=today() - 31 * DAY) == hours
 
     for _ in range(2):
         run_refreshes(sql)
-        assert rows(sql, HOURLY, day=TODAY - 31 * DAY) == hours
+        assert rows(sql, HOURLY, day=today() - 31 * DAY) == hours
     for days, status in ((31, 422), (29, 201)):
         reading = meter(meterId="M-1", timestamp=at(NOW - days * DAY))
         assert client.post("/v1/ingestion", json=reading).status_code == status
     run_refreshes(sql)
     run_guard(sql)
-    assert rows(sql, HOURLY, day=TODAY - 31 * DAY) == hours
+    assert rows(sql, HOURLY, day=today() - 31 * DAY) == hours
 
 
 @pytest.mark.community
@@ -71,7 +71,7 @@ def test_what_will_be_dropped_is_shown_first(retention: Retention, sql: Connecti
     result = retention("set", "meter_telemetry", "10d", "--dry-run")
 
     dropped = (
-        f"2 chunks of {TODAY - 12 * DAY:%Y-%m-%d} 00:00Z to {TODAY - 10 * DAY:%Y-%m-%d} 00:00Z"
+        f"2 chunks of {today() - 12 * DAY:%Y-%m-%d} 00:00Z to {today() - 10 * DAY:%Y-%m-%d} 00:00Z"
     )
     assert f"The next run drops {dropped}, about " in result.output
     assert "meter_telemetry: kept 1095d now, 10d then." in result.output

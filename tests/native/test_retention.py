@@ -14,13 +14,12 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from tests.conftest import refresh, rows
-from tests.storage import DAY, TODAY, do, load, put_back, run_guard
+from tests.storage import DAY, do, load, put_back, run_guard, today
 
 pytestmark = [
     pytest.mark.skipif(not os.environ.get("FLEETWATT_NATIVE"), reason="needs FLEETWATT_NATIVE=1"),
     pytest.mark.community,
 ]
-HOUR = TODAY - 35 * DAY
 WAITING = (
     "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'meter_telemetry'::regclass"
 )
@@ -53,7 +52,8 @@ def test_a_reading_that_is_being_stored_is_waited_for_and_refreshed(
         ThreadPoolExecutor(1) as thread,
     ):
         dropper.autocommit = True
-        late = HOUR + timedelta(minutes=1)
+        hour = today() - 35 * DAY
+        late = hour + timedelta(minutes=1)
         do(writer, "INSERT INTO meter_telemetry VALUES ('M-1', %(time)s, 1, 230)", time=late)
         dropping = thread.submit(run_guard, dropper)
         await_lock(history)
@@ -61,6 +61,6 @@ def test_a_reading_that_is_being_stored_is_waited_for_and_refreshed(
         dropping.result()
 
     raw = "SELECT count(*) FROM meter_telemetry WHERE time < %(day)s"
-    assert rows(history, raw, day=TODAY - 31 * DAY) == [(0,)]
-    hour = "SELECT readings FROM meter_hourly WHERE bucket = %(hour)s"
-    assert rows(history, hour, hour=HOUR) == [(3,)]
+    assert rows(history, raw, day=today() - 31 * DAY) == [(0,)]
+    refreshed = "SELECT readings FROM meter_hourly WHERE bucket = %(hour)s"
+    assert rows(history, refreshed, hour=hour) == [(3,)]

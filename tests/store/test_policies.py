@@ -19,7 +19,7 @@ from fleetwatt.store.policies import Policies
 from fleetwatt.streams import METER
 from tests.conftest import refresh, rows
 from tests.examples import NOW, at, meter
-from tests.storage import DAY, TODAY, do, load, put_back, run_guard, run_jobs, run_refreshes
+from tests.storage import DAY, do, load, put_back, run_guard, run_jobs, run_refreshes, today
 
 WEEK = 7 * DAY
 HOUR = timedelta(hours=1)
@@ -146,13 +146,13 @@ def test_a_late_reading_in_what_is_dropped_is_in_the_aggregate_first(
     load(sql, 40)
     refresh(sql)
     keep(store, "meter_telemetry", 30 * DAY)
-    hour = TODAY - 35 * DAY + 5 * HOUR
+    hour = today() - 35 * DAY + 5 * HOUR
     insert_late(sql, hour + timedelta(minutes=1))
     assert readings_of(sql, hour) == 2
 
     run_guard(sql)
 
-    assert count(sql, "meter_telemetry", "time < %(day)s", day=TODAY - 31 * DAY) == 0
+    assert count(sql, "meter_telemetry", "time < %(day)s", day=today() - 31 * DAY) == 0
     assert readings_of(sql, hour) == 3
 
 
@@ -164,15 +164,15 @@ def test_what_was_never_materialized_is_materialized_before_it_is_dropped(
     keep(store, "meter_telemetry", 30 * DAY)
     run_guard(sql)
 
-    assert count(sql, "meter_telemetry", "time < %(day)s", day=TODAY - 31 * DAY) == 0
-    assert count(sql, "meter_hourly", "bucket < %(day)s", day=TODAY - 31 * DAY) == 9 * 24
+    assert count(sql, "meter_telemetry", "time < %(day)s", day=today() - 31 * DAY) == 0
+    assert count(sql, "meter_hourly", "bucket < %(day)s", day=today() - 31 * DAY) == 9 * 24
 
 
 @pytest.mark.community
 def test_nothing_is_dropped_when_the_refresh_fails(store: Store, sql: Connection) -> None:
     load(sql, 40)
     keep(store, "meter_telemetry", 30 * DAY)
-    insert_late(sql, TODAY - 35 * DAY + timedelta(minutes=1))
+    insert_late(sql, today() - 35 * DAY + timedelta(minutes=1))
     before = count(sql, "meter_telemetry", "true")
     do(
         sql,
@@ -197,7 +197,7 @@ def test_nothing_is_dropped_when_the_refresh_fails(store: Store, sql: Connection
     finally:
         do(sql, f"DROP TRIGGER refuse ON {aggregated}; DROP FUNCTION refuse()")
     run_guard(sql)
-    assert readings_of(sql, TODAY - 35 * DAY) == 3
+    assert readings_of(sql, today() - 35 * DAY) == 3
 
 
 @pytest.mark.community
@@ -219,7 +219,7 @@ def test_a_plain_retention_policy_loses_late_readings_and_is_warned_of_until_it_
     assert warned.rule == "refreshed-before-dropped"
     assert "fleetwatt retention set meter_telemetry 36d" in warned.message
 
-    lost, saved = TODAY - 39 * DAY, TODAY - 34 * DAY
+    lost, saved = today() - 39 * DAY, today() - 34 * DAY
     insert_late(sql, lost + timedelta(minutes=1))
     run_jobs(sql, "proc_name = 'policy_retention' AND hypertable_name = 'meter_telemetry'")
     assert readings_of(sql, lost) == 2
@@ -235,7 +235,7 @@ def test_a_plain_retention_policy_loses_late_readings_and_is_warned_of_until_it_
         " WHERE proc_name = 'policy_retention' AND hypertable_name = 'meter_telemetry'",
     )
     run_guard(sql)
-    assert count(sql, "meter_telemetry", "time < %(day)s", day=TODAY - 33 * DAY) == 0
+    assert count(sql, "meter_telemetry", "time < %(day)s", day=today() - 33 * DAY) == 0
     assert readings_of(sql, saved) == 3
 
 
@@ -250,14 +250,14 @@ def test_longer_retention_after_a_drop_brings_nothing_back_and_erases_nothing(
 
     keep(store, "meter_telemetry", 90 * DAY)
     run_refreshes(sql)
-    late = client.post("/v1/ingestion", json=meter(timestamp=at(TODAY - 35 * DAY)))
+    late = client.post("/v1/ingestion", json=meter(timestamp=at(today() - 35 * DAY)))
 
     assert late.status_code == 422
-    assert count(sql, "meter_hourly", "bucket < %(day)s", day=TODAY - 31 * DAY) == 9 * 24
+    assert count(sql, "meter_hourly", "bucket < %(day)s", day=today() - 31 * DAY) == 9 * 24
     changed = policies.read(store)[METER]
     assert changed.refresh_from is not None
     now = datetime.now(UTC)
-    assert now - changed.refresh_from > TODAY - 31 * DAY
+    assert now - changed.refresh_from > today() - 31 * DAY
     assert list(policies.breaches(changed, WEEK, now)) == []
 
 
@@ -267,7 +267,7 @@ def test_answers_about_a_device_keep_the_whole_hours_whose_raw_readings_were_dro
 ) -> None:
     load(sql, 40)
     refresh(sql)
-    url = f"/v1/analytics/performance/V-1?end={at(TODAY - 35 * DAY)}"
+    url = f"/v1/analytics/performance/V-1?end={at(today() - 35 * DAY)}"
     before = client.get(url).json
     assert before
     assert before["kwhDeliveredDc"] == pytest.approx(23.5)
@@ -275,7 +275,7 @@ def test_answers_about_a_device_keep_the_whole_hours_whose_raw_readings_were_dro
     keep(store, "vehicle_telemetry", 30 * DAY)
     run_guard(sql)
 
-    assert count(sql, "vehicle_telemetry", "time < %(day)s", day=TODAY - 31 * DAY) == 0
+    assert count(sql, "vehicle_telemetry", "time < %(day)s", day=today() - 31 * DAY) == 0
     after = client.get(url).json
     assert after
     # The window's edges were raw's: 23 whole hours are left, and the steps between them.
@@ -291,7 +291,7 @@ def test_a_reading_that_comes_when_its_hour_was_dropped_changes_no_answer_and_no
     refresh(sql)
     keep(store, "meter_telemetry", 30 * DAY)
     run_guard(sql)
-    hour = TODAY - 35 * DAY
+    hour = today() - 35 * DAY
 
     # It was accepted just before, and committed just after.
     insert_late(sql, hour + timedelta(minutes=1))
@@ -299,7 +299,7 @@ def test_a_reading_that_comes_when_its_hour_was_dropped_changes_no_answer_and_no
     stale = "SELECT stale_hours('meter_hourly', tstzrange(%(start)s, %(end)s)) = '{}'"
     assert rows(sql, stale, start=hour, end=hour + HOUR) == [(True,)]
     run_guard(sql)
-    assert count(sql, "meter_telemetry", "time < %(day)s", day=TODAY - 31 * DAY) == 0
+    assert count(sql, "meter_telemetry", "time < %(day)s", day=today() - 31 * DAY) == 0
     assert readings_of(sql, hour) == 2
 
 
