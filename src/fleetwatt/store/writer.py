@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 MAX_TOGETHER = 10_000
 # From here on a transaction of its own is worth it, and nobody waits for others to join.
 ENOUGH = 500
-GATHER = 0.005  # seconds, the longest wait for others to join
+GATHER = 0.04  # seconds, the longest wait for others to join
 MAX_RETRIES = 5
 
 Key = tuple[str, datetime]
