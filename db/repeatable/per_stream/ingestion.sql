@@ -1,7 +1,7 @@
 -- Stores readings of one stream in history and in latest: all or nothing, each once. Columns come as arrays, sorted by id and time: rows
 -- are locked in that order everywhere, history before latest, so that two writers never deadlock. `older` is true where a
--- later reading of the same device follows (of the last none does, and it may be left out); NULL: nowhere. Of two readings with one id and time the first to come counts.
--- `positions` are those of the readings that were not there before, counted from 1; NULL: all of them.
+-- later reading of the same device follows (of the last none does, and it may be left out); NULL: nowhere. Of two readings with one id
+-- and time the first to come counts. `positions` are those of the readings that were not there before, counted from 1; NULL: all of them.
 --
 -- Duplicates are rare, and to look for each costs a third of all. So it is tried without; the first duplicate takes back what was
 -- done, and the readings are stored the careful way. Functions, because a session keeps their plans: to plan costs a small
