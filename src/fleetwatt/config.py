@@ -72,7 +72,7 @@ class Config:
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8000, "port to listen on", kind=Port)
     workers: int = _setting(0, "worker processes; 0: one a core", unit="processes", kind=Natural)
-    threads: int = _setting(32, "requests served at once by a worker", unit="threads", kind=Count)
+    threads: int = _setting(64, "requests served at once by a worker", unit="threads", kind=Count)
     data_dir: str = _setting(".fleetwatt", "folder of the embedded database")
     auth: str = _setting(
         "off",

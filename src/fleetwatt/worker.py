@@ -1,7 +1,7 @@
 """gunicorn's threaded worker, with an end to requests that take too long to arrive, and its own.
 
-A thread reads its request by blocking calls: without an end, thirty clients that send a byte now
-and then hold all threads of a worker.
+A thread reads its request by blocking calls: without an end, a few dozen clients that send a byte
+now and then hold all threads of a worker.
 """
 
 from __future__ import annotations
