@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,15 +28,8 @@ OPEN = ["/healthz", "/readyz", "/openapi.json", "/docs/", "/docs/swagger-ui.css"
 
 
 @pytest.fixture
-def guarded(config: Config) -> Config:
+def config(config: Config) -> Config:
     return replace(config, auth="required")
-
-
-@pytest.fixture
-def app(guarded: Config) -> Iterator[Flask]:
-    app = create_app(guarded)
-    yield app
-    app.extensions["fleetwatt"].close()
 
 
 @pytest.fixture
@@ -374,7 +367,7 @@ def test_an_administrators_request_is_in_the_audit_log(
 
 
 def test_with_keys_off_no_key_is_needed_and_none_harms(config: Config) -> None:
-    app = create_app(config)
+    app = create_app(replace(config, auth="off"))
     client = app.test_client()
 
     assert client.get(READ).status_code == 200
