@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from threading import Barrier, Event, Thread
+from threading import Barrier, Event, Semaphore, Thread
 
 import psycopg2
 import pytest
@@ -238,6 +238,33 @@ def test_a_request_that_waits_too_long_takes_its_readings_back(
         assert held_up.writer.queued == 0
     # The first was being written: it is stored, and unconfirmed.
     assert rows(sql, "SELECT meter_id FROM meter_telemetry") == [("M-first",)]
+
+
+def test_who_gives_up_while_being_written_keeps_no_other_of_the_transaction_waiting() -> None:
+    entered = Semaphore(0)
+    gates = [Event(), Event()]
+    next_gate = iter(gates)
+
+    def hold(batch: Sequence[Rows]) -> list[set[Key] | None]:
+        entered.release()
+        assert next(next_gate).wait(60)
+        return [None for _ in batch]
+
+    with closing(Writer(hold, 100, 60)) as writer, ThreadPoolExecutor(4) as pool:
+        first = pool.submit(writer.write, [reading()])
+        assert entered.acquire(timeout=60)
+        others = [pool.submit(writer.write, [reading()]) for _ in range(3)]
+        eventually(lambda: writer.queued == 3)
+        (gives_up, *_) = writer._queue
+        gates[0].set()
+        assert entered.acquire(timeout=60)
+
+        writer._leave(gives_up)
+        gates[1].set()
+
+        eventually(lambda: sum(each.done() for each in others) == 2)
+        assert first.result(60) == Written(1, 0)
+        gives_up.done.release()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

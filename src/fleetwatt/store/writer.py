@@ -3,19 +3,21 @@
 None is answered before its commit.
 
 A request's thread puts its readings into a queue and waits. The first of a process's threads takes
-what has gathered, writes it with one statement, which is a transaction, and wakes the requests.
-While it writes the next ones gather. Those who shared a transaction tend to be back together, so
-it waits a moment for as many as last time: the busier it gets, the more share a commit. The second
-thread takes what is worth a transaction of its own while the first is busy: else a few
-large batches would keep one of the database's cores busy and no other.
+what has gathered, writes it with one statement, which is a transaction, and wakes the first of the
+requests, which wakes the next as it goes on: all at once they would only wait for each other's turn
+with the interpreter. While it writes the next ones gather. Those who shared a transaction tend to
+be back together, so it waits a moment for as many as last time: the busier it gets, the more share
+a commit. The second thread takes what is worth a transaction of its own while the first is busy:
+else a few large batches would keep one of the database's cores busy and no other.
 
-`_lock` guards `_queue`, `_queued`, `_writing`, `_wanted`, `_threads` and `_closed`; nobody holds it
-while talking to the database. A job belongs to the thread that waits for it until it is in the
-queue, then to the one that writes it until that releases `done`. A request that waits too long
-takes its job back, or, where it is being written already, leaves it: it may be stored then, and
-unconfirmed. Both threads start with the first write, and so after a server's fork, and again should
-one ever have died; they end when the writer is closed and the queue is empty, or, being daemons,
-with the process.
+`_lock` guards `_queue`, `_queued`, `_writing`, `_wanted`, `_threads`, `_closed` and who of a
+transaction's requests was woken or has left; nobody holds it while talking to the database. A job
+belongs to the thread that waits for it until it is in the queue, then to the one that writes it
+until that has filled in `together`. A request that waits too long takes its job back, or, where it
+is being written already, leaves it: it may be stored then, and unconfirmed. Whoever goes on wakes
+the next who has not left, so that nobody is forgotten. Both threads start with the first write, and
+so after a server's fork, and again should one ever have died; they end when the writer is closed
+and the queue is empty, or, being daemons, with the process.
 """
 
 from __future__ import annotations
@@ -68,7 +70,9 @@ class _Job:
     """What one request wants written, and what became of it.
 
     Attributes:
-        done: Held until the job is done. An Event would do, at several times the cost.
+        done: Held until the request may go on. An Event would do, at several times the cost.
+        left: Whether the request waits no more.
+        together: Once the job is done: who shared its transaction and was not woken yet.
     """
 
     batch: Sequence[Rows]
@@ -77,6 +81,8 @@ class _Job:
     done: threading.Lock = field(default_factory=threading.Lock)
     written: Written | None = None
     error: BaseException | None = None
+    left: bool = False
+    together: deque[_Job] = field(default_factory=deque)
 
 
 class Writer:
@@ -147,7 +153,8 @@ class Writer:
                 self._changed.notify()
             self._call_second()
         if not job.done.acquire(timeout=self._timeout):
-            self._take_back(job)
+            self._leave(job)
+        self._wake_next(job.together)
         if job.error:
             raise job.error
         if job.written is None:
@@ -167,11 +174,20 @@ class Writer:
         if self._writing[0] and self._queued >= ENOUGH:
             self._plenty.notify()
 
-    def _take_back(self, job: _Job) -> None:
+    def _leave(self, job: _Job) -> None:
         with self._lock:
+            job.left = True
             if job in self._queue:
                 self._queue.remove(job)
                 self._queued -= job.size
+
+    def _wake_next(self, jobs: deque[_Job]) -> None:
+        with self._lock:
+            while jobs:
+                job = jobs.popleft()
+                if not job.left:
+                    job.done.release()
+                    return
 
     def close(self) -> None:
         """Write what waits, and end the threads."""
@@ -196,8 +212,10 @@ class Writer:
             finally:
                 with self._lock:
                     self._writing[number] = None
+                together = deque(jobs)
                 for job in jobs:
-                    job.done.release()
+                    job.together = together
+                self._wake_next(together)
 
     def _next(self, number: int) -> list[_Job]:
         """Wait for jobs and take those that shall share a transaction; none: it is closed."""
