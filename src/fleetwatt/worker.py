@@ -64,7 +64,7 @@ class Logger(glogging.Logger):  # type: ignore[misc]
     access_log_enabled = False
 
 
-LINGER = 1  # milliseconds that a thread waits for the next request of the connection that it served
+LINGER = 4  # milliseconds that a thread waits for the next request of the connection that it served
 TAKING = 5  # times as long as a request may arrive, its answer may be taken
 
 
