@@ -77,6 +77,14 @@ def test_a_device_may_be_called_like_a_field() -> None:
     assert stored(parse(vehicle(vehicleId="meterId"))) == [("vehicle", ["meterId"])]
 
 
+@pytest.mark.parametrize("device", ["M-1,M-2", "M-1,", ","])
+def test_an_id_with_a_comma_is_not_taken_for_two(device: str) -> None:
+    parsed = parse([meter(meterId=device), meter()], METER)
+
+    assert faults(parsed) == {(0, "meterId")}
+    assert stored(parsed) == [("meter", ["M-123"])]
+
+
 @pytest.mark.parametrize("ids", [{}, {"meterId": "M-1", "vehicleId": "V-1"}])
 def test_a_reading_of_no_stream_or_of_two_is_refused(ids: dict[str, str]) -> None:
     assert faults(parse({"timestamp": ago(minutes=1)} | ids)) == {(0, None)}

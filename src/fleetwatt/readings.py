@@ -128,7 +128,7 @@ def _in_utc(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 _is_id = re.compile(ID_PATTERN).fullmatch
-_are_ids = re.compile(f"{ID_PATTERN}(?:,{ID_PATTERN})*").fullmatch
+_is_list_of_ids = re.compile(f"{ID_PATTERN}(?:,{ID_PATTERN})*").fullmatch
 _ONE = {stream: _Decoder([stream]) for stream in STREAMS}
 _ANY = _Decoder(STREAMS)
 _QUOTES = {stream: _quotes(stream) for stream in STREAMS}
@@ -233,7 +233,7 @@ def _all_valid(
     for each in parsed.rows:
         ids = [row[0] for row in each.rows]
         times = [row[1] for row in each.rows]
-        if not _all_ids(ids):
+        if not _are_ids(ids):
             return None
         if max(times) > clock.newest or min(times) < clock.oldest[each.stream]:
             return None
@@ -244,10 +244,11 @@ def _all_valid(
     return parsed
 
 
-def _all_ids(strings: Sequence[str]) -> bool:
+def _are_ids(strings: Sequence[str]) -> bool:
     """Whether all of them are ids: one match costs less than one for each does."""
     joined = ",".join(strings)
-    return bool(_are_ids(joined)) and joined.count(",") == len(strings) - 1
+    # One with a comma in it would pass for two.
+    return joined.count(",") == len(strings) - 1 and bool(_is_list_of_ids(joined))
 
 
 def _check_count(items: Sequence[Any]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from threading import Barrier, Event, Semaphore, Thread
+from threading import Barrier, Semaphore, Thread
 
 import psycopg2
 import pytest
@@ -35,16 +35,16 @@ def store(config: Config) -> Iterator[Store]:
 
 
 class HeldUp:
-    """A writer whose first transaction waits until `go`, so that the next requests gather."""
+    """A writer whose transactions wait until `go`, so that the next requests gather."""
 
     def __init__(self, store: Store, limit: int = 100, timeout: float = 60) -> None:
         self._store = store._store
-        self._entered = Event()
-        self._go = Event()
+        self._entered = Semaphore(0)
+        self._go = Semaphore(0)
         self._pool = ThreadPoolExecutor(30)
         self.writer = Writer(self._hold, limit, timeout, threads=2)
         self.first = self.submit(reading("M-first"))
-        assert self._entered.wait(60)
+        assert self._entered.acquire(timeout=60)
 
     def submit(self, *batch: Rows) -> Future[Written]:
         return self._pool.submit(self.writer.write, batch)
@@ -56,7 +56,13 @@ class HeldUp:
         return answers
 
     def go(self) -> None:
-        self._go.set()
+        """Let all transactions go."""
+        self._go.release(1_000)
+
+    def let_one_go(self) -> None:
+        """Let the transaction go that waits, and return when the next one waits."""
+        self._go.release()
+        assert self._entered.acquire(timeout=60)
 
     def close(self) -> None:
         self.go()
@@ -64,8 +70,8 @@ class HeldUp:
         self._pool.shutdown()
 
     def _hold(self, batch: Sequence[Rows]) -> list[set[Key] | None]:
-        self._entered.set()
-        assert self._go.wait(60)
+        self._entered.release()
+        assert self._go.acquire(timeout=60)
         return self._store(batch)
 
 
@@ -240,31 +246,19 @@ def test_a_request_that_waits_too_long_takes_its_readings_back(
     assert rows(sql, "SELECT meter_id FROM meter_telemetry") == [("M-first",)]
 
 
-def test_who_gives_up_while_being_written_keeps_no_other_of_the_transaction_waiting() -> None:
-    entered = Semaphore(0)
-    gates = [Event(), Event()]
-    next_gate = iter(gates)
+def test_who_gives_up_while_being_written_keeps_no_other_of_the_transaction_waiting(
+    held_up: HeldUp,
+) -> None:
+    answers = held_up.gather(*(reading(f"M-{number}") for number in range(3)))
+    (gives_up, *_) = held_up.writer._queue
+    held_up.let_one_go()
 
-    def hold(batch: Sequence[Rows]) -> list[set[Key] | None]:
-        entered.release()
-        assert next(next_gate).wait(60)
-        return [None for _ in batch]
+    held_up.writer._leave(gives_up)
+    held_up.go()
 
-    with closing(Writer(hold, 100, 60)) as writer, ThreadPoolExecutor(4) as pool:
-        first = pool.submit(writer.write, [reading()])
-        assert entered.acquire(timeout=60)
-        others = [pool.submit(writer.write, [reading()]) for _ in range(3)]
-        eventually(lambda: writer.queued == 3)
-        (gives_up, *_) = writer._queue
-        gates[0].set()
-        assert entered.acquire(timeout=60)
-
-        writer._leave(gives_up)
-        gates[1].set()
-
-        eventually(lambda: sum(each.done() for each in others) == 2)
-        assert first.result(60) == Written(1, 0)
-        gives_up.done.release()
+    eventually(lambda: sum(each.done() for each in answers) == 2)
+    assert held_up.first.result(60) == Written(accepted=1, duplicates=0)
+    gives_up.done.release()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -82,7 +82,7 @@ class _Job:
     written: Written | None = None
     error: BaseException | None = None
     left: bool = False
-    together: deque[_Job] = field(default_factory=deque)
+    together: deque[_Job] | None = None
 
 
 class Writer:
@@ -154,7 +154,8 @@ class Writer:
             self._call_second()
         if not job.done.acquire(timeout=self._timeout):
             self._leave(job)
-        self._wake_next(job.together)
+        if job.together:
+            self._wake_next(job.together)
         if job.error:
             raise job.error
         if job.written is None:
