@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta
+from itertools import product
 
 from psycopg2.extensions import connection as Connection
 
@@ -68,7 +69,8 @@ def map_all(connection: Connection, end: datetime, devices: int) -> None:
 def materialize(connection: Connection, end: datetime) -> None:
     """Materialize all hours and let the planner know of them."""
     with connection.cursor() as cursor:
-        for aggregate in ("meter_hourly", "vehicle_hourly"):
+        for stream, rows in product(LOAD, ("hourly", "six_hourly")):
+            aggregate = f"{stream}_{rows}"
             cursor.execute(f"CALL refresh_continuous_aggregate('{aggregate}', NULL, %s)", (end,))
         cursor.execute("VACUUM ANALYZE")
 

@@ -52,8 +52,22 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _upgrade(url: str) -> None:
+    """Bring the schema up to date and let TimescaleDB's scheduler, if any, run its new jobs.
+
+    What they refreshed between a test's readings would be answered as it was then.
+    """
     with closing(connect(Config(database_url=url))) as connection:
         list(migrations.upgrade(connection))
+        connection.autocommit = True
+        waiting = """
+            SELECT FROM timescaledb_information.jobs
+            LEFT JOIN timescaledb_information.job_stats USING (job_id)
+            WHERE scheduled AND job_id >= 1000 AND last_run_duration IS NULL
+              AND current_setting('timescaledb.max_background_workers', true) IS NOT NULL
+        """
+        deadline = time.monotonic() + 60
+        while rows(connection, waiting) and time.monotonic() < deadline:
+            time.sleep(0.1)
 
 
 @pytest.fixture
@@ -88,6 +102,7 @@ def empty(connection: Connection) -> None:
             cursor.execute(f"TRUNCATE {stream.history}, {stream.latest}")
             if materialized:
                 cursor.execute(f"TRUNCATE {stream.hourly}")
+                cursor.execute(f"TRUNCATE {stream.six_hourly}")
         cursor.execute("TRUNCATE vehicle_meter_mapping, api_keys")
 
 
@@ -160,7 +175,9 @@ def _await(url: str, process: subprocess.Popen[bytes]) -> None:
     pytest.fail("gunicorn did not start")
 
 
-def refresh(connection: Connection, until: datetime | None = None) -> None:
+def refresh(
+    connection: Connection, until: datetime | None = None, *, six_hourly: bool = True
+) -> None:
     """Materialize the aggregates up to a time, or to now.
 
     On the Apache edition they are views, always fresh.
@@ -169,7 +186,8 @@ def refresh(connection: Connection, until: datetime | None = None) -> None:
         return
     with connection.cursor() as cursor:
         for stream in STREAMS:
-            cursor.execute(
-                f"CALL refresh_continuous_aggregate('{stream.hourly}', NULL, %s)",
-                (until or datetime.now(UTC),),
-            )
+            for aggregate in (stream.hourly, *([stream.six_hourly] if six_hourly else [])):
+                cursor.execute(
+                    f"CALL refresh_continuous_aggregate('{aggregate}', NULL, %s)",
+                    (until or datetime.now(UTC),),
+                )

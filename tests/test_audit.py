@@ -49,14 +49,14 @@ def change(connection: Connection, statement: str, **parameters: Any) -> None:
         assert cursor.rowcount > 0
 
 
-def materialized(connection: Connection, stream: Stream) -> str:
-    """Return the table in which TimescaleDB keeps an aggregate's materialized hours."""
+def materialized(connection: Connection, aggregate: str) -> str:
+    """Return the table in which TimescaleDB keeps what an aggregate has materialized."""
     ((table,),) = rows(
         connection,
         "SELECT format('%%I.%%I', materialization_hypertable_schema,"
         " materialization_hypertable_name)"
         " FROM timescaledb_information.continuous_aggregates WHERE view_name = %(view)s",
-        view=stream.hourly,
+        view=aggregate,
     )
     return str(table)
 
@@ -82,7 +82,7 @@ def test_an_empty_database_is_found_clean(database_url: str) -> None:
 def test_a_materialized_row_that_differs_is_found_and_repaired(
     audit: Audit, sql: Connection, stream: Stream
 ) -> None:
-    table = materialized(sql, stream)
+    table = materialized(sql, stream.hourly)
     device = f"{stream.name[0].upper()}-1"
     change(
         sql,
@@ -103,10 +103,35 @@ def test_a_materialized_row_that_differs_is_found_and_repaired(
 
 
 @pytest.mark.community
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+def test_six_hours_that_differ_are_found_and_repaired(
+    audit: Audit, sql: Connection, stream: Stream
+) -> None:
+    table = materialized(sql, stream.six_hourly)
+    device = f"{stream.name[0].upper()}-1"
+    change(
+        sql,
+        f"UPDATE {table} SET hours[2][7] = 99"
+        f" WHERE {stream.id.column} = %(device)s AND bucket = %(six)s",
+        device=device,
+        six=HOUR.replace(hour=6),
+    )
+
+    found = audit()
+    assert found.exit_code == 1
+    place = f"{device} {HOUR:%Y-%m-%d}T06:00Z (six hours)"
+    assert f"{place} energy_kwh: 7.5 by history, 99 stored" in found.stdout
+    assert found.stdout.count("stored") == 1
+
+    assert audit("--repair").exit_code == 0
+    assert audit().exit_code == 0
+
+
+@pytest.mark.community
 def test_a_materialized_row_that_is_missing_is_found_and_repaired(
     audit: Audit, sql: Connection
 ) -> None:
-    change(sql, f"DELETE FROM {materialized(sql, METER)} WHERE meter_id = 'M-2'")
+    change(sql, f"DELETE FROM {materialized(sql, METER.hourly)} WHERE meter_id = 'M-2'")
 
     found = audit()
     assert found.exit_code == 1
@@ -171,7 +196,14 @@ def test_the_findings_come_as_json_with_their_seed(audit: Audit, sql: Connection
     assert found["seed"] == "a"
     assert found["streams"][VEHICLE.name]["differences"] == []
     assert found["streams"][METER.name]["differences"] == [
-        {"device": "M-1", "hour": None, "column": "voltage", "raw": "230.1", "stored": "1"}
+        {
+            "device": "M-1",
+            "hour": None,
+            "hours": None,
+            "column": "voltage",
+            "raw": "230.1",
+            "stored": "1",
+        }
     ]
 
 

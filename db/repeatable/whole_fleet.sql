@@ -3,6 +3,23 @@ CREATE OR REPLACE FUNCTION fresh_until(aggregate text, since timestamptz, until 
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN greatest(since, least(until, materialized_until(aggregate)));
 
+-- From when on and up to when a window's hours come from a six-hourly aggregate: from after the first hour, or the oldest chunk, to the
+-- first six that lack a refresh. The second is given what the first returns.
+CREATE OR REPLACE FUNCTION six_from(aggregate text, since timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN time_bucket(
+    INTERVAL '6 hours', greatest(since, materialized_from(aggregate) - INTERVAL '1 microsecond') + INTERVAL '6 hours'
+);
+
+CREATE OR REPLACE FUNCTION six_until(aggregate text, since timestamptz, until timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE
+    WHEN since < until THEN greatest(
+        since, time_bucket(INTERVAL '6 hours', coalesce(lower(stale_hours(aggregate, tstzrange(since, until))), until))
+    )
+    ELSE since
+END;
+
 -- Until when the hours of a window hold all that has arrived: the first of them that was materialized before a late reading
 -- came, or the window's end. A refresh mends it.
 CREATE OR REPLACE FUNCTION fleet_exact_until(since timestamptz, until timestamptz) RETURNS timestamptz

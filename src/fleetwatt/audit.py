@@ -1,7 +1,8 @@
-"""Whether what is derived equals history: the hourly aggregate and the latest readings.
+"""Whether what is derived equals history: the aggregates and the latest readings.
 
-Both are sampled: random devices in random hours of those that history still has. An hour that
-awaits a refresh is read from raw by every answer about a device; it is counted, not compared.
+All are sampled: random devices in random hours of those that history still has, and the six hours
+around each. An hour that awaits a refresh is read from raw by every answer about a device; it is
+counted, not compared.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fleetwatt.store import Store
 
 HOUR = timedelta(hours=1)
+SIX = 6
 
 
 @dataclass(frozen=True)
@@ -23,18 +25,22 @@ class Difference:
     """A value that is not what history says.
 
     Attributes:
-        hour: Start of the hour in the aggregate; None: the latest reading.
+        hour: Start of the aggregate's row; None: the latest reading.
+        hours: How many hours that row is about: 1 or 6; None: the latest reading.
         raw, stored: The value by history and the stored one, as text; None where there is none.
     """
 
     device: str
     hour: datetime | None
+    hours: int | None
     column: str
     raw: str | None
     stored: str | None
 
     def __str__(self) -> str:
         place = self.hour.strftime("%Y-%m-%dT%H:%MZ") if self.hour else "latest"
+        if self.hours == SIX:
+            place += " (six hours)"
         raw, stored = (each or "nothing" for each in (self.raw, self.stored))
         return f"{self.device} {place} {self.column}: {raw} by history, {stored} stored"
 
@@ -80,11 +86,14 @@ def _audit(store: Store, stream: Stream, sample: int, hours: int, seed: str) -> 
     found = store.all(f"{stream.name}.audit_devices", sample=sample, seed=seed, hour=newest)
     devices = [row["device"] for row in found]
     fresh = [row["hour"] for row in sampled if not row["pending"]]
-    # Hour by hour, so that each plan reads one chunk.
+    sixes = sorted({row["six"] for row in sampled if row["six"]})
+    # Row by row of the aggregates, so that each plan reads one chunk.
     differing = [
-        row
-        for hour in fresh
-        for row in store.all(f"{stream.name}.audit_hourly", devices=devices, hour=hour)
+        row | {"hours": hours}
+        for start, hours in (*((hour, 1) for hour in fresh), *((six, SIX) for six in sixes))
+        for row in store.all(
+            f"{stream.name}.audit_aggregate", devices=devices, start=start, hours=hours
+        )
     ]
     differing += store.all(f"{stream.name}.audit_latest", devices=devices)
     return Findings(
@@ -92,7 +101,7 @@ def _audit(store: Store, stream: Stream, sample: int, hours: int, seed: str) -> 
         len(devices),
         len(fresh),
         len(sampled) - len(fresh),
-        [Difference(**{"hour": None, **row}) for row in differing],
+        [Difference(**{"hour": None, "hours": None, **row}) for row in differing],
     )
 
 
@@ -101,8 +110,11 @@ def repair(store: Store, findings: Findings) -> None:
 
     History is what counts: an hour or a device that it has nothing of is removed.
     """
-    for hour in sorted({each.hour for each in findings.differences if each.hour}):
-        store.refresh(findings.stream, hour, hour + HOUR)
+    stream = findings.stream
+    for aggregate, hours in ((stream.hourly, 1), (stream.six_hourly, SIX)):
+        starts = {each.hour for each in findings.differences if each.hours == hours and each.hour}
+        for start in sorted(starts):
+            store.refresh(aggregate, start, start + hours * HOUR)
     devices = sorted({each.device for each in findings.differences if not each.hour})
     if devices:
-        store.all(f"{findings.stream.name}.repair_latest", devices=devices)
+        store.all(f"{stream.name}.repair_latest", devices=devices)

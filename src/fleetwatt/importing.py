@@ -148,7 +148,7 @@ def refresh_spans(store: Store, progress: Progress) -> Iterator[str]:
         first, last = progress.spans[stream.name]
         start = max(_hour(first), _hour(store.oldest_accepted(stream)) + HOUR)
         end = min(_hour(last) + HOUR, newest)
-        if start < end and store.refresh(stream, start, end, force=False):
+        if start < end and store.refresh(stream.hourly, start, end, force=False):
             yield f"{stream.hourly} from {start:%Y-%m-%dT%H:%MZ} to {end:%Y-%m-%dT%H:%MZ}"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fleetwatt.durations import written
 from fleetwatt.store import policies
 from fleetwatt.store.policies import Breach
+from fleetwatt.streams import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
     from fleetwatt.store import Store
     from fleetwatt.store.connections import Row
 
-ORDER = list(policies.TABLES)
+# By its table, the query for the times between which it holds something.
+SPANS = {
+    table: f"{stream.name}.{query}"
+    for stream in STREAMS
+    for table, query in (
+        (stream.history, "history_span"),
+        (stream.hourly, "hourly_span"),
+        (stream.six_hourly, "six_hourly_span"),
+    )
+}
+ORDER = list(SPANS)
 
 
 def report(store: Store) -> dict[str, Any]:
@@ -40,19 +51,16 @@ def report(store: Store) -> dict[str, Any]:
 
 def ordered(rows: list[Row]) -> list[Row]:
     """Sort by table, in the order of the streams; tables that are not fleetwatt's stay out."""
-    ours = [row for row in rows if row["table_name"] in policies.TABLES]
+    ours = [row for row in rows if row["table_name"] in SPANS]
     return sorted(ours, key=lambda row: ORDER.index(row["table_name"]))
 
 
 def _table(store: Store, row: Row) -> Row:
-    stream = policies.TABLES[row["table_name"]]
-    raw = row["table_name"] == stream.history
-    span = store.one(f"{stream.name}.history_span" if raw else f"{stream.name}.hourly_span")
     rows = row["rows"]
     return {
         **row,
-        **(span or {}),
-        "kind": "history" if raw else "aggregate",
+        **(store.one(SPANS[row["table_name"]]) or {}),
+        "kind": "history" if row["table_name"] in policies.HISTORIES else "aggregate",
         "bytes_a_row": row["bytes"] / rows if rows else None,
         "bytes_a_row_uncompressed": row["bytes_uncompressed"] / rows if rows else None,
     }

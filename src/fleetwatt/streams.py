@@ -121,6 +121,10 @@ class Stream:
         return f"{self.name}_hourly"
 
     @property
+    def six_hourly(self) -> str:
+        return f"{self.name}_six_hourly"
+
+    @property
     def status(self) -> str:
         return f"{self.name}_status"
 

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
 from tests.api.test_analytics import END, MINUTE, START, ac, dc, plug, post, summary
-from tests.conftest import refresh
+from tests.conftest import refresh, rows
 from tests.examples import NOW, at, meter, vehicle
 
 HOUR = timedelta(hours=1)
@@ -207,10 +207,11 @@ def test_devices_are_counted_by_their_newest_reading(client: FlaskClient) -> Non
 
 
 @pytest.mark.community
+@pytest.mark.parametrize("joined", [False, True], ids=["hours", "six hours"])
 def test_a_late_reading_counts_from_the_next_refresh_on_and_until_then_the_answer_says_so(
-    client: FlaskClient, sql: Connection
+    client: FlaskClient, sql: Connection, joined: bool
 ) -> None:
-    late = START + 5 * HOUR + 30 * MINUTE
+    late = START + 9 * HOUR + 30 * MINUTE
     post(client, ac({START + MINUTE: 10, END - MINUTE: 20}))
     post(client, dc({START + MINUTE: 10, END - MINUTE: 20}))
     refresh(sql)
@@ -219,16 +220,31 @@ def test_a_late_reading_counts_from_the_next_refresh_on_and_until_then_the_answe
 
     post(client, ac({late: 4}))
 
-    assert ask(client, "fleet")["exactUntil"] == at(START + 5 * HOUR)
-    assert ask(client, "performance")["exactUntil"] == at(START + 5 * HOUR)
+    assert ask(client, "fleet")["exactUntil"] == at(START + 9 * HOUR)
+    assert ask(client, "performance")["exactUntil"] == at(START + 9 * HOUR)
     # Windows that don't have the hour are as exact as they were.
     assert ask(client, "fleet", hours=12)["exactUntil"] == at(END)
-    refresh(sql)
+    refresh(sql, six_hourly=joined)
     after = ask(client, "fleet")
     assert after["exactUntil"] == at(END)
     assert after["meterReadings"] == before["meterReadings"] + 1
     assert (before["kwhConsumedAc"], after["kwhConsumedAc"]) == (10, 16)
     assert (before["counterResets"], after["counterResets"]) == (0, 1)
+
+
+@pytest.mark.community
+def test_six_hours_that_retention_has_dropped_are_counted_hour_by_hour(
+    client: FlaskClient, sql: Connection
+) -> None:
+    post(client, ac({START + minute * 20 * MINUTE: minute for minute in range(72)}))
+    refresh(sql)
+    before = ask(client, "fleet")
+
+    dropped = "SELECT drop_chunks('meter_six_hourly', older_than => now() + INTERVAL '1 year')"
+    assert rows(sql, dropped)
+
+    assert ask(client, "fleet") == before
+    assert before["kwhConsumedAc"] == 70
 
 
 def test_what_was_never_materialized_is_exact_at_once(client: FlaskClient) -> None:

@@ -20,7 +20,7 @@ from tests.conftest import empty, refresh
 from tests.examples import NOW, at
 
 HOUR = timedelta(hours=1)
-BEGINNING = NOW.replace(minute=0, second=0) - timedelta(days=3)
+MIDNIGHT = NOW.replace(hour=0, minute=0, second=0) - timedelta(days=3)
 
 
 @dataclass
@@ -28,18 +28,24 @@ class Windows:
     """Whole hours, counted from the fleet's beginning.
 
     Attributes:
+        beginning: The hour of the day: where six hours end that are joined.
         materialized: Up to where the aggregates are; None: they never were.
+        joined: Whether hours that late readings changed are joined anew as well.
         asked: End and length of each window.
     """
 
+    beginning: int
     materialized: int | None
+    joined: bool
     asked: list[tuple[int, int]]
 
 
 hours = st.builds(
     Windows,
-    materialized=st.none() | st.integers(0, 7),
-    asked=st.lists(st.tuples(st.integers(-1, 6), st.integers(1, 6)), min_size=1, max_size=2),
+    beginning=st.integers(0, 5),
+    materialized=st.none() | st.integers(0, 12),
+    joined=st.booleans(),
+    asked=st.lists(st.tuples(st.integers(-1, 12), st.integers(1, 14)), min_size=1, max_size=2),
 )
 
 
@@ -95,14 +101,15 @@ def test_every_figure_of_the_fleet_equals_the_loop_over_all_readings(
     client: FlaskClient, sql: Connection, fleet: Fleet, windows: Windows
 ) -> None:
     empty(sql)
-    readings = posted(fleet, "", BEGINNING)
+    beginning = MIDNIGHT + windows.beginning * HOUR
+    readings = posted(fleet, "", beginning)
     send(client, readings[: fleet.refreshed_after])
     if windows.materialized is not None:
-        refresh(sql, BEGINNING + windows.materialized * HOUR)
+        refresh(sql, beginning + windows.materialized * HOUR)
     send(client, readings[fleet.refreshed_after :])
-    mappings = plug(client, fleet, "", BEGINNING)
+    mappings = plug(client, fleet, "", beginning)
 
-    asked = [(BEGINNING + hour * HOUR, length) for hour, length in windows.asked]
+    asked = [(beginning + hour * HOUR, length) for hour, length in windows.asked]
     for end, length in asked:
         # What is said to be exact is, before the late readings are materialized.
         exact_until = datetime.fromisoformat(ask(client, "fleet", end, length)["exactUntil"])
@@ -111,7 +118,7 @@ def test_every_figure_of_the_fleet_equals_the_loop_over_all_readings(
             assert_all_equal(client, (exact_until, exact_hours), readings, mappings)
 
     if windows.materialized is not None:
-        refresh(sql, BEGINNING + windows.materialized * HOUR)
+        refresh(sql, beginning + windows.materialized * HOUR, six_hourly=windows.joined)
     for window in asked:
         assert ask(client, "fleet", *window)["exactUntil"] == at(window[0])
         assert_all_equal(client, window, readings, mappings)

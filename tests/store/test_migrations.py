@@ -105,6 +105,6 @@ def test_the_default_policies_are_there(sql: Connection) -> None:
 
     assert jobs == [
         ("policy_compression", 2),
-        ("policy_refresh_continuous_aggregate", 2),
-        ("policy_retention", 4),
+        ("policy_refresh_continuous_aggregate", 4),
+        ("policy_retention", 6),
     ]

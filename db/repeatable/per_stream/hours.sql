@@ -3,14 +3,18 @@
 -- last has `until` as well, so that hours add up to their window. A step belongs to the hour of its later reading. A device may have
 -- two rows for an hour. Materialized hours come from the aggregate, also those that a late reading has made stale since:
 -- fleet_exact_until() says from when on. Whatever is not materialized is read device by device through the (id, time) index, as
--- no index is by time alone; so are the readings at the very ends.
+-- no index is by time alone; so are the readings at the very ends. Of the hours from `six_from` to `six_until` only the step to the
+-- first reading of each six is here: all else of them is in the six-hourly aggregate, and added by what asks.
 -- It has no settings of its own, so that it becomes part of what asks, which plans it for the very window, for `second`, its second hour,
--- and for `fresh`, up to when hours come from the aggregate: chunks are excluded while planning. Everything in `piece` has one type,
--- so that its rows are not copied on their way, and the id comes last: where a column stands is known as long as all before it have
--- one length, and the sort looks at those rows millions of times. OFFSET 0 keeps the planner from reading a chunk as a whole; so does
--- an array of devices.
+-- for `fresh`, up to when hours come from the aggregate, and for the sixes: chunks are excluded while planning. Everything in `piece` has
+-- one type, so that its rows are not copied on their way, and the id comes last: where a column stands is known as long as all before it
+-- have one length, and the sort looks at those rows millions of times. OFFSET 0 keeps the planner from reading a chunk as a whole; so
+-- does an array of devices.
 DROP FUNCTION IF EXISTS ${stream}_hours(timestamptz, timestamptz, timestamptz);
-CREATE OR REPLACE FUNCTION ${stream}_hours(since timestamptz, until timestamptz, fresh timestamptz, second timestamptz)
+DROP FUNCTION IF EXISTS ${stream}_hours(timestamptz, timestamptz, timestamptz, timestamptz);
+CREATE OR REPLACE FUNCTION ${stream}_hours(
+    since timestamptz, until timestamptz, fresh timestamptz, second timestamptz, six_from timestamptz, six_until timestamptz
+)
 RETURNS TABLE (
     $id text, hour timestamptz, readings bigint, energy_kwh double precision, falls double precision, sum_$mean double precision
 )
@@ -18,7 +22,13 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 240000 AS $$
     WITH piece AS (
         SELECT h.bucket AS hour, h.first_time, h.first_kwh, h.last_kwh, h.readings, h.energy_kwh, h.falls, h.sum_$mean, h.$id
         FROM ${stream}_materialized AS h
-        WHERE h.bucket >= second AND h.bucket < fresh AND since < fresh
+        WHERE h.bucket >= second AND h.bucket < fresh AND since < fresh AND (h.bucket < six_from OR h.bucket >= six_until)
+        UNION ALL
+        SELECT
+            time_bucket(INTERVAL '1 hour', six.first_time), six.first_time, six.first_kwh, six.last_kwh,
+            0::bigint, 0::double precision, 0::double precision, 0::double precision, six.$id
+        FROM $six_hourly AS six
+        WHERE six.bucket >= six_from AND six.bucket < six_until
         UNION ALL
         -- The first hour, less a reading at `since` and the step that it begins: `edge` is that reading and the next.
         SELECT
@@ -63,17 +73,17 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 240000 AS $$
             r.$id
         FROM $history AS r
         WHERE r.$id = ANY (ARRAY(SELECT device.$id FROM $latest AS device WHERE device.time >= until)) AND r.time = until
-    ), joined AS (
+    ), stepped AS (
         SELECT piece.*, first_kwh - lag(last_kwh) OVER (PARTITION BY piece.$id ORDER BY first_time) AS seam_kwh FROM piece
     )
     SELECT
-        joined.$id, joined.hour, joined.readings,
-        CASE WHEN joined.readings > 1 OR seam_kwh IS NOT NULL THEN joined.energy_kwh + greatest(seam_kwh, 0) END,
-        CASE WHEN seam_kwh < 0 THEN joined.falls + 1 ELSE joined.falls END,
-        joined.sum_$mean
-    FROM joined
+        stepped.$id, stepped.hour, stepped.readings,
+        CASE WHEN stepped.readings > 1 OR seam_kwh IS NOT NULL THEN stepped.energy_kwh + greatest(seam_kwh, 0) END,
+        CASE WHEN seam_kwh < 0 THEN stepped.falls + 1 ELSE stepped.falls END,
+        stepped.sum_$mean
+    FROM stepped
 $$;
-COMMENT ON FUNCTION ${stream}_hours(timestamptz, timestamptz, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION ${stream}_hours(timestamptz, timestamptz, timestamptz, timestamptz, timestamptz, timestamptz) IS
     'Energy in kWh of every $stream by the hour (NULL where no step ends), its readings, the falls of its counter, the sum of its $mean';
 
 -- These two add hours up, by device and by hour. Functions, because a parallel worker runs each as a whole (it would not run the window
@@ -88,14 +98,23 @@ SET max_parallel_workers_per_gather = 0
 -- Of use for many chunks; for a look-up in one it costs more than the look-up.
 SET timescaledb.enable_chunk_append = off AS $$
 DECLARE
-    second CONSTANT timestamptz := since + INTERVAL '1 hour';
+    second    CONSTANT timestamptz := since + INTERVAL '1 hour';
+    six_from  CONSTANT timestamptz := six_from('$six_hourly', since);
+    six_until CONSTANT timestamptz := six_until('$six_hourly', six_from, fresh);
 BEGIN
     RETURN QUERY
     SELECT
-        hours.$id, sum(hours.readings)::bigint, sum(hours.energy_kwh), sum(hours.falls)::bigint,
-        sum(sum_$mean) / sum(hours.readings)::bigint
-    FROM ${stream}_hours(since, until, fresh, second) AS hours
-    GROUP BY hours.$id;
+        part.$id, sum(part.readings)::bigint, sum(part.energy_kwh), sum(part.falls)::bigint,
+        sum(part.sum_$mean) / sum(part.readings)
+    FROM (
+        SELECT hours.$id, hours.readings, hours.energy_kwh, hours.falls, hours.sum_$mean
+        FROM ${stream}_hours(since, until, fresh, second, six_from, six_until) AS hours
+        UNION ALL
+        SELECT six.$id, six.hours[1][7]::bigint, six.hours[2][7], six.hours[3][7], six.hours[4][7]
+        FROM $six_hourly AS six
+        WHERE six.bucket >= six_from AND six.bucket < six_until
+    ) AS part
+    GROUP BY part.$id;
 END
 $$;
 
@@ -110,14 +129,42 @@ SET work_mem = '64MB'
 SET max_parallel_workers_per_gather = 0
 SET timescaledb.enable_chunk_append = off AS $$
 DECLARE
-    second  CONSTANT timestamptz := since + INTERVAL '1 hour';
-    devices CONSTANT text[]      := ARRAY(SELECT $id FROM window_mappings(since, until) WHERE alone);
+    second    CONSTANT timestamptz := since + INTERVAL '1 hour';
+    six_from  CONSTANT timestamptz := six_from('$six_hourly', since);
+    six_until CONSTANT timestamptz := six_until('$six_hourly', six_from, fresh);
+    devices   CONSTANT text[]      := ARRAY(SELECT $id FROM window_mappings(since, until) WHERE alone);
 BEGIN
     RETURN QUERY
     SELECT
-        hours.hour, sum(hours.readings)::bigint, sum(hours.energy_kwh), sum(hours.falls)::bigint, sum(hours.sum_$mean),
-        sum(hours.energy_kwh) FILTER (WHERE hours.$id = ANY (devices))
-    FROM ${stream}_hours(since, until, fresh, second) AS hours
-    GROUP BY hours.hour;
+        part.hour, sum(part.readings)::bigint, sum(part.energy_kwh), sum(part.falls)::bigint, sum(part.sum_$mean),
+        sum(part.energy_kwh) FILTER (WHERE part.alone)
+    FROM (
+        SELECT
+            hours.hour, hours.$id = ANY (devices) AS alone, sum(hours.readings)::bigint AS readings, sum(hours.energy_kwh) AS energy_kwh,
+            sum(hours.falls) AS falls, sum(hours.sum_$mean) AS sum_$mean
+        FROM ${stream}_hours(since, until, fresh, second, six_from, six_until) AS hours
+        GROUP BY hours.hour, alone
+        UNION ALL
+        -- The sums of six hours first: of 10,000 rows they leave one or two to be taken apart.
+        SELECT
+            six.bucket + generate_series(0, 5) * INTERVAL '1 hour', six.alone, unnest(six.readings)::bigint, unnest(six.energy_kwh),
+            unnest(six.falls), unnest(six.sum_$mean)
+        FROM (
+            SELECT
+                bucket, alone,
+                ARRAY[sum(h[1][1]), sum(h[1][2]), sum(h[1][3]), sum(h[1][4]), sum(h[1][5]), sum(h[1][6])] AS readings,
+                ARRAY[sum(h[2][1]), sum(h[2][2]), sum(h[2][3]), sum(h[2][4]), sum(h[2][5]), sum(h[2][6])] AS energy_kwh,
+                ARRAY[sum(h[3][1]), sum(h[3][2]), sum(h[3][3]), sum(h[3][4]), sum(h[3][5]), sum(h[3][6])] AS falls,
+                ARRAY[sum(h[4][1]), sum(h[4][2]), sum(h[4][3]), sum(h[4][4]), sum(h[4][5]), sum(h[4][6])] AS sum_$mean
+            FROM (
+                SELECT bucket, $id = ANY (devices) AS alone, hours AS h
+                FROM $six_hourly
+                WHERE bucket >= six_from AND bucket < six_until
+                OFFSET 0
+            ) AS device
+            GROUP BY bucket, alone
+        ) AS six
+    ) AS part
+    GROUP BY part.hour;
 END
 $$;

@@ -82,9 +82,9 @@ class Store:
         return self._writer.write(batch)
 
     def refresh(
-        self, stream: Stream, start: datetime, end: datetime, *, force: bool = True
+        self, aggregate: str, start: datetime, end: datetime, *, force: bool = True
     ) -> bool:
-        """Materialize the whole hours of a span; by force also those that nothing says are stale.
+        """Materialize a span's whole rows; by force also those that nothing says are stale.
 
         Where raw was dropped, that erases the aggregate: the span must lie inside raw retention.
 
@@ -92,7 +92,7 @@ class Store:
             Whether anything is materialized in this edition.
         """
         return self._twice(
-            lambda connection: editions.refresh(connection, stream, start, end, force=force)
+            lambda connection: editions.refresh(connection, aggregate, start, end, force=force)
         )
 
     def run_job(self, job: int) -> None:

@@ -3,6 +3,7 @@
 | | timescale (Community) | apache |
 |---|---|---|
 | `*_hourly` | real-time continuous aggregates | plain views over the same SELECT |
+| `*_six_hourly` | continuous aggregates of those | views of nothing |
 | policies | TimescaleDB's scheduler runs them | none; `fleetwatt maintain` drops |
 | a refresh | materializes hours anew | is not needed |
 | columnstore | there | none |
@@ -73,9 +74,9 @@ def edition(connection: Connection) -> str:
 
 
 def refresh(
-    connection: Connection, stream: Stream, start: datetime, end: datetime, *, force: bool
+    connection: Connection, aggregate: str, start: datetime, end: datetime, *, force: bool
 ) -> bool:
-    """Materialize the whole hours of [start, end); by force also those that aren't stale.
+    """Materialize an aggregate's whole rows of [start, end); by force also what isn't stale.
 
     Returns:
         Whether there is anything to materialize in this edition.
@@ -85,7 +86,7 @@ def refresh(
     with connection.cursor() as cursor:
         cursor.execute(
             "CALL refresh_continuous_aggregate(%s, %s::timestamptz, %s::timestamptz, force => %s)",
-            (stream.hourly, start, end, force),
+            (aggregate, start, end, force),
         )
     return True
 

@@ -53,6 +53,7 @@ def _names(stream: Stream) -> dict[str, str]:
         "set_excluded": ", ".join(f"{each} = excluded.{each}" for each in stream.columns[1:]),
         "counter": stream.counter.column,
         "hourly": stream.hourly,
+        "six_hourly": stream.six_hourly,
         "mean": next(each.column for each in stream.measures if "avg" in each.told),
         "figures": ", ".join(_figures(stream)),
         "hourly_told": ", ".join(_stored(each) for each in stream.figures),

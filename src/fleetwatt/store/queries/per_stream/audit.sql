@@ -1,7 +1,8 @@
 -- audit_hours --
--- Random hours of those that history still has chunks of, and whether each awaits a refresh of the aggregate, so that answers read
--- it from raw. Hours that retention has dropped are left out: only the aggregate knows them. Cost: one look at the chunks' catalog.
-WITH hour AS (
+-- Random hours of those that history still has chunks of, whether each awaits a refresh of the hourly aggregate, so that answers read
+-- it from raw, and the start of its six hours, where history has all of them and the six-hourly aggregate is fresh. Hours that
+-- retention has dropped are left out: only the aggregates know them. Cost: one look at the chunks' catalog.
+WITH hour AS MATERIALIZED (
     SELECT DISTINCT hour
     FROM timescaledb_information.chunks
     CROSS JOIN LATERAL generate_series(
@@ -9,9 +10,20 @@ WITH hour AS (
     ) AS hour
     WHERE hypertable_schema = current_schema() AND hypertable_name = '$history'
 ), sampled AS MATERIALIZED (
-    SELECT hour FROM hour ORDER BY md5(%(seed)s::text || extract(epoch FROM hour)) LIMIT %(hours)s::bigint
+    SELECT hour, time_bucket(INTERVAL '6 hours', hour) AS six
+    FROM hour
+    ORDER BY md5(%(seed)s::text || extract(epoch FROM hour))
+    LIMIT %(hours)s::bigint
 )
-SELECT hour, hour <@ stale_hours('$hourly', tstzrange(min(hour) OVER (), max(hour) OVER () + INTERVAL '1 hour')) AS pending
+SELECT
+    hour, stale_hours('$hourly', tstzrange(hour, hour + INTERVAL '1 hour')) <> '{}' AS pending,
+    CASE
+        WHEN six >= materialized_from('$six_hourly')
+          AND stale_hours('$six_hourly', tstzrange(six, six + INTERVAL '6 hours')) = '{}'
+          AND stale_hours('$hourly', tstzrange(six, six + INTERVAL '6 hours')) = '{}'
+          AND (SELECT count(*) FROM hour AS each WHERE each.hour >= six AND each.hour < six + INTERVAL '6 hours') = 6
+        THEN six
+    END AS six
 FROM sampled
 ORDER BY hour
 
@@ -26,18 +38,20 @@ SELECT device FROM (
 ORDER BY md5(%(seed)s::text || device)
 LIMIT %(sample)s::bigint
 
--- audit_hourly --
--- Where the hourly aggregate differs from raw in one hour, column by column; a row that only one of them has differs in all columns.
--- The energy is counted by another way than the aggregate's, and sums may differ in their last digits. An hour that became stale
+-- audit_aggregate --
+-- Where an aggregate differs from raw in one hour, or in six, column by column; a row that only one of them has differs in all columns.
+-- The energy is counted by another way than the aggregate's, and sums may differ in their last digits. What became stale
 -- meanwhile does not count. Cost: one index range scan of one chunk for each device, and as many rows of the aggregate.
-WITH step AS (
+WITH span AS (
+    SELECT %(start)s::timestamptz AS start, %(start)s::timestamptz + %(hours)s * INTERVAL '1 hour' AS before
+), step AS (
     SELECT reading.*, $counter - lag($counter) OVER (PARTITION BY $id ORDER BY time) AS kwh
     FROM $history AS reading
     WHERE $id = ANY (%(devices)s::text[])
-      AND time >= %(hour)s::timestamptz AND time < %(hour)s::timestamptz + INTERVAL '1 hour'
+      AND time >= %(start)s::timestamptz AND time < %(start)s::timestamptz + %(hours)s * INTERVAL '1 hour'
 ), counted AS (
     SELECT
-        $id, %(hour)s::timestamptz AS bucket, count(*) AS readings, min(time) AS first_time, max(time) AS last_time,
+        $id, %(start)s::timestamptz AS bucket, count(*) AS readings, min(time) AS first_time, max(time) AS last_time,
         coalesce(sum(kwh) FILTER (WHERE kwh > 0), 0) AS energy_kwh, count(*) FILTER (WHERE kwh < 0) AS falls,
         first($counter, time) AS first_kwh, last($counter, time) AS last_kwh,
         $figures
@@ -48,16 +62,25 @@ WITH step AS (
 ), stored AS (
     SELECT $id AS device, bucket, to_jsonb(hourly) AS figures
     FROM $hourly AS hourly
-    WHERE $id = ANY (%(devices)s::text[]) AND bucket = %(hour)s::timestamptz
+    WHERE %(hours)s = 1 AND $id = ANY (%(devices)s::text[]) AND bucket = %(start)s::timestamptz
+    UNION ALL
+    SELECT $id, bucket, to_jsonb(six) FROM (
+        SELECT
+            $id, bucket, first_time, first_kwh, last_kwh, hours[1][7] AS readings, coalesce(hours[2][7], 0) AS energy_kwh,
+            hours[3][7] AS falls, hours[4][7] AS sum_$mean
+        FROM $six_hourly
+        WHERE %(hours)s = 6 AND $id = ANY (%(devices)s::text[]) AND bucket = %(start)s::timestamptz
+    ) AS six
 )
 SELECT device, bucket AS hour, name AS "column", raw.figures ->> name AS raw, stored.figures ->> name AS stored
 FROM raw
 FULL JOIN stored USING (device, bucket)
 -- Raw counts figures that this aggregate does not have: its own columns are what is compared.
 CROSS JOIN LATERAL jsonb_object_keys(coalesce(stored.figures, raw.figures)) AS name
-WHERE NOT %(hour)s::timestamptz <@ (
-    SELECT stale_hours('$hourly', tstzrange(%(hour)s::timestamptz, %(hour)s::timestamptz + INTERVAL '1 hour'))
-) AND CASE
+CROSS JOIN span
+WHERE stale_hours('$hourly', tstzrange(start, before)) = '{}'
+  AND (%(hours)s = 1 OR stale_hours('$six_hourly', tstzrange(start, before)) = '{}')
+  AND CASE
     WHEN jsonb_typeof(raw.figures -> name) = 'number' AND jsonb_typeof(stored.figures -> name) = 'number' THEN
         abs((raw.figures ->> name)::double precision - (stored.figures ->> name)::double precision)
             > 1e-9 * greatest(1, abs((raw.figures ->> name)::double precision))
