@@ -119,7 +119,7 @@ DATABASE = {
         ("stream", "state"),
     ),
     "fleetwatt_chunks": Family(
-        "Chunks of a history table or an hourly aggregate, compressed to columnstore or not",
+        "Chunks of a history table or an aggregate, compressed to columnstore or not",
         ("table", "state"),
     ),
     "fleetwatt_job_failing": Family(

@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 SPANS = {
     table: f"{stream.name}.{query}"
     for stream in STREAMS
-    for table, query in (
-        (stream.history, "history_span"),
-        (stream.hourly, "hourly_span"),
-        (stream.six_hourly, "six_hourly_span"),
+    for table, query in zip(
+        stream.tables, ("history_span", "hourly_span", "six_hourly_span"), strict=True
     )
 }
 ORDER = list(SPANS)

@@ -125,6 +125,11 @@ class Stream:
         return f"{self.name}_six_hourly"
 
     @property
+    def tables(self) -> tuple[str, str, str]:
+        """History and the aggregates: what grows with time."""
+        return self.history, self.hourly, self.six_hourly
+
+    @property
     def status(self) -> str:
         return f"{self.name}_status"
 

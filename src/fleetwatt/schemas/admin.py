@@ -39,7 +39,7 @@ def _attributed(attribute: str, field: type[Number] = Number) -> Any:
 
 
 class StoredTable(ma.Schema):
-    """What a history table or an hourly aggregate holds and costs."""
+    """What a history table or an aggregate holds and costs."""
 
     table = _text("The table", METER.history, attribute="table_name")
     kind = ma.fields.String(

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from fleetwatt.store.policies import TABLES
+from fleetwatt.store.policies import HISTORIES
+from fleetwatt.streams import STREAMS
 
 if TYPE_CHECKING:
     from fleetwatt.store import Store
@@ -43,10 +44,11 @@ def advise(store: Store) -> Advice:
     """Compare the indexes of the active chunks with shared_buffers."""
     server = store.one("server")
     shared_buffers = server["shared_buffers"] if server else 0
+    ours = {table for stream in STREAMS for table in stream.tables}
     intervals = {
         row["table_name"]: row["chunk_interval"]
         for row in store.all("stored_tables")
-        if row["table_name"] in TABLES
+        if row["table_name"] in ours
     }
     typical = _typical_chunks(store.all("stored_chunks", table=None))
     indexes = {
@@ -58,7 +60,7 @@ def advise(store: Store) -> Advice:
     fitting = {
         table: max((each for each in GOOD if each <= intervals[table] * share), default=GOOD[0])
         for table in indexes
-        if share < 1 and intervals[table] > GOOD[0] and table == TABLES[table].history
+        if share < 1 and intervals[table] > GOOD[0] and table in HISTORIES
     }
     return Advice(indexes, shared_buffers, fitting)
 

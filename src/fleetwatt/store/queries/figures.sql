@@ -1,5 +1,5 @@
 -- chunks --
--- The chunks of each history table and hourly aggregate, compressed and not. Cost: a look at each chunk's catalog entry; asked every few seconds.
+-- The chunks of each history table and aggregate, compressed and not. Cost: a look at each chunk's catalog entry; asked every few seconds.
 SELECT
     coalesce(aggregate.view_name, chunk.hypertable_name) AS "table",
     count(*) FILTER (WHERE is_compressed) AS compressed,
