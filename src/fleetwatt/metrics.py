@@ -218,16 +218,3 @@ def answered(method: str, route: str | None, status: int, seconds: float) -> Non
         # Two threads may come at once: both of their tallies are flushed.
         tally = _REQUESTS[key] = Distribution(REQUESTS.labels(*key))
     tally.observe(seconds)
-
-
-def names() -> set[str]:
-    """Return the names of all series that are there, as a query has to spell them."""
-    suffixes: dict[str, tuple[str, ...]] = {
-        "counter": ("_total",),
-        "gauge": ("",),
-        "histogram": ("_bucket", "_count", "_sum"),
-    }
-    declared: Any = REGISTRY.collect()
-    return set(DATABASE) | {
-        metric.name + suffix for metric in declared for suffix in suffixes[metric.type]
-    }

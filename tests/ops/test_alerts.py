@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,19 @@ QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["
 promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="needs promtool (Debian's package prometheus)"
 )
+
+
+def declared() -> set[str]:
+    """Return the names of all series that are there, as a query has to spell them."""
+    suffixes: dict[str, tuple[str, ...]] = {
+        "counter": ("_total",),
+        "gauge": ("",),
+        "histogram": ("_bucket", "_count", "_sum"),
+    }
+    series: Any = metrics.REGISTRY.collect()
+    return set(metrics.DATABASE) | {
+        metric.name + suffix for metric in series for suffix in suffixes[metric.type]
+    }
 
 
 def named(text: str) -> set[str]:
@@ -51,14 +65,14 @@ def test_prometheus_accepts(check: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(named(RULES) | named(" ".join(QUERIES))))
 def test_a_metric_that_is_looked_at_is_declared(name: str) -> None:
-    assert name in metrics.names()
+    assert name in declared()
 
 
 def test_every_metric_is_on_the_dashboard() -> None:
     shown = named(" ".join(QUERIES))
     unseen = {
         re.sub("_(bucket|count|sum)$", "", name)
-        for name in metrics.names()
+        for name in declared()
         if re.sub("_(bucket|count|sum)$", "", name)
         not in {re.sub("_(bucket|count|sum)$", "", each) for each in shown}
     }
