@@ -5,12 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta
-from itertools import product
 
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt.config import Config
 from fleetwatt.store.connections import connect
+from fleetwatt.streams import STREAMS
 
 HOUR = timedelta(hours=1)
 # Every other device reports on the minute, so that readings meet the ends of hours.
@@ -69,8 +69,7 @@ def map_all(connection: Connection, end: datetime, devices: int) -> None:
 def materialize(connection: Connection, end: datetime) -> None:
     """Materialize all hours and let the planner know of them."""
     with connection.cursor() as cursor:
-        for stream, rows in product(LOAD, ("hourly", "six_hourly")):
-            aggregate = f"{stream}_{rows}"
+        for aggregate in (each for stream in STREAMS for each in stream.aggregates):
             cursor.execute(f"CALL refresh_continuous_aggregate('{aggregate}', NULL, %s)", (end,))
         cursor.execute("VACUUM ANALYZE")
 

@@ -101,8 +101,8 @@ def empty(connection: Connection) -> None:
         for stream in STREAMS:
             cursor.execute(f"TRUNCATE {stream.history}, {stream.latest}")
             if materialized:
-                cursor.execute(f"TRUNCATE {stream.hourly}")
-                cursor.execute(f"TRUNCATE {stream.six_hourly}")
+                for aggregate in stream.aggregates:
+                    cursor.execute(f"TRUNCATE {aggregate}")
         cursor.execute("TRUNCATE vehicle_meter_mapping, api_keys")
 
 
@@ -186,7 +186,7 @@ def refresh(
         return
     with connection.cursor() as cursor:
         for stream in STREAMS:
-            for aggregate in (stream.hourly, *([stream.six_hourly] if six_hourly else [])):
+            for aggregate in stream.aggregates if six_hourly else (stream.hourly,):
                 cursor.execute(
                     f"CALL refresh_continuous_aggregate('{aggregate}', NULL, %s)",
                     (until or datetime.now(UTC),),

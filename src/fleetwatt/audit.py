@@ -20,7 +20,7 @@ HOUR = timedelta(hours=1)
 SIX = 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference:
     """A value that is not what history says.
 
@@ -31,8 +31,8 @@ class Difference:
     """
 
     device: str
-    hour: datetime | None
-    hours: int | None
+    hour: datetime | None = None
+    hours: int | None = None
     column: str
     raw: str | None
     stored: str | None
@@ -92,7 +92,11 @@ def _audit(store: Store, stream: Stream, sample: int, hours: int, seed: str) -> 
         row | {"hours": hours}
         for start, hours in (*((hour, 1) for hour in fresh), *((six, SIX) for six in sixes))
         for row in store.all(
-            f"{stream.name}.audit_aggregate", devices=devices, start=start, hours=hours
+            f"{stream.name}.audit_aggregate",
+            devices=devices,
+            start=start,
+            before=start + hours * HOUR,
+            hours=hours,
         )
     ]
     differing += store.all(f"{stream.name}.audit_latest", devices=devices)
@@ -101,7 +105,7 @@ def _audit(store: Store, stream: Stream, sample: int, hours: int, seed: str) -> 
         len(devices),
         len(fresh),
         len(sampled) - len(fresh),
-        [Difference(**{"hour": None, "hours": None, **row}) for row in differing],
+        [Difference(**row) for row in differing],
     )
 
 
@@ -111,7 +115,7 @@ def repair(store: Store, findings: Findings) -> None:
     History is what counts: an hour or a device that it has nothing of is removed.
     """
     stream = findings.stream
-    for aggregate, hours in ((stream.hourly, 1), (stream.six_hourly, SIX)):
+    for aggregate, hours in zip(stream.aggregates, (1, SIX), strict=True):
         starts = {each.hour for each in findings.differences if each.hours == hours and each.hour}
         for start in sorted(starts):
             store.refresh(aggregate, start, start + hours * HOUR)

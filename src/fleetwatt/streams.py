@@ -125,9 +125,14 @@ class Stream:
         return f"{self.name}_six_hourly"
 
     @property
+    def aggregates(self) -> tuple[str, str]:
+        """What is made of history, each of the one before: refreshed in this order."""
+        return self.hourly, self.six_hourly
+
+    @property
     def tables(self) -> tuple[str, str, str]:
         """History and the aggregates: what grows with time."""
-        return self.history, self.hourly, self.six_hourly
+        return self.history, *self.aggregates
 
     @property
     def status(self) -> str:

@@ -105,7 +105,7 @@ def test_an_upgrade_takes_the_schema_to_community_and_the_answers_stay(
     for connection in session(server):
         aggregates = "SELECT view_name FROM timescaledb_information.continuous_aggregates"
         assert {name for (name,) in rows(connection, aggregates)} == {
-            name for stream in STREAMS for name in (stream.hourly, stream.six_hourly)
+            name for stream in STREAMS for name in stream.aggregates
         }
         refresh(connection)
         hours = "SELECT count(*) FROM meter_hourly WHERE meter_id = 'M-123'"

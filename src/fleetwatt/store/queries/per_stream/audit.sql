@@ -42,13 +42,11 @@ LIMIT %(sample)s::bigint
 -- Where an aggregate differs from raw in one hour, or in six, column by column; a row that only one of them has differs in all columns.
 -- The energy is counted by another way than the aggregate's, and sums may differ in their last digits. What became stale
 -- meanwhile does not count. Cost: one index range scan of one chunk for each device, and as many rows of the aggregate.
-WITH span AS (
-    SELECT %(start)s::timestamptz AS start, %(start)s::timestamptz + %(hours)s * INTERVAL '1 hour' AS before
-), step AS (
+WITH step AS (
     SELECT reading.*, $counter - lag($counter) OVER (PARTITION BY $id ORDER BY time) AS kwh
     FROM $history AS reading
     WHERE $id = ANY (%(devices)s::text[])
-      AND time >= %(start)s::timestamptz AND time < %(start)s::timestamptz + %(hours)s * INTERVAL '1 hour'
+      AND time >= %(start)s::timestamptz AND time < %(before)s::timestamptz
 ), counted AS (
     SELECT
         $id, %(start)s::timestamptz AS bucket, count(*) AS readings, min(time) AS first_time, max(time) AS last_time,
@@ -77,15 +75,14 @@ FROM raw
 FULL JOIN stored USING (device, bucket)
 -- Raw counts figures that this aggregate does not have: its own columns are what is compared.
 CROSS JOIN LATERAL jsonb_object_keys(coalesce(stored.figures, raw.figures)) AS name
-CROSS JOIN span
-WHERE stale_hours('$hourly', tstzrange(start, before)) = '{}'
-  AND (%(hours)s = 1 OR stale_hours('$six_hourly', tstzrange(start, before)) = '{}')
+WHERE stale_hours('$hourly', tstzrange(%(start)s::timestamptz, %(before)s::timestamptz)) = '{}'
+  AND (%(hours)s = 1 OR stale_hours('$six_hourly', tstzrange(%(start)s::timestamptz, %(before)s::timestamptz)) = '{}')
   AND CASE
-    WHEN jsonb_typeof(raw.figures -> name) = 'number' AND jsonb_typeof(stored.figures -> name) = 'number' THEN
-        abs((raw.figures ->> name)::double precision - (stored.figures ->> name)::double precision)
-            > 1e-9 * greatest(1, abs((raw.figures ->> name)::double precision))
-    ELSE raw.figures -> name IS DISTINCT FROM stored.figures -> name
-END
+      WHEN jsonb_typeof(raw.figures -> name) = 'number' AND jsonb_typeof(stored.figures -> name) = 'number' THEN
+          abs((raw.figures ->> name)::double precision - (stored.figures ->> name)::double precision)
+              > 1e-9 * greatest(1, abs((raw.figures ->> name)::double precision))
+      ELSE raw.figures -> name IS DISTINCT FROM stored.figures -> name
+  END
 ORDER BY device, name
 
 -- audit_latest --
