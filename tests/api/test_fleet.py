@@ -141,6 +141,16 @@ def test_a_reading_on_the_hour_is_of_the_window_that_ends_there(
     assert [hour["vehicleReadings"] for hour in fleet["hours"]] == [1, *[0] * 22, 1]
 
 
+def test_a_reading_on_the_start_of_a_window_of_a_whole_chunk_is_not_of_it(
+    client: FlaskClient,
+) -> None:
+    midnight = START.replace(hour=0)
+    post(client, dc({midnight: 1, midnight + MINUTE: 2, midnight + HOUR: 4}))
+
+    fleet = ask(client, "fleet", end=at(midnight + 24 * HOUR))
+    assert (fleet["kwhDeliveredDc"], fleet["vehicleReadings"]) == (2, 2)
+
+
 @pytest.mark.parametrize("refreshed", [False, True])
 def test_energy_counts_in_the_hour_in_which_a_step_ends(
     client: FlaskClient, sql: Connection, refreshed: bool
