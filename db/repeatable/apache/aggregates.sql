@@ -1,6 +1,6 @@
--- Stands where Community has what its aggregates have materialized; here that is nothing, and nobody asks.
-CREATE OR REPLACE VIEW meter_materialized AS SELECT * FROM meter_hourly;
-CREATE OR REPLACE VIEW vehicle_materialized AS SELECT * FROM vehicle_hourly;
+-- Stands where Community has what its aggregates have materialized; here that is nothing.
+CREATE OR REPLACE VIEW meter_materialized AS SELECT * FROM meter_hourly WHERE false;
+CREATE OR REPLACE VIEW vehicle_materialized AS SELECT * FROM vehicle_hourly WHERE false;
 
 -- Nor are hours joined.
 CREATE OR REPLACE VIEW meter_six_hourly AS

@@ -3,14 +3,25 @@
 -- Between two pieces lies one more step, from the last value of the earlier to the first of the later.
 -- (TimescaleDB 2.29 can't plan `bucket <@ hours`, "unsupported datatype in const_to_integral_timeval", but the operator's function.)
 
--- Of an asked span that is cut already: hours from the aggregate, the rest from raw. Chunks are excluded while planning, so that
--- the plan has to know the span; a plan that doesn't locks every chunk there is. PostgreSQL keeps such a plan only where that costs no
--- more, of two or three chunks, and plans at each call else. What that may be stands here alone.
+-- Of an asked span that is cut already: hours from the aggregate, the rest from raw. Chunks are excluded while planning: a plan without
+-- that locks every chunk there is. So this body is there twice (docs/decisions/0026). `recent` is planned once a session, for tables that
+-- now() bounds: TimescaleDB takes that for a constant while it plans, as time only goes on. `older` is planned for the span at each call.
 DROP FUNCTION IF EXISTS ${stream}_energy_of(text, timestamptz, timestamptz, tstzmultirange, tstzmultirange);
-CREATE FUNCTION ${stream}_energy_of(device text, since timestamptz, before timestamptz, hours tstzmultirange, rest tstzmultirange)
+DO $DO$
+DECLARE
+    planned record;
+BEGIN
+    FOR planned IN
+        VALUES
+            ('recent', '', $$AND h.bucket > now() - INTERVAL '3 days'$$, $$AND r.time > now() - INTERVAL '3 days'$$),
+            ('older', 'SET plan_cache_mode = force_custom_plan', '', '')
+    LOOP
+        EXECUTE format($CREATE$
+CREATE OR REPLACE FUNCTION ${stream}_energy_%s(
+    device text, since timestamptz, before timestamptz, hours tstzmultirange, rest tstzmultirange
+)
 RETURNS TABLE (readings bigint, energy_kwh double precision, falls bigint, avg_$mean double precision)
-LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1
-SET plan_cache_mode = auto AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1 %s AS $$
 BEGIN
     RETURN QUERY
     SELECT
@@ -24,7 +35,7 @@ BEGIN
             SELECT h.first_time, h.first_kwh, h.last_kwh, h.readings, h.energy_kwh, h.falls, h.sum_$mean
             FROM ${stream}_materialized AS h
             WHERE NOT isempty(hours) AND h.$id = device AND h.bucket >= since AND h.bucket < before
-              AND multirange_contains_elem(hours, h.bucket)
+              AND multirange_contains_elem(hours, h.bucket) %s
             UNION ALL
             SELECT reading.*
             FROM unnest(rest) AS part
@@ -32,13 +43,17 @@ BEGIN
             CROSS JOIN LATERAL (
                 SELECT r.time, r.$counter, r.$counter, 1::bigint, 0::double precision, 0::double precision, r.$mean
                 FROM $history AS r
-                WHERE r.$id = device AND r.time >= since AND r.time < before AND r.time >= lower(part) AND r.time < upper(part)
+                WHERE r.$id = device AND r.time >= since AND r.time < before AND r.time >= lower(part) AND r.time < upper(part) %s
                 OFFSET 0
             ) AS reading
         ) AS piece
     ) AS joined;
 END
-$$;
+$$
+        $CREATE$, planned.column1, planned.column2, planned.column3, planned.column4);
+    END LOOP;
+END
+$DO$;
 
 DROP FUNCTION IF EXISTS ${stream}_energy(text, tstzrange);
 CREATE FUNCTION ${stream}_energy(device text, span tstzrange)
@@ -48,8 +63,14 @@ DECLARE
     asked CONSTANT tstzrange      := half_open(span);
     hours CONSTANT tstzmultirange := whole_hours(asked) - stale_hours('$hourly', asked);
 BEGIN
-    RETURN QUERY
-    SELECT * FROM ${stream}_energy_of(device, lower(asked), upper(asked), hours, tstzmultirange(asked) - hours);
+    -- Later than `recent` is bounded by: a clock that is set back by less finds all that it needs in the plans that are kept.
+    IF lower(asked) > now() - INTERVAL '2 days' THEN
+        RETURN QUERY
+        SELECT * FROM ${stream}_energy_recent(device, lower(asked), upper(asked), hours, tstzmultirange(asked) - hours);
+    ELSE
+        RETURN QUERY
+        SELECT * FROM ${stream}_energy_older(device, lower(asked), upper(asked), hours, tstzmultirange(asked) - hours);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION ${stream}_energy(text, tstzrange) IS
