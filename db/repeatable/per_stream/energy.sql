@@ -13,7 +13,7 @@ DECLARE
 BEGIN
     FOR planned IN
         VALUES
-            ('recent', '', $$AND h.bucket > now() - INTERVAL '3 days'$$, $$AND r.time > now() - INTERVAL '3 days'$$),
+            ('recent', '', $$AND h.bucket > now() - INTERVAL '2 days'$$, $$AND r.time > now() - INTERVAL '2 days'$$),
             ('older', 'SET plan_cache_mode = force_custom_plan', '', '')
     LOOP
         EXECUTE format($CREATE$
@@ -63,8 +63,8 @@ DECLARE
     asked CONSTANT tstzrange      := half_open(span);
     hours CONSTANT tstzmultirange := whole_hours(asked) - stale_hours('$hourly', asked);
 BEGIN
-    -- Later than `recent` is bounded by: a clock that is set back by less finds all that it needs in the plans that are kept.
-    IF lower(asked) > now() - INTERVAL '2 days' THEN
+    -- Half a day later than `recent` is bounded by: where a clock is set back by less, kept plans have all that is needed.
+    IF lower(asked) > now() - INTERVAL '36 hours' THEN
         RETURN QUERY
         SELECT * FROM ${stream}_energy_recent(device, lower(asked), upper(asked), hours, tstzmultirange(asked) - hours);
     ELSE
