@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -110,3 +111,50 @@ def test_mappings_are_listed_by_vehicle_or_meter(client: FlaskClient) -> None:
 def test_two_vehicles_may_share_a_meter(client: FlaskClient) -> None:
     assert plug(client, "M-1").status_code == 201
     assert plug(client, "M-1", vehicleId="V-2").status_code == 201
+
+
+def test_unplugging_takes_back_what_would_begin_later(client: FlaskClient) -> None:
+    plug(client, "M-1")
+    assert plug(client, "M-2", validFrom=ago(hours=-1)).status_code == 201
+    assert plug(client, "M-3").status_code == 409
+
+    closed = client.delete("/v1/ingestion/mapping/V-1").json
+
+    assert closed
+    assert closed["meterId"] == "M-1"
+    assert [each[0] for each in listed(client)] == ["M-1"]
+    assert plug(client, "M-3").status_code == 201
+
+
+def test_unplugging_a_vehicle_that_is_on_no_meter_yet_takes_its_mapping_back(
+    client: FlaskClient,
+) -> None:
+    plug(client, "M-1", validFrom="9999-12-31T00:00:00Z")
+
+    response = client.delete("/v1/ingestion/mapping/V-1")
+
+    assert response.status_code == 200
+    assert response.json
+    assert response.json["validFrom"] == response.json["validTo"] == "9999-12-31T00:00:00Z"
+    assert listed(client) == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {},
+        {"Content-Type": "application/json", "Content-Encoding": "br"},
+    ],
+)
+def test_a_mapping_that_does_not_come_as_plain_json_is_refused_for_that(
+    client: FlaskClient, headers: dict[str, str]
+) -> None:
+    body = b'{"vehicleId": "V-1", "meterId": "M-1"}'
+
+    response = client.post("/v1/ingestion/mapping", data=body, headers=headers)
+
+    assert response.status_code == 415
+    assert response.json
+    assert "send" in response.json["detail"]
+    assert listed(client) == []

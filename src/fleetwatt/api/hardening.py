@@ -8,10 +8,10 @@ import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from webargs.core import missing
 from webargs.flaskparser import FlaskParser, is_json_request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from fleetwatt.problems import UnsupportedMedia
 from fleetwatt.readings import NotJson
 
 if TYPE_CHECKING:
@@ -41,9 +41,14 @@ class ArgumentsParser(FlaskParser):
 
         Raises:
             NotJson: It is none.
+            UnsupportedMedia: It says of itself that it is something else.
         """
         if not is_json_request(req):
-            return missing
+            raise UnsupportedMedia(
+                f"Content-Type is {req.mimetype or 'missing'}; send application/json"
+            )
+        if (encoding := req.headers.get("Content-Encoding", "identity")) != "identity":
+            raise UnsupportedMedia(f"Content-Encoding is {encoding}; send none")
         try:
             return json.loads(
                 req.get_data(),

@@ -23,7 +23,7 @@ blueprint.ARGUMENTS_PARSER = ArgumentsParser()
 @blueprint.arguments(MappingRequest)
 @blueprint.response(201, Mapping, description="The vehicle is on the meter from now on")
 @blueprint.alt_response(200, schema=Mapping, description="That very mapping is open already")
-@raises(blueprint, 400, 409, 415, 503)
+@raises(blueprint, 400, 409, 413, 415, 503)
 def map_vehicle(mapping: dict[str, Any]) -> tuple[Row, int]:
     """Put a vehicle on a meter.
 
@@ -54,12 +54,13 @@ def map_vehicle(mapping: dict[str, Any]) -> tuple[Row, int]:
 def unplug_vehicle(vehicleId: str) -> Row:
     """Take a vehicle off its meter.
 
-    Closes the open mapping, now.
+    Closes the mapping that it has now and takes back what would begin later. Where it has none now,
+    the answer is the first of those, empty: it ends where it begins.
     """
     auth.check_device(vehicleId)
     closed = store().one("unplug_vehicle", vehicle_id=vehicleId)
     if closed is None:
-        raise NotKnown(f"Vehicle {vehicleId} is on no meter now.")
+        raise NotKnown(f"Vehicle {vehicleId} is on no meter, now or later.")
     return closed
 
 
