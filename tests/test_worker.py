@@ -242,3 +242,20 @@ def test_busy_connections_leave_threads_to_others(server: tuple[str, int]) -> No
             assert each.getresponse().read()
     for each in busy:
         each.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "status"),
+    [("application/json", 30_000_000, 413), ("text/plain", 9_000_000, 415)],
+)
+def test_a_client_that_is_still_sending_sees_why_it_is_refused(
+    server_url: str, kind: str, size: int, status: int
+) -> None:
+    """As the standard library's sends: all of it, before it looks for an answer."""
+    address = urlsplit(server_url)
+    client = http.client.HTTPConnection(address.netloc, timeout=PATIENCE)
+    with closing(client):
+        headers = {"Content-Type": kind, "Connection": "close"}
+        client.request("POST", "/v1/ingestion/meter", b" " * size, headers)
+
+        assert client.getresponse().status == status

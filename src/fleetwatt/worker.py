@@ -65,6 +65,7 @@ class Logger(glogging.Logger):  # type: ignore[misc]
 
 
 LINGER = 4  # milliseconds that a thread waits for the next request of the connection that it served
+UNREAD = 100_000_000  # bytes of a refused body that are read before its connection is closed
 TAKING = 5  # times as long as a request may arrive, its answer may be taken
 
 
@@ -96,6 +97,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             nobody_waits = self.tpool._work_queue.empty()  # noqa: SLF001 - there is no other way
             if kept is not True or not self.alive or not nobody_waits or not _goes_on(conn):
                 return kept
+
+    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
+        """Read what a refused request still sends, and say whether its connection is kept.
+
+        To close it at once resets it, and a client that is still sending finds a broken pipe where
+        it would have found the answer. gunicorn reads 64 KiB, of connections that are kept.
+        """
+        end = time.monotonic() + self._limit
+        whole = conn.parser.finish_body(deadline=end, max_bytes=UNREAD)
+        return bool(keepalive and whole)
 
     def is_parent_alive(self) -> bool:
         """Whether the master lives; where it doesn't, this worker ends as if it had been told to.
