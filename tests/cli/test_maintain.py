@@ -118,13 +118,14 @@ def test_refreshes_run_first_and_what_drops_history_last(command: Command) -> No
 
 
 @pytest.mark.usefixtures("embedded")
+@pytest.mark.parametrize("code", ["raise_exception", "query_canceled", "disk_full"])
 def test_a_job_that_fails_is_said_costs_no_other_and_is_tried_again_later(
-    command: Command, sql: Connection
+    command: Command, sql: Connection, code: str
 ) -> None:
     with sql.cursor() as cursor:
         cursor.execute(
             "CREATE PROCEDURE failing(job_id integer, config jsonb) LANGUAGE plpgsql"
-            " AS $$ BEGIN RAISE 'it broke'; END $$"
+            f" AS $$ BEGIN RAISE 'it broke' USING ERRCODE = '{code}'; END $$"
         )
         cursor.execute("SELECT add_job('failing', INTERVAL '1 day')")
     try:

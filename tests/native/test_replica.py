@@ -363,3 +363,25 @@ def test_nobody_waits_for_a_replica_that_does_not_answer(config: Config) -> None
             assert row
             assert row["readings"] == 0
             assert "replica" in [thread.name for thread in threading.enumerate()]
+
+
+@pytest.mark.usefixtures("one_replayed", "slow_on_the_replica")
+def test_a_replica_whose_connections_are_taken_is_busy_and_not_away(
+    config: Config, on_replica: Connection
+) -> None:
+    app = create_app(replace(config, pool_size=1, pool_timeout=0.2, statement_timeout=20))
+    client = app.test_client()
+    wait_until(lambda: readiness(client)["status"] == "ok")
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(client.get, SUMMARY)
+        wait_until(lambda: rows(on_replica, asked) == [(1,)])
+
+        refused = app.test_client().get(SUMMARY)
+
+        assert refused.status_code == 503
+        assert refused.json
+        assert "no database connection came free" in refused.json["detail"]
+        slow.result(60)
+    assert readiness(client)["status"] == "ok"
+    app.extensions["fleetwatt"].close()

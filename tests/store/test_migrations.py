@@ -108,3 +108,14 @@ def test_the_default_policies_are_there(sql: Connection) -> None:
         ("policy_refresh_continuous_aggregate", 4),
         ("policy_retention", 6),
     ]
+
+
+def test_a_database_without_a_schema_is_behind(upgrading: Connection) -> None:
+    """There may be no TimescaleDB in it: nothing else is asked."""
+    with upgrading.cursor() as cursor:
+        cursor.execute("BEGIN; SET LOCAL search_path = pg_catalog")
+
+        with pytest.raises(SchemaBehind, match="fleetwatt db upgrade"):
+            migrations.check(upgrading)
+
+        cursor.execute("ROLLBACK")

@@ -53,7 +53,7 @@ def create(
         raise click.UsageError("--device goes with --scope ingest alone: it bounds what is written")
     prefix, whole, hashed = api_keys.generate()
     with opened_store() as store:
-        row = store.one(
+        row = store.change(
             "create_key",
             prefix=prefix,
             hash=hashed,
@@ -115,7 +115,7 @@ def rotate(prefix: str, grace: timedelta) -> None:
     """
     new_prefix, whole, hashed = api_keys.generate()
     with opened_store() as store:
-        row = store.one(
+        row = store.change(
             "rotate_key", prefix=_prefix(prefix), new_prefix=new_prefix, hash=hashed, grace=grace
         )
     if row is None:

@@ -77,6 +77,16 @@ class Store:
         rows = self.all(query, **parameters)
         return rows[0] if rows else None
 
+    def change(self, query: str, **parameters: Any) -> Row | None:
+        """Run a named query that would do something else if it were run again.
+
+        Returns:
+            Its first row, or None.
+        """
+        with translated(), self._pool.connection() as connection:
+            rows = fetch(connection, self._queries[query], parameters)
+            return rows[0] if rows else None
+
     def write(self, batch: Sequence[Rows]) -> Written:
         """Store readings in history and latest, all or nothing, and return after the commit."""
         return self._writer.write(batch)
@@ -176,12 +186,14 @@ class Store:
 
     def _twice(self, work: Callable[[Connection], T]) -> T:
         """Do idempotent work, and once more when the connection had died while it lay idle."""
+        lent = False
         with translated():
             try:
                 with self._pool.connection() as connection:
+                    lent = True
                     return work(connection)
             except psycopg2.Error as error:
-                if not is_lost(error):
+                if not lent or not is_lost(error):
                     raise
                 # If one idle connection died, so did the others: the server went away.
                 self._pool.drop_idle()

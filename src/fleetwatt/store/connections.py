@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import psycopg2
 from psycopg2.extras import RealDictCursor
 
-from fleetwatt.store.errors import Busy
+from fleetwatt.store.errors import Busy, PoolExhausted
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -151,7 +151,7 @@ class Pool:
         """Lend a connection; one that is closed when it comes back is forgotten.
 
         Raises:
-            Busy: None came free in time.
+            PoolExhausted: None came free in time.
             psycopg2.OperationalError: A new one could not be opened.
         """
         taken = self._take() or self._new()
@@ -187,7 +187,9 @@ class Pool:
                     self._open += 1
                     return None
                 if not self._changed.wait(deadline - time.monotonic()):
-                    raise Busy(f"no database connection came free within {self._timeout:g} s")
+                    raise PoolExhausted(
+                        f"no database connection came free within {self._timeout:g} s"
+                    )
             return self._idle.pop()
 
     def _new(self) -> Connection:

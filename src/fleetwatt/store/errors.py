@@ -3,10 +3,12 @@
 StoreError
 ├── Unavailable         the database can't be reached, or went away
 │   └── SchemaBehind    its schema is older than this program
-├── Busy                no connection came free in time, or a statement ran too long or unanswered
+├── Busy                a statement ran too long or unanswered
+│   └── PoolExhausted   no connection came free in time
 ├── UnsupportedServer   no TimescaleDB there, or one that is too old
 ├── MigrationChanged    a migration's file isn't what was applied
 ├── EditionChanged      the schema was made for another edition
+├── NotAllowed          the database's role may not do that
 ├── PolicyRefused       a change of retention or compression would break a rule
 └── NotInEdition        this edition of TimescaleDB can't do that
 """
@@ -36,8 +38,16 @@ class Busy(StoreError):
     """The database is busy."""
 
 
+class PoolExhausted(Busy):
+    """All connections of this process are taken."""
+
+
 class UnsupportedServer(StoreError):
     """The server is none that fleetwatt runs on."""
+
+
+class NotAllowed(StoreError):
+    """The role of FLEETWATT_DATABASE_URL may not do that."""
 
 
 class PolicyRefused(StoreError):
@@ -61,6 +71,7 @@ _TRANSLATED: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     (errors.QueryCanceled, Busy),
     (errors.LockNotAvailable, Busy),
     (errors.TooManyConnections, Busy),
+    (errors.InsufficientPrivilege, NotAllowed),
     # What was the primary is a standby now, or an administrator let nobody write.
     (errors.ReadOnlySqlTransaction, Unavailable),
     (psycopg2.OperationalError, Unavailable),
@@ -76,8 +87,14 @@ def translated() -> Iterator[None]:
     except psycopg2.Error as error:
         for foreign, ours in _TRANSLATED:
             if isinstance(error, foreign):
-                raise ours(" ".join(str(error).split())) from error
+                # What follows the message quotes the statement: it would tell clients of our SQL.
+                raise ours(said(error)) from error
         raise
+
+
+def said(error: psycopg2.Error) -> str:
+    """Return an error's message in one line, without the statement that it came of."""
+    return " ".join((error.diag.message_primary or str(error)).split())
 
 
 def is_lost(error: psycopg2.Error) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 
 from fleetwatt.durations import written
+from fleetwatt.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,8 +65,8 @@ def _run(store: Store, job: Row) -> Deed:
     try:
         store.run_job(job["job_id"])
         deed = Deed(f"ran {what}")
-    except psycopg2.Error as error:
-        deed = Deed(f"{what} failed", " ".join(str(error).split()))
+    except (psycopg2.Error, StoreError) as error:
+        deed = Deed(f"{what} failed", _in_a_line(error))
         again = job["retry_period"]
     store.one("plan_next_run", job_id=job["job_id"], after=again)
     return deed
@@ -74,7 +75,15 @@ def _run(store: Store, job: Row) -> Deed:
 def _drop_expired(store: Store) -> Iterator[Deed]:
     for row in store.all("kept"):
         table, drop_after = row["table_name"], row["drop_after"]
-        dropped = store.one("drop_chunks", table=table, drop_after=drop_after)
+        what = f"chunks of {table} older than {written(drop_after)}"
+        try:
+            dropped = store.one("drop_chunks", table=table, drop_after=drop_after)
+        except (psycopg2.Error, StoreError) as error:
+            yield Deed(f"dropping {what} failed", _in_a_line(error))
+            continue
         if dropped and dropped["chunks"]:
-            age = written(drop_after)
-            yield Deed(f"dropped {dropped['chunks']} chunks of {table} older than {age}")
+            yield Deed(f"dropped {dropped['chunks']} {what}")
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())

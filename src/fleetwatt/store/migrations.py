@@ -167,9 +167,7 @@ class Drift:
 def drift(connection: Connection) -> Drift:
     """Compare a database's schema with this program's."""
     known = {each.file: each.checksum for each in scripts(edition(connection))}
-    applied = {}
-    if fetch(connection, "SELECT FROM pg_tables WHERE tablename = 'fleetwatt_schema'"):
-        applied = _applied(connection)
+    applied = _applied(connection) if _begun(connection) else {}
     return Drift(
         [file for file in known if file not in applied],
         [file for file in known if file in applied and applied[file] != known[file]],
@@ -183,11 +181,19 @@ def check(connection: Connection) -> None:
     Raises:
         SchemaBehind: Something is; the message says which command mends it.
     """
+    if not _begun(connection):
+        # There may be no TimescaleDB yet, whose edition says what belongs there.
+        raise SchemaBehind(f"the database has no schema: run `{UPGRADE_COMMAND}`")
     if missing := drift(connection).missing:
         raise SchemaBehind(
             f"the database's schema is behind ({', '.join(missing)} missing): "
             f"run `{UPGRADE_COMMAND}`"
         )
+
+
+def _begun(connection: Connection) -> bool:
+    [found] = fetch(connection, "SELECT to_regclass('fleetwatt_schema') IS NOT NULL AS begun")
+    return bool(found["begun"])
 
 
 def _applied(connection: Connection) -> dict[str, str]:

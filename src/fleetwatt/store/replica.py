@@ -20,7 +20,7 @@ from psycopg2.extensions import TransactionRollbackError
 
 from fleetwatt.store import migrations
 from fleetwatt.store.connections import Pool, connect, fetch
-from fleetwatt.store.errors import StoreError, Unavailable
+from fleetwatt.store.errors import PoolExhausted, StoreError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,7 @@ class Replica:
 
         Raises:
             ReplicaAway: It is away, or could not do this: the primary has to.
+            PoolExhausted: It is busy; that is no reason to have the primary do its work.
             psycopg2.Error: The work took too long, as it would on the primary.
         """
         if not self._answering():
@@ -63,7 +64,7 @@ class Replica:
         try:
             with self._pool.connection() as connection:
                 return work(connection)
-        except errors.QueryCanceled:
+        except (errors.QueryCanceled, PoolExhausted):
             raise
         except TransactionRollbackError as error:
             # What it replays took away what the query reads: that says nothing of the next one.
@@ -77,10 +78,10 @@ class Replica:
             raise ReplicaAway("the replica can't answer this") from error
 
     def lag(self) -> float | None:
-        """Return by how many seconds it is behind, 0: by nothing it knows of; None: it is away."""
+        """Return by how many seconds it is behind, 0: by nothing it knows of; None: unknown."""
         try:
             return self.ask(self._measure)
-        except (ReplicaAway, errors.QueryCanceled):
+        except (ReplicaAway, PoolExhausted, errors.QueryCanceled):
             return None
 
     def close(self) -> None:
