@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -283,6 +284,9 @@ def test_a_cursor_is_good_for_its_own_list_alone(client: FlaskClient) -> None:
     for nonsense in ("", "nonsense", "bm8=", "W10=", "ü", after[:-4]):
         says = refused(client, "after", sort="efficiency", after=nonsense)
         assert says == "Not a `next` of an earlier page."
+    for end in ("0001-01-01T00:00:00Z", at(END + timedelta(minutes=30))):
+        made_up = base64.urlsafe_b64encode(f'["efficiency","{end}",24,1,"V-1"]'.encode()).decode()
+        refused(client, "after", sort="efficiency", after=made_up)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import marshmallow as ma
@@ -70,11 +70,17 @@ class CursorField(ma.fields.String):
     """A cursor as text that only fleetwatt reads."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        refusal = ma.ValidationError("Not a `next` of an earlier page.")
         try:
             text = base64.b64decode(value, altchars=b"-_", validate=True)
-            return msgspec.json.decode(text, type=Cursor)
+            cursor = msgspec.json.decode(text, type=Cursor)
         except (binascii.Error, ValueError):
-            raise ma.ValidationError("Not a `next` of an earlier page.") from None
+            raise refusal from None
+        in_our_age(cursor.end)
+        # Ours are, and a window goes on from it.
+        if cursor.end.tzinfo is not UTC or hour_of(cursor.end) != cursor.end:
+            raise refusal
+        return cursor
 
     def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str | None:
         return value and base64.urlsafe_b64encode(msgspec.json.encode(value)).decode()
