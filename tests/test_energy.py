@@ -270,3 +270,15 @@ def test_an_efficiency_over_little_ac_is_not_that_of_rounded_figures() -> None:
     third = of_mapping(ac_kwh=0.001 / 3, dc_kwh=11.0)
 
     assert summary(of_vehicle(energy_kwh=11.0), [third], DAY)["efficiency"] == 33_000
+
+
+def test_the_readings_of_who_comes_back_are_asked_for_once() -> None:
+    mappings = [*always("A"), Mapped("B", None, minute(2)), Mapped("B", minute(4), None)]
+    asked = []
+
+    def dc_readings(vehicle: str) -> list[Reading]:
+        asked.append(vehicle)
+        return []
+
+    assert share("A", readings(0, 1, 2, 3, 4, 5, 6, 7), mappings, dc_readings) == 5
+    assert sorted(asked) == ["A", "B"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -79,13 +80,12 @@ def share(
     def owners(step: Step) -> frozenset[str]:
         return frozenset(each.vehicle_id for each in mappings if step.inside(each.start, each.end))
 
-    dc_steps: Mapping[str, list[Step]] = {}
+    dc_steps = cache(lambda vehicle: steps(dc_readings(vehicle)))
     total: float | None = None
     for vehicles, run in groupby(steps(meter), key=owners):
-        if vehicle_id not in vehicles:
-            continue
-        dc_steps = {each: dc_steps.get(each) or steps(dc_readings(each)) for each in vehicles}
-        total = (total or 0.0) + _split(list(run), dc_steps)[vehicle_id]
+        if vehicle_id in vehicles:
+            shares = _split(list(run), {each: dc_steps(each) for each in vehicles})
+            total = (total or 0.0) + shares[vehicle_id]
     return total
 
 
