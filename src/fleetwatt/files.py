@@ -120,7 +120,7 @@ def _reader(name: str, content: io.BufferedReader[Any]) -> Callable[[Position], 
     beginning = content.peek(1)
     if not beginning:
         raise UnreadableFile(f"{name} is empty")
-    convert: Convert = _without_bom
+    convert: Convert = bytes
     head = Position()
     match _FORMATS.get(Path(name.removesuffix(".gz")).suffix.lower()) or _sniffed(beginning):
         case "array":
@@ -137,10 +137,6 @@ def _reader(name: str, content: io.BufferedReader[Any]) -> Callable[[Position], 
         return _text_batches(content, start if start.line else head, convert)
 
     return read
-
-
-def _without_bom(line: bytes) -> bytes:
-    return line.removeprefix(_BOM)
 
 
 def _sniffed(head: bytes) -> str:
@@ -160,6 +156,8 @@ def _lines(content: IO[bytes], position: Position) -> Iterator[tuple[int, bytes,
         while not rest.endswith(b"\n") and (rest := content.readline(MAX_LINE)):
             position.offset += len(rest)
             problem = f"is longer than {MAX_LINE:,} bytes"
+        # Of files that were joined, any line may begin with one.
+        line = line.removeprefix(_BOM)
         if line.strip():
             yield position.line, line, problem
 

@@ -271,6 +271,19 @@ def test_a_line_without_an_end_is_rejected_and_never_held_whole(
     assert len(rejection["text"]) < 1_000
 
 
+def test_lines_of_nothing_but_a_byte_order_mark_are_blank(
+    command: Command, sql: Connection, tmp_path: Path
+) -> None:
+    file = tmp_path / "joined.ndjson"
+    mark = b"\xef\xbb\xbf"
+    file.write_bytes(mark + b"\n" + mark + ndjson([meter(voltage=-1), meter()]))
+
+    assert command("import", str(file)).exit_code == 1
+    assert stored(sql) == (1, 0)
+    (rejection,) = rejections(file)
+    assert (rejection["line"], rejection["field"]) == (2, "voltage")
+
+
 def cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the database go away after the first of the batches, which are of 10 lines."""
     monkeypatch.setattr("fleetwatt.files.MAX_READINGS", 10)
