@@ -40,7 +40,7 @@ try:
 except ConfigError as error:
     raise SystemExit(f"fleetwatt: {error}") from None
 
-bind = f"{_config.host}:{_config.port}"
+bind = _config.netloc
 worker_class = "fleetwatt.worker.Worker"
 workers = _config.workers or os.cpu_count() or 1
 threads = _config.threads

@@ -137,3 +137,11 @@ def test_this_machine_alone_may_be_served_without_keys(host: str) -> None:
 def test_an_app_that_would_let_in_everybody_does_not_start() -> None:
     with pytest.raises(ConfigError, match="FLEETWATT_AUTH_OFF_ANYWHERE=yes"):
         create_app(Config(host="0.0.0.0"))
+
+
+@pytest.mark.parametrize(
+    ("host", "netloc"),
+    [("0.0.0.0", "0.0.0.0:80"), ("localhost", "localhost:80"), ("::1", "[::1]:80")],
+)
+def test_an_ipv6_address_is_listened_on_in_brackets(host: str, netloc: str) -> None:
+    assert Config(host=host, port=80).netloc == netloc

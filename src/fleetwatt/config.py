@@ -169,6 +169,11 @@ class Config:
                 raise ConfigError(f"{setting.variable}={shown}: must be {setting.legal}") from None
         return cls(**given)
 
+    @property
+    def netloc(self) -> str:
+        """Where to listen, host and port: an IPv6 address stands in brackets (RFC 3986)."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def check_address(self, host: str) -> None:
         """Make sure that nobody serves without keys to other machines by oversight.
 

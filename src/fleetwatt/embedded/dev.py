@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections import deque
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import URLError
@@ -63,7 +64,7 @@ def serve(config: Config, upgrade: Callable[[str], None]) -> int:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _raise_stopped)
     with suppress(Stopped), ExitStack() as running:
-        _check_port(config.host, config.port)
+        _check_port(config)
         environment = dict(os.environ)
         database = None
         url = config.database_url
@@ -94,14 +95,14 @@ def _raise_stopped(*_: object) -> None:
     raise Stopped
 
 
-def _check_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
+def _check_port(config: Config) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind((config.host, config.port))
         except OSError as error:
             raise click.ClickException(
-                f"can't listen on {host}:{port} ({error.strerror}): choose another port, "
+                f"can't listen on {config.netloc} ({error.strerror}): choose another port, "
                 "as in `make run PORT=8001`"
             ) from None
 
@@ -135,8 +136,9 @@ def _await_api(config: Config, api: subprocess.Popen[bytes]) -> None:
 
 
 def _address(config: Config) -> str:
-    host = "127.0.0.1" if config.host in {"", "0.0.0.0"} else config.host  # noqa: S104
-    return f"http://{host}:{config.port}"
+    loopback = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+    host = loopback.get(config.host, config.host)
+    return f"http://{replace(config, host=host).netloc}"
 
 
 def _say_urls(config: Config, database_url: str) -> None:
