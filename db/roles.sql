@@ -1,6 +1,6 @@
 -- Three roles with what each needs and no more, in the schema and database of this session:
 --   fleetwatt_owner      owns all and changes it: `fleetwatt db upgrade`, retention, repairs
---   fleetwatt_app        the service: reads all, stores readings, moves latest and mappings on; no DDL, no DELETE
+--   fleetwatt_app        the service: reads all, stores readings, moves latest and mappings on; no DDL, deletes nothing but mappings
 --   fleetwatt_dashboard  reads the views, the hourly aggregates and the mappings
 -- Run it by `fleetwatt db roles` or `psql --single-transaction -f`, as a superuser or whoever may create roles, before the first
 -- upgrade or at any time later, as often as you like; `fleetwatt db upgrade` runs it again where the roles exist. It takes over every
@@ -96,6 +96,8 @@ BEGIN
     EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO fleetwatt_app', current_schema());
     GRANT INSERT ON meter_telemetry, vehicle_telemetry TO fleetwatt_app;
     GRANT INSERT, UPDATE ON meters_latest, vehicles_latest, vehicle_meter_mapping TO fleetwatt_app;
+    -- One that has not begun is taken back where a vehicle is unplugged.
+    GRANT DELETE ON vehicle_meter_mapping TO fleetwatt_app;
 
     GRANT SELECT ON vehicle_meter_mapping TO fleetwatt_dashboard;
     FOR name IN

@@ -122,6 +122,8 @@ def test_the_whole_service_works_as_the_app(service: FlaskClient) -> None:
     assert service.post("/v1/ingestion?atomic=true", json=[old]).status_code in {200, 201}
     moved = {"vehicleId": "V-1", "meterId": "M-1"}
     assert service.post("/v1/ingestion/mapping", json=moved).status_code in {200, 201}
+    later = {"vehicleId": "V-1", "meterId": "M-2", "validFrom": ago(hours=-1)}
+    assert service.post("/v1/ingestion/mapping", json=later).status_code == 201
     assert service.delete("/v1/ingestion/mapping/V-1").status_code == 200
     for route in (
         "/readyz",
@@ -167,7 +169,6 @@ def test_a_late_reading_is_stored_in_a_compressed_chunk_as_the_app(
         "SELECT drop_chunks('meter_telemetry', older_than => now())",
         "SELECT set_chunk_time_interval('meter_telemetry', INTERVAL '1 hour')",
         "DELETE FROM meters_latest",
-        "DELETE FROM vehicle_meter_mapping",
         "DROP FUNCTION meter_energy",
         "UPDATE fleetwatt_schema SET checksum = ''",
         "CREATE TABLE own ()",
