@@ -46,6 +46,7 @@ def test_a_setting_is_read_from_its_variable(setting: Setting) -> None:
         ("POOL_TIMEOUT", "nan"),
         ("QUEUE_SIZE", "1.5"),
         ("CONNECT_TIMEOUT", "5s"),
+        ("CONNECT_TIMEOUT", "0"),
         ("STATEMENT_TIMEOUT", "inf"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
@@ -57,6 +58,7 @@ def test_a_setting_is_read_from_its_variable(setting: Setting) -> None:
         ("FAILURE_LIMIT", "5/fortnight"),
         ("PROXIES", "-1"),
         ("READ_TIMEOUT", "inf"),
+        ("READ_TIMEOUT", "0"),
     ],
 )
 def test_a_value_that_a_setting_can_not_have_is_refused_by_its_variable(

@@ -20,6 +20,9 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65_535, description="a whole number 
 Seconds = Annotated[
     float, msgspec.Meta(ge=0, le=1_000_000, description="seconds from 0 to 1,000,000")
 ]
+PositiveSeconds = Annotated[
+    float, msgspec.Meta(gt=0, le=1_000_000, description="seconds above 0, up to 1,000,000")
+]
 Rate = Annotated[
     str,
     msgspec.Meta(
@@ -105,7 +108,7 @@ class Config:
         0, "proxies in front, whose X-Forwarded-For is believed", unit="proxies", kind=Natural
     )
     read_timeout: float = _setting(
-        60.0, "longest time for a request to arrive", unit="s", kind=Seconds
+        60.0, "longest time for a request to arrive", unit="s", kind=PositiveSeconds
     )
     pool_size: int = _setting(4, "database connections of a worker", unit="connections", kind=Count)
     pool_timeout: float = _setting(
@@ -124,7 +127,7 @@ class Config:
         kind=Seconds,
     )
     connect_timeout: int = _setting(
-        5, "longest wait for the database to answer", unit="s", kind=Natural
+        5, "longest wait for the database to answer", unit="s", kind=Count
     )
     statement_timeout: float = _setting(
         30.0, "longest run of one statement", unit="s", kind=Seconds
