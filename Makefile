@@ -12,7 +12,7 @@ run: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest --cov
 
-# The same tests on a TimescaleDB with many processes, from Debian's packages: the Apache edition.
+# The tests that ask a database on a TimescaleDB with many processes, from Debian's packages: the Apache edition.
 test-native: $(READY)
 	FLEETWATT_NATIVE=1 $(BIN)/python -m pytest tests/native tests/api tests/cli tests/store tests/test_end_to_end.py
 

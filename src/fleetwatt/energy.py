@@ -1,6 +1,7 @@
-"""The arithmetic of energy where SQL can't: shares of a shared meter, and a summary's figures.
+"""The arithmetic of one vehicle's summary: shares of a shared meter, figures and warnings.
 
-All of it is defined on steps: pairs of consecutive readings of one device (docs/energy.md).
+All of it is defined on steps: pairs of consecutive readings of one device (docs/energy.md). For the
+whole fleet SQL does the same (decision 20).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The streams: all that is known of a kind of reading, in one place.
 
 The decoder, the marshmallow schemas, the OpenAPI text, the column order and the SQL's names
-derive from these entries: a third stream is one more entry and one migration.
+derive from these entries: a third stream is one more entry and what CONTRIBUTING.md lists.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 //   node server.mjs --data FOLDER --port N --ready-fd N [--wait-timeout MS] [--idle-timeout MS]
 //
 // Writes {"port": N} to the file descriptor --ready-fd when it serves. Stops in order on SIGTERM and when its standard
-// input ends, which is when its parent died. Ctrl-C reaches it too and means nothing: the parent decides.
+// input ends, which is when its parent died. Ctrl-C means nothing: the parent decides.
 
 import { writeSync } from 'node:fs'
 import { createServer } from 'node:net'

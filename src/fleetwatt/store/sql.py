@@ -42,7 +42,6 @@ def _names(stream: Stream) -> dict[str, str]:
         "status": stream.status,
         "id": stream.id.column,
         "columns": ", ".join(stream.columns),
-        "measures": ", ".join(each.column for each in stream.measures),
         "arrays": ", ".join(
             f"%({stream.name}_{each.column})s::{each.sql_type}[]" for each in stream.fields
         ),

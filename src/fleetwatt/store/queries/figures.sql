@@ -16,7 +16,7 @@ GROUP BY 1
 SELECT
     job.proc_name AS proc,
     job.job_id::text AS job_id,
-    coalesce(aggregate.view_name, job.hypertable_name, '') AS "table",
+    coalesce(job.hypertable_name, '') AS "table",
     (stats.last_run_status IS NOT DISTINCT FROM 'Failed')::int AS failing,
     coalesce(stats.total_failures, 0) AS failures,
     CASE WHEN job.scheduled AND isfinite(stats.next_start)
@@ -26,9 +26,6 @@ SELECT
         THEN extract(epoch FROM stats.last_successful_finish)::double precision END AS last_success_timestamp_seconds
 FROM timescaledb_information.jobs AS job
 LEFT JOIN timescaledb_information.job_stats AS stats USING (job_id)
-LEFT JOIN timescaledb_information.continuous_aggregates AS aggregate
-    ON aggregate.materialization_hypertable_schema = job.hypertable_schema
-    AND aggregate.materialization_hypertable_name = job.hypertable_name
 
 -- database_size --
 -- What the database takes on disk. Cost: a look at each of its files; asked every few seconds.
