@@ -15,7 +15,8 @@ WITH planned AS (
 )
 SELECT * FROM closed
 UNION ALL
-(SELECT * FROM planned ORDER BY valid_from)
+SELECT * FROM planned
+ORDER BY valid_from NULLS FIRST
 LIMIT 1
 
 -- mappings --
