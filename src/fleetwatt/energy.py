@@ -200,5 +200,5 @@ def _coverage(readings: int, span: timedelta) -> float | None:
 
 
 def rounded(value: float | None) -> float | None:
-    """Hide the noise that sums of doubles carry."""
-    return None if value is None else round(value, DECIMALS)
+    """Hide the noise that sums of doubles carry; what came as JSON may be a whole number."""
+    return None if value is None else round(float(value), DECIMALS)

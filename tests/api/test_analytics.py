@@ -205,6 +205,18 @@ def test_a_vehicle_that_is_unknown_is_not_found(client: FlaskClient) -> None:
     assert response.mimetype == "application/problem+json"
 
 
+def test_whole_kilowatt_hours_are_told_as_all_others_are(client: FlaskClient) -> None:
+    times = (END - 2 * MINUTE, END - MINUTE)
+    post(client, ac({time: n for n, time in enumerate(times)}))
+    post(client, dc({time: n for n, time in enumerate(times)}))
+    plug(client, "M-1")
+
+    answer = summary(client)
+
+    for figure in ("kwhConsumedAc", "kwhDeliveredDc", "kwhDeliveredDcMetered", "efficiency"):
+        assert repr(answer[figure]) == "1.0", figure
+
+
 def test_a_vehicle_that_was_silent_has_nulls(client: FlaskClient) -> None:
     post(client, dc({END - timedelta(days=9): 1}))
     plug(client, "M-1")
