@@ -65,14 +65,13 @@ FROM vehicle_hourly
 GROUP BY vehicle_id, time_bucket(INTERVAL '6 hours', bucket)
 WITH NO DATA;
 
--- Once the hours of six are materialized: an hour after the hourly refresh has got there. Soon after each such refresh, which leaves the
--- sixes of late readings behind; where it did not, a run does nothing. Further back than windows are long; kept for windows that lie
--- in the past.
+-- Once the hours of six are materialized: an hour after the hourly refresh has got there. Further back than windows are long, so that
+-- late readings are joined as well; kept for windows that lie in the past.
 SELECT add_continuous_aggregate_policy('meter_six_hourly',
     start_offset => INTERVAL '100 days', end_offset => INTERVAL '2 hours',
-    schedule_interval => INTERVAL '10 minutes', buckets_per_batch => 0);
+    schedule_interval => INTERVAL '30 minutes', buckets_per_batch => 0);
 SELECT add_continuous_aggregate_policy('vehicle_six_hourly',
     start_offset => INTERVAL '100 days', end_offset => INTERVAL '2 hours',
-    schedule_interval => INTERVAL '10 minutes', buckets_per_batch => 0);
+    schedule_interval => INTERVAL '30 minutes', buckets_per_batch => 0);
 SELECT add_retention_policy('meter_six_hourly', drop_after => INTERVAL '400 days');
 SELECT add_retention_policy('vehicle_six_hourly', drop_after => INTERVAL '400 days');
