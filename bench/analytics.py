@@ -194,11 +194,12 @@ def measure(
         for _ in range(before + runs):
             used, start = _cpu(connection), time.perf_counter()
             cursor.execute(statement, given)
-            elapsed.append((time.perf_counter() - start) * 1000)
+            took = (time.perf_counter() - start) * 1000
             busy.append(_cpu(connection) - used)
             if inside:
                 [[[plan]]] = cursor.fetchall()
-                elapsed[-1] = plan["Planning Time"] + plan["Execution Time"]
+                took = plan["Planning Time"] + plan["Execution Time"]
+            elapsed.append(took)
     return elapsed[before:], busy[before:]
 
 

@@ -88,13 +88,9 @@ def translated() -> Iterator[None]:
         for foreign, ours in _TRANSLATED:
             if isinstance(error, foreign):
                 # What follows the message quotes the statement: it would tell clients of our SQL.
-                raise ours(said(error)) from error
+                message = error.diag.message_primary or str(error)
+                raise ours(" ".join(message.split())) from error
         raise
-
-
-def said(error: psycopg2.Error) -> str:
-    """Return an error's message in one line, without the statement that it came of."""
-    return " ".join((error.diag.message_primary or str(error)).split())
 
 
 def is_lost(error: psycopg2.Error) -> bool:
