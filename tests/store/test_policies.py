@@ -212,7 +212,8 @@ def test_a_plain_retention_policy_loses_late_readings_and_is_warned_of_until_it_
         sql,
         'SELECT alter_job(job_id, config => config || \'{"start_offset": "35 days"}\')'
         " FROM timescaledb_information.jobs"
-        " WHERE proc_name = 'policy_refresh_continuous_aggregate'",
+        " WHERE proc_name = 'policy_refresh_continuous_aggregate'"
+        " AND hypertable_name = 'meter_hourly'",
     )
 
     (warned,) = policies.breaches(policies.read(store)[METER], WEEK, NOW)
