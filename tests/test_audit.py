@@ -86,7 +86,7 @@ def test_an_empty_database_is_found_clean(database_url: str) -> None:
         (
             "six_hourly",
             HOUR.replace(hour=6),
-            "hours[2][7]",
+            "energy_kwh",
             "06:00Z (six hours) energy_kwh: 7.5 by history",
         ),
     ],

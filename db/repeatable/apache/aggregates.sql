@@ -3,7 +3,28 @@ CREATE OR REPLACE VIEW meter_materialized AS SELECT * FROM meter_hourly WHERE fa
 CREATE OR REPLACE VIEW vehicle_materialized AS SELECT * FROM vehicle_hourly WHERE false;
 
 -- Nor are hours joined.
-CREATE OR REPLACE VIEW meter_six_hourly AS
-SELECT meter_id, bucket, first_time, first_kwh, last_kwh, NULL::double precision[] AS hours FROM meter_hourly WHERE false;
-CREATE OR REPLACE VIEW vehicle_six_hourly AS
-SELECT vehicle_id, bucket, first_time, first_kwh, last_kwh, NULL::double precision[] AS hours FROM vehicle_hourly WHERE false;
+DO $$
+DECLARE
+    stream record;
+BEGIN
+    FOR stream IN SELECT * FROM (VALUES ('meter', 'sum_voltage'), ('vehicle', 'sum_battery_temp')) AS given (name, sum) LOOP
+        EXECUTE format('DROP VIEW IF EXISTS %s_six_hourly', stream.name);
+        EXECUTE format(
+            $CREATE$
+                CREATE VIEW %1$s_six_hourly AS
+                SELECT
+                    %1$s_id, bucket, first_time, first_kwh, last_kwh,
+                    readings::double precision, energy_kwh, falls::double precision, %2$s, %3$s
+                FROM %1$s_hourly
+                WHERE false
+            $CREATE$,
+            stream.name, stream.sum,
+            (
+                SELECT string_agg(format('NULL::double precision AS %s_%s', figure, hour), ', ')
+                FROM unnest(ARRAY['readings', 'energy_kwh', 'falls', stream.sum]) AS figure
+                CROSS JOIN generate_series(0, 5) AS hour
+            )
+        );
+    END LOOP;
+END
+$$;

@@ -111,7 +111,7 @@ BEGIN
         SELECT hours.$id, hours.readings, hours.energy_kwh, hours.falls, hours.sum_$mean
         FROM ${stream}_hours(since, until, fresh, second, six_from, six_until) AS hours
         UNION ALL
-        SELECT six.$id, six.hours[1][7]::bigint, six.hours[2][7], six.hours[3][7], six.hours[4][7]
+        SELECT six.$id, six.readings::bigint, six.energy_kwh, six.falls, six.sum_$mean
         FROM $six_hourly AS six
         WHERE six.bucket >= six_from AND six.bucket < six_until
     ) AS part
@@ -152,17 +152,21 @@ BEGIN
             unnest(six.falls), unnest(six.sum_$mean)
         FROM (
             SELECT
-                bucket, alone,
-                ARRAY[sum(h[1][1]), sum(h[1][2]), sum(h[1][3]), sum(h[1][4]), sum(h[1][5]), sum(h[1][6])] AS readings,
-                ARRAY[sum(h[2][1]), sum(h[2][2]), sum(h[2][3]), sum(h[2][4]), sum(h[2][5]), sum(h[2][6])] AS energy_kwh,
-                ARRAY[sum(h[3][1]), sum(h[3][2]), sum(h[3][3]), sum(h[3][4]), sum(h[3][5]), sum(h[3][6])] AS falls,
-                ARRAY[sum(h[4][1]), sum(h[4][2]), sum(h[4][3]), sum(h[4][4]), sum(h[4][5]), sum(h[4][6])] AS sum_$mean
-            FROM (
-                SELECT bucket, $id = ANY (devices) AS alone, hours AS h
-                FROM $six_hourly
-                WHERE bucket >= six_from AND bucket < six_until
-                OFFSET 0
-            ) AS device
+                bucket, $id = ANY (devices) AS alone,
+                ARRAY[
+                    sum(readings_0), sum(readings_1), sum(readings_2), sum(readings_3), sum(readings_4), sum(readings_5)
+                ] AS readings,
+                ARRAY[
+                    sum(energy_kwh_0), sum(energy_kwh_1), sum(energy_kwh_2), sum(energy_kwh_3), sum(energy_kwh_4), sum(energy_kwh_5)
+                ] AS energy_kwh,
+                ARRAY[
+                    sum(falls_0), sum(falls_1), sum(falls_2), sum(falls_3), sum(falls_4), sum(falls_5)
+                ] AS falls,
+                ARRAY[
+                    sum(sum_${mean}_0), sum(sum_${mean}_1), sum(sum_${mean}_2), sum(sum_${mean}_3), sum(sum_${mean}_4), sum(sum_${mean}_5)
+                ] AS sum_$mean
+            FROM $six_hourly
+            WHERE bucket >= six_from AND bucket < six_until
             GROUP BY bucket, alone
         ) AS six
     ) AS part

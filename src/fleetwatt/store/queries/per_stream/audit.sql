@@ -64,8 +64,7 @@ WITH step AS (
     UNION ALL
     SELECT $id, bucket, to_jsonb(six) FROM (
         SELECT
-            $id, bucket, first_time, first_kwh, last_kwh, hours[1][7] AS readings, coalesce(hours[2][7], 0) AS energy_kwh,
-            hours[3][7] AS falls, hours[4][7] AS sum_$mean
+            $id, bucket, first_time, first_kwh, last_kwh, readings, coalesce(energy_kwh, 0) AS energy_kwh, falls, sum_$mean
         FROM $six_hourly
         WHERE %(hours)s = 6 AND $id = ANY (%(devices)s::text[]) AND bucket = %(start)s::timestamptz
     ) AS six
