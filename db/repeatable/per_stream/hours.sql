@@ -2,8 +2,8 @@
 -- An hour here holds start <= time < start + 1 hour, as the aggregates have it; `since` itself is left out of the first, and the
 -- last has `until` as well, so that hours add up to their window. A step belongs to the hour of its later reading. A device may have
 -- two rows for an hour. Materialized hours come from the aggregate, also those that a late reading has made stale since:
--- fleet_exact_until() says from when on. Whatever is not materialized is read device by device through the (id, time) index, as
--- no index is by time alone; so are the readings at the very ends. Of the hours from `six_from` to `six_until` only the step to the
+-- fleet_exact_until() says from when on. Whatever is not materialized is read device by device and hour by hour through the (id, time)
+-- index, as no index is by time alone; so are the readings at the very ends. Of the hours from `six_from` to `six_until` only the step to the
 -- first reading of each six is here: all else of them is in the six-hourly aggregate, and added by what asks.
 -- It has no settings of its own, so that it becomes part of what asks, which plans it for the very window, for `second`, its second hour,
 -- for `fresh`, up to when hours come from the aggregate, and for the sixes: chunks are excluded while planning. Everything in `piece` has
@@ -50,22 +50,28 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 240000 AS $$
             OFFSET 0
         ) AS h
         UNION ALL
-        SELECT raw.*, device.$id
+        SELECT
+            hour, raw.first_time, raw.kwh[1], raw.kwh[raw.readings], raw.readings, raw.steps[2], raw.steps[3], raw.sum_$mean, device.$id
         FROM $latest AS device
+        CROSS JOIN (
+            SELECT hour, CASE WHEN hour + INTERVAL '1 hour' < until THEN hour + INTERVAL '1 hour' ELSE until + INTERVAL '1 microsecond' END
+            FROM generate_series(fresh, until - INTERVAL '1 hour', INTERVAL '1 hour') AS hour
+        ) AS span (hour, before)
         CROSS JOIN LATERAL (
-            SELECT
-                step.hour, min(time), first(kwh, time), last(kwh, time), count(*),
-                coalesce(sum(rise) FILTER (WHERE rise > 0), 0), (count(*) FILTER (WHERE rise < 0))::double precision, sum($mean)
+            SELECT counted.*, counted_steps(kwh) AS steps
             FROM (
-                SELECT reading.*, kwh - lag(kwh) OVER (PARTITION BY reading.hour ORDER BY time) AS rise
+                -- In the order of `reading`. An ORDER BY in an aggregate would have PostgreSQL 15 sort each hour once more.
+                SELECT count(*) AS readings, min(time) AS first_time, array_agg(kwh) AS kwh, sum($mean) AS sum_$mean
                 FROM (
-                    SELECT r.time, r.$counter AS kwh, r.$mean, time_bucket(INTERVAL '1 hour', r.time) AS hour
+                    SELECT r.time, r.$counter AS kwh, r.$mean
                     FROM $history AS r
                     -- `> since` first: of equal bounds TimescaleDB 2.26 heeds the first alone, where a window has a whole chunk.
-                    WHERE r.$id = device.$id AND r.time > since AND r.time >= fresh AND r.time < until
+                    WHERE r.$id = device.$id AND r.time > since AND r.time >= fresh AND r.time <= until
+                      AND r.time >= hour AND r.time < before
+                    ORDER BY r.time
                 ) AS reading
-            ) AS step
-            GROUP BY step.hour
+            ) AS counted
+            WHERE readings > 0
         ) AS raw
         WHERE fresh < until
         UNION ALL
@@ -74,6 +80,7 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 240000 AS $$
             r.$id
         FROM $history AS r
         WHERE r.$id = ANY (ARRAY(SELECT device.$id FROM $latest AS device WHERE device.time >= until)) AND r.time = until
+          AND fresh = until
     ), stepped AS (
         SELECT piece.*, first_kwh - lag(last_kwh) OVER (PARTITION BY piece.$id ORDER BY first_time) AS seam_kwh FROM piece
     )
