@@ -43,6 +43,7 @@ def main() -> None:
         cases: dict[str, Measure] = {
             "COPY": _always(bench.copy),
             **{f"batches of {n:,}": _always(bench.batches, n, 4) for n in SIZES},
+            "batches of 1,000 by 16 clients": _always(bench.batches, 1_000, 16),
             "backlogs of 1,000": _always(bench.batches, 1_000, 4, BACKLOG),
             "empty route": _always(bench.empty),
             "singles": _always(bench.batches, 1, 64),

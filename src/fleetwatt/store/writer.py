@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 # Past this a transaction gains nothing from more readings, and its requests only wait longer.
 MAX_TOGETHER = 10_000
 # From here on a transaction of its own is worth it, and nobody waits for others to join.
-ENOUGH = 500
+ENOUGH = 1_500
 GATHER = 0.04  # seconds, the longest wait for others to join
 MAX_RETRIES = 5
 
