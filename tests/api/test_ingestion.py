@@ -159,6 +159,7 @@ def test_a_gzipped_body_is_read(client: FlaskClient) -> None:
         (b"[{]", {}, 400, "not-json"),
         (b"not gzip", {"Content-Encoding": "gzip"}, 400, "broken-encoding"),
         (gzip.compress(b"{}")[:-4], {"Content-Encoding": "gzip"}, 400, "broken-encoding"),
+        (gzip.compress(b"{}") * 2, {"Content-Encoding": "gzip"}, 400, "broken-encoding"),
         (b"{}", {"Content-Encoding": "br"}, 415, "unsupported-media-type"),
         (b"{}", {"Content-Type": "text/plain"}, 415, "unsupported-media-type"),
         (b" " * 10_000_001, {}, 413, "too-large"),

@@ -139,6 +139,16 @@ def test_unplugging_a_vehicle_that_is_on_no_meter_yet_takes_its_mapping_back(
     assert listed(client) == []
 
 
+def test_identity_is_no_encoding_however_it_is_spelled(client: FlaskClient) -> None:
+    mapping = {"vehicleId": "V-1", "meterId": "M-1"}
+
+    answer = client.post(
+        "/v1/ingestion/mapping", json=mapping, headers={"Content-Encoding": "Identity"}
+    )
+
+    assert answer.status_code == 201
+
+
 @pytest.mark.parametrize(
     "headers",
     [

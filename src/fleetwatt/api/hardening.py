@@ -47,7 +47,8 @@ class ArgumentsParser(FlaskParser):
             raise UnsupportedMedia(
                 f"Content-Type is {req.mimetype or 'missing'}; send application/json"
             )
-        if (encoding := req.headers.get("Content-Encoding", "identity")) != "identity":
+        encoding = req.headers.get("Content-Encoding", "identity")
+        if encoding.lower() != "identity":
             raise UnsupportedMedia(f"Content-Encoding is {encoding}; send none")
         try:
             return json.loads(
