@@ -60,7 +60,8 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 240000 AS $$
         CROSS JOIN LATERAL (
             SELECT counted.*, counted_steps(kwh) AS steps
             FROM (
-                -- In the order of `reading`. An ORDER BY in an aggregate would have PostgreSQL 15 sort each hour once more.
+                -- In the order of `reading`. An ORDER BY in an aggregate would have PostgreSQL 15 sort each hour once more, and one by
+                -- something else has PostgreSQL 16 sort what all aggregates here are given.
                 SELECT count(*) AS readings, min(time) AS first_time, array_agg(kwh) AS kwh, sum($mean) AS sum_$mean
                 FROM (
                     SELECT r.time, r.$counter AS kwh, r.$mean
@@ -72,6 +73,8 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 240000 AS $$
                 ) AS reading
             ) AS counted
             WHERE readings > 0
+            -- Without it counted_steps() would be called for each element that is taken of its result.
+            OFFSET 0
         ) AS raw
         WHERE fresh < until
         UNION ALL
