@@ -17,26 +17,20 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000 AS $$
     ) AS mapped
 $$;
 
--- What the mappings that are not `alone` come to, by vehicle and hour, from raw: each vehicle's share of its meters' energy, the
--- falls and readings that belong to it, and its DC energy inside of its mappings. Consecutive steps of a meter that belong
+-- What the mappings of vehicles that moved or shared a meter come to, by vehicle and hour, from raw: each vehicle's share of its meters'
+-- energy, the falls and readings that belong to it, and its DC energy inside of its mappings. Consecutive steps of a meter that belong
 -- to the same vehicles are a run; its energy is split by the DC energy of each inside the run's span, evenly where there is none.
-CREATE OR REPLACE FUNCTION moved_hours(since timestamptz, until timestamptz)
+-- `vehicles` and `meters` are those of the mappings that are not `alone`; NULL, as array_agg() has it: none, and nothing is returned.
+DROP FUNCTION IF EXISTS moved_hours(timestamptz, timestamptz);
+CREATE OR REPLACE FUNCTION moved_hours(since timestamptz, until timestamptz, vehicles text[], meters text[])
 RETURNS TABLE (
     vehicle_id text, hour timestamptz, ac_kwh double precision, meter_readings bigint, meter_falls bigint, metered_kwh double precision
 )
-LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE ROWS 1000
 SET plan_cache_mode = force_custom_plan
 SET work_mem = '64MB' AS $$
 #variable_conflict use_column
-DECLARE
-    meters   text[];
-    vehicles text[];
 BEGIN
-    SELECT array_agg(DISTINCT meter_id), array_agg(DISTINCT vehicle_id) INTO meters, vehicles
-    FROM window_mappings(since, until) WHERE NOT alone;
-    IF meters IS NULL THEN
-        RETURN;
-    END IF;
     RETURN QUERY
     WITH moved AS MATERIALIZED (
         SELECT mapping.* FROM vehicle_meter_mapping AS mapping

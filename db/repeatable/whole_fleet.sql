@@ -61,17 +61,23 @@ BEGIN
         SELECT true AS is_vehicle, vehicle.* FROM vehicle_totals(since, until, vehicles_fresh) AS vehicle
         UNION ALL
         SELECT false, meter.* FROM meter_totals(since, until, meters_fresh) AS meter
+    ), mapping AS MATERIALIZED (
+        SELECT * FROM window_mappings(since, until)
     ), moved AS (
         SELECT
             vehicle_id, sum(ac_kwh) AS ac_kwh, sum(metered_kwh) AS metered_kwh, sum(meter_readings) AS readings,
             sum(meter_falls) AS falls
-        FROM moved_hours(since, until)
+        FROM moved_hours(
+            since, until,
+            (SELECT array_agg(DISTINCT vehicle_id) FROM mapping WHERE NOT alone),
+            (SELECT array_agg(DISTINCT meter_id) FROM mapping WHERE NOT alone)
+        )
         GROUP BY vehicle_id
     ), mapped AS (
         SELECT
             vehicle_id, array_agg(meter_id ORDER BY valid) AS meter_ids, bool_and(alone) AS alone, bool_or(shared) AS shared,
             sum(extract(epoch FROM upper(span) - lower(span))) / 60 AS minutes
-        FROM window_mappings(since, until)
+        FROM mapping
         GROUP BY vehicle_id
     ), known AS (
         SELECT vehicle_id FROM vehicles_latest
@@ -133,14 +139,25 @@ SET parallel_tuple_cost = 0 AS $$
 DECLARE
     meters_fresh   CONSTANT timestamptz := fresh_until('meter_hourly', since, until);
     vehicles_fresh CONSTANT timestamptz := fresh_until('vehicle_hourly', since, until);
+    vehicles_alone text[];
+    meters_alone   text[];
+    vehicles_moved text[];
+    meters_moved   text[];
 BEGIN
+    SELECT
+        array_agg(vehicle_id) FILTER (WHERE alone), array_agg(meter_id) FILTER (WHERE alone),
+        array_agg(DISTINCT vehicle_id) FILTER (WHERE NOT alone), array_agg(DISTINCT meter_id) FILTER (WHERE NOT alone)
+    INTO vehicles_alone, meters_alone, vehicles_moved, meters_moved
+    FROM window_mappings(since, until);
     RETURN QUERY
     WITH total AS MATERIALIZED (
-        SELECT true AS is_vehicle, vehicle.* FROM vehicle_totals_by_hour(since, until, vehicles_fresh) AS vehicle
+        SELECT true AS is_vehicle, vehicle.* FROM vehicle_totals_by_hour(since, until, vehicles_fresh, vehicles_alone) AS vehicle
         UNION ALL
-        SELECT false, meter.* FROM meter_totals_by_hour(since, until, meters_fresh) AS meter
+        SELECT false, meter.* FROM meter_totals_by_hour(since, until, meters_fresh, meters_alone) AS meter
     ), moved AS (
-        SELECT hour, sum(ac_kwh) AS ac_kwh, sum(metered_kwh) AS metered_kwh FROM moved_hours(since, until) GROUP BY hour
+        SELECT hour, sum(ac_kwh) AS ac_kwh, sum(metered_kwh) AS metered_kwh
+        FROM moved_hours(since, until, vehicles_moved, meters_moved)
+        GROUP BY hour
     )
     SELECT
         hour.hour, meter.energy_kwh,

@@ -129,8 +129,9 @@ BEGIN
 END
 $$;
 
--- `alone_kwh` is the energy of those whose mapping is `alone` in the window (window_mappings()).
-CREATE OR REPLACE FUNCTION ${stream}_totals_by_hour(since timestamptz, until timestamptz, fresh timestamptz)
+-- `alone_kwh` is the energy of the devices in `alone`.
+DROP FUNCTION IF EXISTS ${stream}_totals_by_hour(timestamptz, timestamptz, timestamptz);
+CREATE OR REPLACE FUNCTION ${stream}_totals_by_hour(since timestamptz, until timestamptz, fresh timestamptz, alone text[])
 RETURNS TABLE (
     hour timestamptz, readings bigint, energy_kwh double precision, falls bigint, sum_$mean double precision, alone_kwh double precision
 )
@@ -143,26 +144,25 @@ DECLARE
     second    CONSTANT timestamptz := since + INTERVAL '1 hour';
     six_from  CONSTANT timestamptz := six_from('$six_hourly', since);
     six_until CONSTANT timestamptz := six_until('$six_hourly', six_from, fresh);
-    devices   CONSTANT text[]      := ARRAY(SELECT $id FROM window_mappings(since, until) WHERE alone);
 BEGIN
     RETURN QUERY
     SELECT
         part.hour, sum(part.readings)::bigint, sum(part.energy_kwh), sum(part.falls)::bigint, sum(part.sum_$mean),
-        sum(part.energy_kwh) FILTER (WHERE part.alone)
+        sum(part.energy_kwh) FILTER (WHERE part.is_alone)
     FROM (
         SELECT
-            hours.hour, hours.$id = ANY (devices) AS alone, sum(hours.readings)::bigint AS readings, sum(hours.energy_kwh) AS energy_kwh,
+            hours.hour, hours.$id = ANY (alone) AS is_alone, sum(hours.readings)::bigint AS readings, sum(hours.energy_kwh) AS energy_kwh,
             sum(hours.falls) AS falls, sum(hours.sum_$mean) AS sum_$mean
         FROM ${stream}_hours(since, until, fresh, second, six_from, six_until) AS hours
-        GROUP BY hours.hour, alone
+        GROUP BY hours.hour, is_alone
         UNION ALL
         -- The sums of six hours first: of 10,000 rows they leave one or two to be taken apart.
         SELECT
-            six.bucket + generate_series(0, 5) * INTERVAL '1 hour', six.alone, unnest(six.readings)::bigint, unnest(six.energy_kwh),
+            six.bucket + generate_series(0, 5) * INTERVAL '1 hour', six.is_alone, unnest(six.readings)::bigint, unnest(six.energy_kwh),
             unnest(six.falls), unnest(six.sum_$mean)
         FROM (
             SELECT
-                bucket, $id = ANY (devices) AS alone,
+                bucket, $id = ANY (alone) AS is_alone,
                 ARRAY[
                     sum(readings_0), sum(readings_1), sum(readings_2), sum(readings_3), sum(readings_4), sum(readings_5)
                 ] AS readings,
@@ -177,7 +177,7 @@ BEGIN
                 ] AS sum_$mean
             FROM $six_hourly
             WHERE bucket >= six_from AND bucket < six_until
-            GROUP BY bucket, alone
+            GROUP BY bucket, is_alone
         ) AS six
     ) AS part
     GROUP BY part.hour;
