@@ -126,8 +126,8 @@ def server_process(url: str) -> psutil.Process | None:
     with _connected(url) as connection:
         backend = connection.info.backend_pid
         with contextlib.suppress(psutil.NoSuchProcess):
-            # By what it calls itself: unpacked programs are run by their own loader.
-            if psutil.Process(backend).cmdline()[0].startswith("postgres:"):
+            # By what it calls itself: the loader of unpacked programs is told that name.
+            if any(each.startswith("postgres:") for each in psutil.Process(backend).cmdline()):
                 return psutil.Process(backend).parent()
     return None
 
