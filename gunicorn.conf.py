@@ -87,13 +87,23 @@ def on_starting(server):
 
 
 def pre_fork(server, worker):
-    """Give a worker the socket that the fewest others serve."""
+    """Give a worker the socket that the fewest others serve, and the core on which the fewest run.
+
+    Only one of a worker's threads runs Python at a time: on another core each would first have to
+    fetch what the last one worked on. Where there are more cores than workers, others may count on
+    some of them, as containers on one host do: then the kernel chooses.
+    """
     served = [id(each.listener) for each in server.WORKERS.values()]
     worker.listener = min(server.LISTENERS, key=lambda each: served.count(id(each)))
+    with suppress(AttributeError):
+        cores = os.sched_getaffinity(0)
+        taken = [each.cores for each in server.WORKERS.values()]
+        few = len(cores) > server.cfg.workers
+        worker.cores = cores if few else min(({each} for each in cores), key=taken.count)
 
 
 def post_fork(server, worker):
-    """Leave a worker with its own socket, with memory that its threads share, and patient threads.
+    """Leave a worker with its own socket and core, memory that its threads share, patient threads.
 
     glibc would give many threads an arena of their own, each of which keeps what the largest
     request took that its threads ever served. Another C library may not know the call.
@@ -106,6 +116,8 @@ def post_fork(server, worker):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
     with suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with suppress(AttributeError, OSError):
+        os.sched_setaffinity(0, worker.cores)
     worker.sockets = [worker.listener]
     for each in server.LISTENERS:
         if each is not worker.listener:

@@ -155,6 +155,27 @@ def accepted(url: str) -> int:
     return int(sum(map(float, counts)))
 
 
+@pytest.mark.parametrize("more", [0, -1])
+def test_workers_keep_to_a_core_each_where_there_are_as_many(
+    more: int, database_url: str, tmp_path: Path
+) -> None:
+    cores = os.sched_getaffinity(0)
+    workers = len(cores) + more
+    if not workers:
+        pytest.skip("one core")
+    wanted = [cores] * workers if more else [{core} for core in sorted(cores)]
+
+    def taken() -> list[set[int]]:
+        return sorted((os.sched_getaffinity(pid) for pid in children(master.pid)), key=min)
+
+    with gunicorn(database_url, workers, tmp_path / "log") as (_, master):
+        await_that(lambda: taken() == wanted, f"{wanted}")
+        # Their successors, too.
+        before = children(master.pid)
+        master.send_signal(signal.SIGHUP)
+        await_that(lambda: not before & children(master.pid) and taken() == wanted, f"{wanted}")
+
+
 def test_reloaded_workers_leave_no_request_without_an_answer(
     server: tuple[str, int], sql: Connection
 ) -> None:
