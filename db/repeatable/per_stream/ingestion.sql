@@ -39,34 +39,23 @@ $$;
 
 CREATE OR REPLACE FUNCTION ingest_$stream($parameters, older boolean[], OUT positions bigint[])
 LANGUAGE plpgsql
--- Devices are looked up in latest by one scan of its index (from PostgreSQL 17 on it reads each page once), and so moved in their order,
--- whatever there was in latest when it was planned; a few readings would else be planned anew each time.
+-- MERGE is to look each device up, reading after reading in their order, whatever there was in latest when it was planned.
+-- A few readings would else be planned anew each time.
 SET plan_cache_mode = force_generic_plan
-SET enable_nestloop = off
+SET enable_hashjoin = off
 SET enable_mergejoin = off
-SET enable_seqscan = off
-SET enable_bitmapscan = off AS $$
-DECLARE
-    moved bigint;
+SET enable_seqscan = off AS $$
 BEGIN
     INSERT INTO $history ($columns)
     SELECT $unnested;
 
-    UPDATE $latest AS latest
-    SET $set_reading, received_at = now()
-    FROM (
+    MERGE INTO $latest AS latest
+    USING (
         SELECT * FROM (SELECT $unnested, unnest(older) AS is_older) AS given WHERE is_older IS NOT TRUE
     ) AS reading
-    WHERE latest.$id = ANY (${id}s) AND latest.$id = reading.$id AND latest.time < reading.time;
-
-    GET DIAGNOSTICS moved = ROW_COUNT;
-    -- Who was not moved has sent something old, or is not in latest yet.
-    IF moved < cardinality(${id}s) - coalesce(cardinality(array_positions(older, true)), 0) THEN
-        INSERT INTO $latest ($columns)
-        SELECT $columns FROM (SELECT $unnested, unnest(older) AS is_older) AS reading
-        WHERE is_older IS NOT TRUE
-          AND $id <> ALL (ARRAY(SELECT latest.$id FROM $latest AS latest WHERE latest.$id = ANY (${id}s)));
-    END IF;
+    ON latest.$id = reading.$id
+    WHEN MATCHED AND reading.time > latest.time THEN UPDATE SET $set_reading, received_at = now()
+    WHEN NOT MATCHED THEN INSERT ($columns) VALUES ($columns);
 EXCEPTION WHEN unique_violation THEN
     positions := ingest_again_$stream($arguments);
 END
