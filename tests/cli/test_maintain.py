@@ -14,8 +14,14 @@ from fleetwatt.store import editions
 from tests.cli.conftest import SCHEDULER, Command, plan
 from tests.conftest import rows
 from tests.examples import NOW, ago, meter
+from tests.native.faults import eventually
 
 HOUR = timedelta(hours=1)
+FAILED = """
+    SELECT proc_name FROM timescaledb_information.jobs
+    JOIN timescaledb_information.job_stats USING (job_id)
+    WHERE last_run_status = 'Failed'
+"""
 REFRESH = "policy_refresh_continuous_aggregate on meter_hourly"
 
 
@@ -29,6 +35,13 @@ def apache(sql: Connection) -> Iterator[None]:
     yield
     with sql.cursor() as cursor:
         cursor.execute("SELECT set_retention('meter_telemetry', NULL, NULL)")
+
+
+@pytest.fixture
+def scheduler(sql: Connection) -> None:
+    """A database whose jobs TimescaleDB runs."""
+    if editions.edition(sql) == "apache" or rows(sql, SCHEDULER) == [(False,)]:
+        pytest.skip("no scheduler runs jobs here")
 
 
 def next_starts(connection: Connection) -> dict[str, Any]:
@@ -160,15 +173,50 @@ def test_exactly_the_chunks_past_retention_are_dropped(command: Command, sql: Co
     assert rows(sql, "SELECT time FROM meter_telemetry ORDER BY 1") == [(bound,), (NOW,)]
 
 
+@pytest.mark.usefixtures("scheduler")
 def test_where_timescaledbs_scheduler_does_the_work_nothing_is_done(
     command: Command, sql: Connection
 ) -> None:
-    if editions.edition(sql) == "apache" or rows(sql, SCHEDULER) == [(False,)]:
-        pytest.skip("no scheduler does it here")
+    if rows(sql, FAILED):
+        pytest.skip("jobs fail in this server's background workers")
 
     result = command("maintain", "--every", "5m")
 
-    assert "TimescaleDB's own scheduler does the rest here." in result.stdout
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "TimescaleDB's own scheduler does the rest here.\n",
+    )
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_a_job_that_fails_in_a_background_worker_is_run_in_a_session(
+    command: Command, sql: Connection
+) -> None:
+    with sql.cursor() as cursor:
+        cursor.execute("CREATE TABLE ran (time timestamptz)")
+        cursor.execute(
+            "CREATE PROCEDURE only_in_sessions(job_id integer, config jsonb) LANGUAGE plpgsql AS $$"
+            " BEGIN IF 'client backend' <> (SELECT backend_type FROM pg_stat_activity"
+            " WHERE pid = pg_backend_pid()) THEN RAISE 'not here'; END IF;"
+            " INSERT INTO ran VALUES (now()); END $$"
+        )
+        cursor.execute("SELECT add_job('only_in_sessions', INTERVAL '1 day')")
+    try:
+        eventually(lambda: ("only_in_sessions",) in rows(sql, FAILED), "the job doesn't fail")
+
+        result = command("maintain")
+
+        assert "(only_in_sessions)" in result.stdout
+        assert result.exit_code == 0
+        assert rows(sql, "SELECT count(*) FROM ran") == [(1,)]
+        assert next_starts(sql)["only_in_sessions"] > NOW + timedelta(hours=23)
+    finally:
+        with sql.cursor() as cursor:
+            cursor.execute(
+                "SELECT delete_job(job_id) FROM timescaledb_information.jobs"
+                " WHERE proc_name = 'only_in_sessions'"
+            )
+            cursor.execute("DROP PROCEDURE only_in_sessions; DROP TABLE ran")
 
 
 @pytest.mark.parametrize(

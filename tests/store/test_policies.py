@@ -191,7 +191,8 @@ def test_nothing_is_dropped_when_the_refresh_fails(store: Store, sql: Connection
         " FOR EACH ROW EXECUTE FUNCTION refuse()",
     )
     try:
-        with pytest.raises(psycopg2.Error, match="disk full"):
+        # TimescaleDB 2.29 says the latter of whatever fails a refresh.
+        with pytest.raises(psycopg2.Error, match=r"disk full|invalid transaction termination"):
             run_guard(sql)
         assert count(sql, "meter_telemetry", "true") == before
     finally:

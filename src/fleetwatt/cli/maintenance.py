@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def maintain(every: timedelta | None) -> None:
     """Do what TimescaleDB's scheduler does elsewhere.
 
-    Run due jobs on the embedded database, and drop what retention says on the Apache edition. On
-    a Community server there is nothing to do. Exit status 1: something failed.
+    Run due jobs on the embedded database, drop what retention says on the Apache edition, and run
+    the jobs that failed on a Community server. Exit status 1: something failed.
     """
     # Jobs take as long as they take.
     config = replace(Config.of_a_database(), statement_timeout=0, pool_size=1)

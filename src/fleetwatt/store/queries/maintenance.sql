@@ -18,9 +18,10 @@ ORDER BY proc_name LIKE '%%retention%%', proc_name NOT LIKE '%%refresh%%', job_i
 SELECT next_start FROM alter_job(%(job_id)s::integer, next_start => now() + %(after)s::interval)
 
 -- failing_jobs --
--- The jobs whose last run failed, and what the last error said. Cost: one look at the jobs' catalog and at each one's errors.
+-- The jobs whose last run failed, what the last error said, and when they are due again, in the order of due_jobs.
+-- Cost: one look at the jobs' catalog and at each one's errors.
 SELECT
-    job_id, concat_ws(' on ', job.proc_name, job.hypertable_name) AS what,
+    job_id, concat_ws(' on ', job.proc_name, job.hypertable_name) AS what, job.schedule_interval, job.retry_period,
     (
         SELECT err_message FROM timescaledb_information.job_errors AS failed
         WHERE failed.job_id = job.job_id ORDER BY start_time DESC LIMIT 1
@@ -28,7 +29,7 @@ SELECT
 FROM timescaledb_information.jobs AS job
 JOIN timescaledb_information.job_stats USING (job_id)
 WHERE last_run_status = 'Failed'
-ORDER BY job_id
+ORDER BY job.proc_name LIKE '%%retention%%', job.proc_name NOT LIKE '%%refresh%%', job_id
 
 -- kept --
 -- How long history is kept, by table. Cost: one look at a small table or at the jobs' catalog.
