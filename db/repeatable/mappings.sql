@@ -1,11 +1,12 @@
 -- Puts a vehicle on a meter from a time on and closes its open mapping. A vehicle's first mapping is valid since ever, later ones from
--- now, unless `since` says otherwise. The outcome is `created`, `unchanged` where that very mapping is open already, or `conflict` where
+-- now, unless `since` says otherwise. The outcome is `created`, `unchanged` where that very mapping holds already, or `conflict` where
 -- `since` is not after the start of the open one or lies in an earlier one: then valid_from and valid_to are those of the one in the way.
 CREATE OR REPLACE FUNCTION map_vehicle(vehicle text, meter text, since timestamptz)
 RETURNS TABLE (outcome text, valid_from timestamptz, valid_to timestamptz)
 LANGUAGE plpgsql AS $$
 DECLARE
     current vehicle_meter_mapping;
+    moment  timestamptz;
     blocked tstzrange;
     wanted  tstzrange;
 BEGIN
@@ -13,13 +14,18 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('fleetwatt mapping of ' || vehicle, 0));
 
     SELECT * INTO current FROM vehicle_meter_mapping WHERE vehicle_id = vehicle AND upper_inf(valid);
-    IF current.meter_id = meter AND (since IS NULL OR since = lower(current.valid)) THEN
+    -- Not now(), when the transaction began: the call that this one waited for has mapped the vehicle since, perhaps in the same tick.
+    moment := clock_timestamp();
+    IF lower(current.valid) < moment + INTERVAL '1 millisecond' THEN
+        moment := greatest(moment, lower(current.valid));
+    END IF;
+    IF current.meter_id = meter AND coalesce(since = lower(current.valid), since IS NULL AND current.valid @> moment) THEN
         RETURN QUERY SELECT 'unchanged', lower(current.valid), upper(current.valid);
         RETURN;
     END IF;
 
     IF since IS NULL AND EXISTS (SELECT FROM vehicle_meter_mapping WHERE vehicle_id = vehicle) THEN
-        since := now();
+        since := CASE WHEN lower(current.valid) = moment THEN moment + INTERVAL '1 microsecond' ELSE moment END;
     END IF;
     wanted := tstzrange(since, NULL);
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -65,6 +67,28 @@ def test_a_later_mapping_starts_now_unless_it_says_otherwise(client: FlaskClient
 
     (_, _, closed), (_, opened, _) = listed(client)
     assert closed == opened is not None
+
+
+def test_later_mappings_at_the_same_moment_follow_one_another(client: FlaskClient) -> None:
+    plug(client, "M-0")
+    meters = [f"M-{number}" for number in range(1, 31)]
+    with ThreadPoolExecutor(8) as clients:
+        responses = clients.map(lambda meter: plug(client.application.test_client(), meter), meters)
+
+    assert {each.status_code for each in responses} == {201}
+    history = listed(client)
+    assert sorted(each[0] for each in history) == sorted(["M-0", *meters])
+    assert all(earlier[2] == later[1] for earlier, later in pairwise(history))
+
+
+def test_a_mapping_from_now_on_is_a_conflict_where_the_open_one_begins_later(
+    client: FlaskClient,
+) -> None:
+    plug(client, "M-1", validFrom=ago(days=-1))
+
+    for meter in ("M-1", "M-2"):
+        assert plug(client, meter).status_code == 409
+    assert listed(client) == [("M-1", ago(days=-1), None)]
 
 
 def test_a_mapping_that_does_not_start_after_the_open_one_is_a_conflict(
