@@ -126,6 +126,7 @@ def test_an_id_is_1_to_64_plain_characters(meter_id: Any) -> None:
 NO_MEASURES = [
     "1e999",
     "-1e999",
+    "1e101",
     "1" * 400,
     "1" * 5_000,
     '"230"',
@@ -161,7 +162,7 @@ def test_a_bad_number_costs_its_neighbours_nothing(text: str) -> None:
     assert faults(in_array) == {(1, "voltage")}
 
 
-@pytest.mark.parametrize(("text", "value"), [("-0.0", 0), ("1e-999", 0), ("1" * 300, 1e300 / 9)])
+@pytest.mark.parametrize(("text", "value"), [("-0.0", 0), ("1e-999", 0), ("1" * 100, 1e100 / 9)])
 def test_a_measure_is_a_double(text: str, value: float) -> None:
     (rows,) = parse(with_voltage(text), METER).rows
 

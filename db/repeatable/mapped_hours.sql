@@ -65,11 +65,11 @@ BEGIN
     ), part AS (
         SELECT
             meter_id, run, owner,
-            CASE WHEN sum(kwh) OVER all_owners > 0 THEN kwh / sum(kwh) OVER all_owners ELSE 1.0 / count(*) OVER all_owners END AS part
+            coalesce(quotient(kwh, sum(kwh) OVER all_owners), 1.0 / count(*) OVER all_owners) AS part
         FROM delivered
         WINDOW all_owners AS (PARTITION BY meter_id, run)
     )
-    SELECT owner, numbered.hour, sum(greatest(rise, 0) * part), 0::bigint, count(*) FILTER (WHERE rise < 0), NULL::double precision
+    SELECT owner, numbered.hour, sum(CASE WHEN rise > 1e-100 THEN rise * part ELSE 0 END), 0::bigint, count(*) FILTER (WHERE rise < 0), NULL::double precision
     FROM numbered
     JOIN part USING (meter_id, run)
     GROUP BY owner, numbered.hour

@@ -33,11 +33,6 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     ) AS materialized
 $$;
 
--- To 10 decimals, which hides the noise of summing doubles; past 900,000 a double has no more of them.
-CREATE OR REPLACE FUNCTION rounded(value double precision) RETURNS double precision
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN abs(value) < 9e5 THEN round(value * 1e10) / 1e10 ELSE value END;
-
 -- The summary of every vehicle that was ever heard of, as the route about one vehicle has it.
 CREATE OR REPLACE FUNCTION fleet_performance(since timestamptz, until timestamptz, low_coverage double precision)
 RETURNS TABLE (
@@ -100,7 +95,7 @@ BEGIN
     ), figured AS (
         SELECT
             counted.*, rounded(ac_kwh) AS ac, rounded(dc_kwh) AS dc, rounded(metered_kwh) AS metered,
-            CASE WHEN ac_kwh > 0 THEN rounded(metered_kwh / ac_kwh) END AS efficiency,
+            rounded(quotient(metered_kwh, ac_kwh)) AS efficiency,
             rounded(vehicle_readings / (extract(epoch FROM until - since)::double precision / 60)) AS vehicle_coverage,
             CASE WHEN minutes > 0 THEN rounded(meter_readings / minutes::double precision) END AS meter_coverage
         FROM counted

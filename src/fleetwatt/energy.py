@@ -16,6 +16,8 @@ from typing import Any
 # Sums of doubles carry noise beyond this; exactness is promised to 1e-9.
 DECIMALS = 10
 LOW_COVERAGE = 0.9
+# What counts as 0 kWh where something is divided by it: the quotient has to be a double.
+NOTHING = 1e-100
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def _split(run: Sequence[Step], dc_steps: Mapping[str, Sequence[Step]]) -> dict[
         for vehicle, own in dc_steps.items()
     }
     everything = sum(delivered.values())
-    if everything == 0:
+    if everything < NOTHING:
         return dict.fromkeys(delivered, energy / len(delivered))
     return {vehicle: energy * kwh / everything for vehicle, kwh in delivered.items()}
 
@@ -131,7 +133,7 @@ def summary(
         "kwhDeliveredDc": rounded(vehicle["energy_kwh"]),
         "kwhDeliveredDcMetered": rounded(metered),
         # Of what was not rounded: dividing would magnify what rounding took from a small AC.
-        "efficiency": rounded(metered / ac) if metered is not None and ac else None,
+        "efficiency": rounded(_efficiency(metered, ac)),
         "avgBatteryTemp": rounded(vehicle["avg_battery_temp"]),
         "meterIds": list(dict.fromkeys(each["meter_id"] for each in mappings)),
         "vehicleReadings": vehicle["readings"],
@@ -162,7 +164,7 @@ def fleet(hours: Sequence[Mapping[str, Any]], devices: Mapping[str, int]) -> dic
         "kwhConsumedAcMapped": rounded(mapped),
         "kwhDeliveredDc": rounded(total(each["dc_kwh"] for each in hours)),
         "kwhDeliveredDcMetered": rounded(metered),
-        "efficiency": rounded(metered / mapped) if metered is not None and mapped else None,
+        "efficiency": rounded(_efficiency(metered, mapped)),
         "avgBatteryTemp": None
         if temperatures is None
         else rounded(temperatures / vehicle_readings),
@@ -191,6 +193,10 @@ def _warnings(figures: Mapping[str, Any], mappings: Sequence[Mapping[str, Any]])
         yield "low_coverage"
     if dc - metered > 10**-9:
         yield "unmetered_energy"
+
+
+def _efficiency(metered: float | None, ac: float | None) -> float | None:
+    return None if metered is None or ac is None or ac < NOTHING else metered / ac
 
 
 def _coverage(readings: int, span: timedelta) -> float | None:

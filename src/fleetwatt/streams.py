@@ -139,6 +139,9 @@ class Stream:
         return f"{self.name}_status"
 
 
+# Sums and products of any number of these stay within a double (docs/decisions/0027).
+_MOST = 1e100
+
 _AC = Field(
     "kwhConsumedAc",
     "kwh_consumed_ac",
@@ -146,6 +149,7 @@ _AC = Field(
     1050.5,
     unit="kWh",
     minimum=0,
+    maximum=_MOST,
 )
 _DC = Field(
     "kwhDeliveredDc",
@@ -154,6 +158,7 @@ _DC = Field(
     850.2,
     unit="kWh",
     minimum=0,
+    maximum=_MOST,
 )
 
 METER = Stream(
@@ -170,6 +175,7 @@ METER = Stream(
             230,
             unit="V",
             minimum=0,
+            maximum=_MOST,
             told=("min", "avg", "max"),
         ),
     ),

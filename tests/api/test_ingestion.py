@@ -100,7 +100,11 @@ def test_a_bad_reading_costs_its_neighbours_nothing(client: FlaskClient, sql: Co
         "duplicates": 0,
         "rejected": 1,
         "errors": [
-            {"index": 500, "field": "voltage", "message": "Must be greater than or equal to 0."}
+            {
+                "index": 500,
+                "field": "voltage",
+                "message": "Must be greater than or equal to 0 and less than or equal to 1e+100.",
+            }
         ],
     }
     assert len(history(sql)) == 999

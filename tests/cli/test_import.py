@@ -75,7 +75,7 @@ def test_one_bad_line_in_a_thousand_costs_no_other_and_is_named(
         {
             "line": 500,
             "field": "voltage",
-            "reason": "Must be greater than or equal to 0.",
+            "reason": "Must be greater than or equal to 0 and less than or equal to 1e+100.",
             "text": json.dumps(readings[499]),
         }
     ]

@@ -28,7 +28,7 @@ BEGIN
         coalesce(sum(joined.readings), 0)::bigint,
         CASE WHEN sum(joined.readings) >= 2 THEN sum(joined.energy_kwh) + coalesce(sum(seam_kwh) FILTER (WHERE seam_kwh > 0), 0) END,
         coalesce(sum(joined.falls), 0)::bigint + count(*) FILTER (WHERE seam_kwh < 0),
-        sum(sum_$mean) / sum(joined.readings)
+        quotient(sum(sum_$mean), sum(joined.readings))
     FROM (
         SELECT piece.*, first_kwh - lag(last_kwh) OVER (ORDER BY first_time) AS seam_kwh
         FROM (

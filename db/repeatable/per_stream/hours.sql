@@ -116,7 +116,7 @@ BEGIN
     RETURN QUERY
     SELECT
         part.$id, sum(part.readings)::bigint, sum(part.energy_kwh), sum(part.falls)::bigint,
-        sum(part.sum_$mean) / sum(part.readings)
+        quotient(sum(part.sum_$mean), sum(part.readings))
     FROM (
         SELECT hours.$id, hours.readings, hours.energy_kwh, hours.falls, hours.sum_$mean
         FROM ${stream}_hours(since, until, fresh, second, six_from, six_until) AS hours

@@ -68,7 +68,7 @@ _TOLD = {
     "first": "first({}, first_time)",
     "last": "last({}, first_time)",
     "min": "min({})",
-    "avg": "sum({}) / sum(readings)",
+    "avg": "quotient(sum({}), sum(readings))",
     "max": "max({})",
 }
 
