@@ -165,6 +165,16 @@ def test_the_server_says_its_name_and_no_version(server: tuple[str, int]) -> Non
         assert client.getresponse().headers["Server"] == "fleetwatt"
 
 
+def assert_problem(answer: bytes, status: bytes) -> None:
+    head, body = answer.split(b"\r\n\r\n")
+    assert head.split(b" ")[1] == status
+    assert b"\r\nContent-Type: application/problem+json" in head
+    problem = json.loads(body)
+    assert problem["status"] == int(status)
+    assert problem["type"].startswith("urn:fleetwatt:problem:")
+    assert problem["detail"]
+
+
 @pytest.mark.parametrize(
     ("request_head", "status"),
     [
@@ -183,8 +193,32 @@ def test_a_head_beyond_all_measure_is_refused(
         client.sendall(request_head)
 
         answer = everything(client)
-        assert answer.split(b" ")[1] == status
-        assert b"Traceback" not in answer
+        assert_problem(answer, status)
+
+
+@pytest.mark.parametrize("path", [b"/v1/ingestion/meter", b"/v1/ingestion/mapping"])
+@pytest.mark.parametrize("body", [b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}zz0\r\n\r\n", b"-1\r\n\r\n"])
+def test_a_body_in_chunks_that_are_none_is_refused(
+    server: tuple[str, int], path: bytes, body: bytes
+) -> None:
+    with closing(connect(server)) as client:
+        client.sendall(
+            b"POST " + path + b" HTTP/1.1\r\nHost: f\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n" + body
+        )
+
+        assert_problem(everything(client), b"400")
+
+
+def test_a_body_in_chunks_that_ends_too_early_is_refused(server: tuple[str, int]) -> None:
+    with closing(connect(server)) as client:
+        client.sendall(
+            HEAD.replace(b"Content-Length: %d" % len(BODY), b"Transfer-Encoding: chunked")
+        )
+        client.sendall(b"%x\r\n%b" % (len(BODY), BODY[:10]))
+        client.shutdown(socket.SHUT_WR)
+
+        assert_problem(everything(client), b"408")
 
 
 def test_an_answer_to_head_has_the_length_of_its_body_and_no_body(server: tuple[str, int]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from flask import Response
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from fleetwatt.readings import NoReading, NotJson, ReadingError, TooManyReadings
@@ -107,6 +108,8 @@ _UNAVAILABLE = Kind(503, "unavailable", "The database is away")
 KINDS: dict[type[Exception], Kind] = {
     NotJson: Kind(400, "not-json", "The body is not JSON"),
     BrokenEncoding: Kind(400, "broken-encoding", "The body can't be decompressed"),
+    # What gunicorn can't understand of a body; of a head: worker.py.
+    ParseException: Kind(400, "bad-request", "The request can't be understood"),
     Unauthenticated: Kind(401, "unauthenticated", "A valid API key is needed"),
     Forbidden: Kind(403, "forbidden", "The API key may not do this"),
     CutShort: Kind(408, "cut-short", "The request did not arrive whole"),
@@ -125,7 +128,7 @@ KINDS: dict[type[Exception], Kind] = {
     StoreError: _UNAVAILABLE,
 }
 HTTP_KINDS: dict[int, Kind] = {
-    400: Kind(400, "bad-request", "The request can't be understood"),
+    400: KINDS[ParseException],
     404: Kind(404, "not-found", "There is no such route"),
     405: Kind(405, "method-not-allowed", "The route has no such method"),
     406: Kind(406, "not-acceptable", "The answer has no such form"),
@@ -149,16 +152,34 @@ def titles(status: int) -> str:
     return "; ".join(sorted({each.title for each in kinds if each.status == status}))
 
 
+def of_status(status: int, name: str) -> Kind:
+    """Return the kind of problem that HTTP itself knows, by its status and its name there."""
+    return HTTP_KINDS.get(status) or Kind(status, f"http-{status}", name)
+
+
 def from_http(error: HTTPException) -> Response:
     """Turn werkzeug's and webargs's errors into problems."""
     status = error.code or 500
-    kind = HTTP_KINDS.get(status) or Kind(status, f"http-{status}", error.name)
+    kind = of_status(status, error.name)
     messages = getattr(error, "data", {}).get("messages", {})
     errors = _flattened(messages)
     ours = NO_ROUTE if status == 404 else error.description or error.name
     detail = "; ".join(_sentence(each) for each in errors) or ours
     headers = dict(error.get_headers())
     return respond(kind, detail, errors, {"Allow": headers["Allow"]} if "Allow" in headers else {})
+
+
+def document(kind: Kind, detail: str, errors: Sequence[ReadingError] = ()) -> bytes:
+    """Write a problem as JSON."""
+    problem: dict[str, Any] = {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+    }
+    if errors:
+        problem["errors"] = errors
+    return msgspec.json.encode(problem)
 
 
 def respond(
@@ -168,15 +189,8 @@ def respond(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Build the answer for a problem."""
-    problem: dict[str, Any] = {
-        "type": kind.type,
-        "title": kind.title,
-        "status": kind.status,
-        "detail": detail,
-    }
-    if errors:
-        problem["errors"] = errors
-    response = Response(msgspec.json.encode(problem), kind.status, headers, mimetype=MEDIA_TYPE)
+    body = document(kind, detail, errors)
+    response = Response(body, kind.status, headers, mimetype=MEDIA_TYPE)
     if kind.status == 503:
         response.headers["Retry-After"] = RETRY_AFTER
     return response

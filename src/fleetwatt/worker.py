@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from gunicorn import glogging
+from gunicorn import glogging, util
 from gunicorn.http import wsgi
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
@@ -56,6 +56,22 @@ class Response(wsgi.Response):  # type: ignore[misc]
 
 
 wsgi.Response = Response
+
+
+def write_problem(sock: socket.socket, status: int, reason: str, message: str) -> None:
+    """Answer what is no request as every error is answered, where gunicorn would write a page."""
+    # Not above: the master loads this module, and what it has loaded survives a reload.
+    from fleetwatt import problems
+
+    body = problems.document(problems.of_status(status, reason), message or reason)
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nServer: {wsgi.SERVER}\r\nConnection: close\r\n"
+        f"Content-Type: {problems.MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    util.write_nonblock(sock, head.encode("latin-1") + body)
+
+
+util.write_error = write_problem
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]

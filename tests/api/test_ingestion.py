@@ -144,13 +144,20 @@ def test_ndjson_is_stored_line_by_line(client: FlaskClient, sql: Connection) -> 
     assert len(history(sql)) == 2
 
 
-def test_a_gzipped_body_is_read(client: FlaskClient) -> None:
+@pytest.mark.parametrize("name", ["gzip", "GZIP", "x-gzip"])
+def test_a_gzipped_body_is_read(client: FlaskClient, name: str) -> None:
     response = client.post(
         ROUTE,
         data=gzip.compress(json.dumps([meter()]).encode()),
         content_type="application/json",
-        headers={"Content-Encoding": "gzip"},
+        headers={"Content-Encoding": name},
     )
+
+    assert response.status_code == 201
+
+
+def test_an_empty_encoding_is_none(client: FlaskClient) -> None:
+    response = client.post(ROUTE, json=meter(), headers={"Content-Encoding": ""})
 
     assert response.status_code == 201
 

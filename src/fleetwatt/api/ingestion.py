@@ -11,6 +11,7 @@ import msgspec
 from flask import Response, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
+from werkzeug.exceptions import ClientDisconnected
 
 from fleetwatt import metrics
 from fleetwatt.api import auth, documented, raises, store
@@ -141,13 +142,13 @@ def _parser() -> Any:
 
 def _body() -> bytes:
     """Read the request's body, decompressed, without ever holding more than the limit."""
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
-    if encoding not in {"identity", "gzip"}:
+    encoding = (request.headers.get("Content-Encoding") or "identity").lower()
+    if encoding not in {"identity", "gzip", "x-gzip"}:
         raise UnsupportedMedia(f"Content-Encoding is {encoding}; send gzip or none")
     request.max_content_length = sys.maxsize  # what counts is the size after decompression
     try:
         sent = request.stream.read(MAX_BYTES + 1)
-    except OSError as error:
+    except (OSError, ClientDisconnected) as error:
         raise CutShort("the connection ended within the body") from error
     _check_size(sent)
     if len(sent) < (request.content_length or 0):
@@ -158,8 +159,10 @@ def _body() -> bytes:
     try:
         body = gzip.decompress(sent, MAX_BYTES + 1)
         _check_size(body)
-        if not gzip.eof or gzip.unused_data:
-            raise BrokenEncoding("the gzip stream is cut short or followed by something else")
+        if not gzip.eof:
+            raise BrokenEncoding("the gzip stream is cut short")
+        if gzip.unused_data:
+            raise BrokenEncoding("the gzip stream's first member is followed by something else")
     except zlib.error as error:
         raise BrokenEncoding(f"the body is not gzip: {error}") from None
     return body
