@@ -66,6 +66,22 @@ def test_a_field_has_a_description_an_example_and_its_unit(name: str) -> None:
     assert ("x-unit" in field) == field["description"].endswith(UNITS)
 
 
+@pytest.mark.parametrize("name", DOCUMENT["components"]["schemas"])
+def test_a_schema_says_which_fields_are_always_there(name: str) -> None:
+    schema = DOCUMENT["components"]["schemas"][name]
+    sometimes = {"Problem": {"errors"}, "Readiness": {"replica"}, "MappingRequest": {"validFrom"}}
+
+    missing = set(schema["properties"]) - set(schema["required"])
+    assert missing == sometimes.get(name, set())
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_answer_that_asks_for_patience_says_for_how_long(name: str) -> None:
+    for status in {"429", "503"} & set(OPERATIONS[name]["responses"]):
+        described = resolved(OPERATIONS[name]["responses"][status])
+        assert described["headers"]["Retry-After"]["schema"]["type"] == "integer"
+
+
 @pytest.mark.parametrize(
     "name", [name for name in FIELDS if name.endswith((".start", ".windowStart"))]
 )

@@ -152,6 +152,14 @@ def titles(status: int) -> str:
     return "; ".join(sorted({each.title for each in kinds if each.status == status}))
 
 
+def described_headers(status: int) -> dict[str, Any]:
+    """Say for OpenAPI which headers come with problems of a status."""
+    if status not in {429, 503}:
+        return {}
+    retry = {"description": "Seconds to wait", "schema": {"type": "integer"}}
+    return {"Retry-After": retry}
+
+
 def of_status(status: int, name: str) -> Kind:
     """Return the kind of problem that HTTP itself knows, by its status and its name there."""
     return HTTP_KINDS.get(status) or Kind(status, f"http-{status}", name)

@@ -82,6 +82,7 @@ def raises(blueprint: Blueprint, *statuses: int) -> Callable[[Handler], Handler]
                 schema=Problem,
                 description=problems.titles(status),
                 content_type=problems.MEDIA_TYPE,
+                headers=problems.described_headers(status),
             )(handler)
         return handler
 

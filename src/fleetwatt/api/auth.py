@@ -158,4 +158,5 @@ class Security(apispec.BasePlugin):
                 operation["responses"][str(status)] = {
                     "description": problems.titles(status),
                     "content": {problems.MEDIA_TYPE: {"schema": _PROBLEM}},
+                    "headers": problems.described_headers(status),
                 }

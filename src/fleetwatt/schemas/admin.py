@@ -7,7 +7,7 @@ from typing import Any
 
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import Number, Timestamp, figure, optional
+from fleetwatt.schemas.fields import Answer, Number, Timestamp, count, figure, optional
 from fleetwatt.streams import METER
 
 
@@ -22,10 +22,6 @@ def _text(description: str, example: str, **kwargs: Any) -> ma.fields.String:
     return ma.fields.String(metadata={"description": description, "example": example}, **kwargs)
 
 
-def _count(description: str, example: int, **kwargs: Any) -> ma.fields.Integer:
-    return ma.fields.Integer(metadata={"description": description, "example": example}, **kwargs)
-
-
 def _number(description: str, example: float, attribute: str) -> Any:
     return figure(description, "", example, _attributed(attribute))
 
@@ -38,7 +34,7 @@ def _attributed(attribute: str, field: type[Number] = Number) -> Any:
     return lambda **kwargs: field(attribute=attribute, **kwargs)
 
 
-class StoredTable(ma.Schema):
+class StoredTable(Answer):
     """What a history table or an aggregate holds and costs."""
 
     table = _text("The table", METER.history, attribute="table_name")
@@ -46,17 +42,17 @@ class StoredTable(ma.Schema):
         validate=ma.validate.OneOf(["history", "aggregate"]),
         metadata={"description": "`history` of raw readings or `aggregate`", "example": "history"},
     )
-    rows = _count("Readings, or hours of a device, by the database's estimate", 14_400_000)
-    chunks = _count("Chunks", 30)
-    compressedChunks = _count("Chunks that are columnstore", 23, attribute="compressed_chunks")
+    rows = count("Readings, or hours of a device, by the database's estimate", 14_400_000)
+    chunks = count("Chunks", 30)
+    compressedChunks = count("Chunks that are columnstore", 23, attribute="compressed_chunks")
     chunkInterval = _seconds("Time that a new chunk holds", 86_400, "chunk_interval")
-    bytes = _count("Size on disk with indexes, in bytes", 734_003_200)
-    bytesUncompressed = _count(
+    bytes = count("Size on disk with indexes, in bytes", 734_003_200)
+    bytesUncompressed = count(
         "Size that it would have without compression, in bytes",
         1_509_949_440,
         attribute="bytes_uncompressed",
     )
-    indexBytes = _count("Size of its indexes, in bytes", 241_172_480, attribute="index_bytes")
+    indexBytes = count("Size of its indexes, in bytes", 241_172_480, attribute="index_bytes")
     bytesPerRow = _number("Bytes a row", 12.9, "bytes_a_row")
     bytesPerRowUncompressed = _number(
         "Bytes a row without compression", 104.9, "bytes_a_row_uncompressed"
@@ -73,7 +69,7 @@ class StoredTable(ma.Schema):
     )
 
 
-class StoredPolicy(ma.Schema):
+class StoredPolicy(Answer):
     """What the database does with a table by itself, and how it went."""
 
     table = _text("The table", METER.history, attribute="table_name")
@@ -109,7 +105,7 @@ class StoredPolicy(ma.Schema):
     )
 
 
-class StorageWarning(ma.Schema):
+class StorageWarning(Answer):
     """A rule of the policies that does not hold."""
 
     rule = _text("The rule", "refresh-inside-raw")
@@ -117,7 +113,7 @@ class StorageWarning(ma.Schema):
     message = _text("What is wrong and what would be right", "the refresh reaches too far back")
 
 
-class Storage(ma.Schema):
+class Storage(Answer):
     """What is stored, what it costs, and what will be dropped and when."""
 
     edition = ma.fields.String(

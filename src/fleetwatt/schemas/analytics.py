@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import Identifier, Timestamp, figure, in_our_age
+from fleetwatt.schemas.fields import Answer, Identifier, Timestamp, count, figure, in_our_age
 
 
 class WindowQuery(ma.Schema):
@@ -36,7 +36,7 @@ WARNINGS = {
 }
 
 
-class Performance(ma.Schema):
+class Performance(Answer):
     """Energy, efficiency and temperature of a vehicle over a window; null where not known."""
 
     vehicleId = Identifier(metadata={"description": "Id of the vehicle", "example": "V-999"})
@@ -54,17 +54,13 @@ class Performance(ma.Schema):
     meterIds = ma.fields.List(
         Identifier(), metadata={"description": "Its meters in the window", "example": ["M-123"]}
     )
-    vehicleReadings = figure("The vehicle's readings", "", 1440, ma.fields.Integer)
-    meterReadings = figure(
-        "Readings of its meters while it was on them", "", 1440, ma.fields.Integer
-    )
+    vehicleReadings = count("The vehicle's readings", 1440)
+    meterReadings = count("Readings of its meters while it was on them", 1440)
     vehicleCoverage = figure("The vehicle's readings over those expected at one a minute", "", 1.0)
     meterCoverage = figure(
         "The meters' readings over those expected at one a minute while it was on them", "", 1.0
     )
-    counterResets = figure(
-        "Falls of the vehicle's and its meters' counters", "", 0, ma.fields.Integer
-    )
+    counterResets = count("Falls of the vehicle's and its meters' counters", 0)
     warnings = ma.fields.List(
         ma.fields.String(validate=ma.validate.OneOf(list(WARNINGS))),
         metadata={

@@ -1,4 +1,4 @@
-"""The kinds of field that requests and answers are made of."""
+"""What requests and answers are made of."""
 
 from __future__ import annotations
 
@@ -6,12 +6,26 @@ import math
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import marshmallow as ma
 import msgspec
 
 from fleetwatt.streams import ID_PATTERN, TIMESTAMP, Field, Stream
+
+
+class Answer(ma.Schema):
+    """What is answered: it has all of its fields always, null where a value is not known.
+
+    Attributes:
+        sometimes: Those of its fields that may be missing.
+    """
+
+    sometimes: ClassVar[frozenset[str]] = frozenset()
+
+    def on_bind_field(self, field_name: str, field_obj: ma.fields.Field[Any]) -> None:
+        """Have OpenAPI say so."""
+        field_obj.required = field_name not in self.sometimes
 
 
 class Identifier(ma.fields.String):
@@ -99,6 +113,10 @@ def optional(field: type[ma.fields.Field[Any]], description: str, **kwargs: Any)
     example = kwargs.pop("example", None)
     metadata = {"description": description} | ({} if example is None else {"example": example})
     return field(metadata=metadata, allow_none=True, **kwargs)
+
+
+def count(description: str, example: int, **kwargs: Any) -> ma.fields.Integer:
+    return ma.fields.Integer(metadata={"description": description, "example": example}, **kwargs)
 
 
 def figure(

@@ -11,7 +11,7 @@ import marshmallow as ma
 import msgspec
 
 from fleetwatt.schemas.analytics import WARNINGS, Performance, WindowQuery
-from fleetwatt.schemas.fields import Timestamp, figure, in_our_age, rfc3339
+from fleetwatt.schemas.fields import Answer, Timestamp, count, figure, in_our_age, rfc3339
 from fleetwatt.streams import ID_PATTERN
 
 FIGURES = (
@@ -135,7 +135,7 @@ class PerformancePageQuery(FleetWindowQuery):
             )
 
 
-class _Exact(ma.Schema):
+class _Exact(Answer):
     windowStart = Timestamp(
         metadata={"description": "Start, exclusive", "example": "2024-02-09T10:00:00Z"}
     )
@@ -180,20 +180,17 @@ class FleetQuery(FleetWindowQuery):
     )
 
 
-class Freshness(ma.Schema):
+class Freshness(Answer):
     """The devices of a stream by their newest reading, as of now."""
 
-    reporting = figure("Devices that are neither stale nor silent", "", 9970, ma.fields.Integer)
-    stale = figure(
-        "Devices whose newest reading is older than `staleAfter`, but of the window or later",
-        "",
-        20,
-        ma.fields.Integer,
+    reporting = count("Devices that are neither stale nor silent", 9970)
+    stale = count(
+        "Devices whose newest reading is older than `staleAfter`, but of the window or later", 20
     )
-    silent = figure("Devices without a reading since windowStart", "", 10, ma.fields.Integer)
+    silent = count("Devices without a reading since windowStart", 10)
 
 
-class FleetFigures(ma.Schema):
+class FleetFigures(Answer):
     """Sums over all devices; null where not known."""
 
     kwhConsumedAc = figure("AC energy of all meters", "kWh", 123456.7)
@@ -202,18 +199,18 @@ class FleetFigures(ma.Schema):
     kwhDeliveredDcMetered = figure("DC energy of vehicles while on a meter", "kWh", 108000.0)
     efficiency = figure("kwhDeliveredDcMetered / kwhConsumedAcMapped", "", 0.9)
     avgBatteryTemp = figure("Mean battery temperature over all readings", "°C", 27.4)
-    vehicleReadings = figure("Readings of all vehicles", "", 14400000, ma.fields.Integer)
-    meterReadings = figure("Readings of all meters", "", 14400000, ma.fields.Integer)
+    vehicleReadings = count("Readings of all vehicles", 14400000)
+    meterReadings = count("Readings of all meters", 14400000)
     vehicleCoverage = figure(
         "Readings over those expected at one a minute of each vehicle that ever sent one", "", 1.0
     )
     meterCoverage = figure(
         "Readings over those expected at one a minute of each meter that ever sent one", "", 1.0
     )
-    counterResets = figure("Falls of all counters", "", 0, ma.fields.Integer)
+    counterResets = count("Falls of all counters", 0)
 
 
-class _Hour(ma.Schema):
+class _Hour(Answer):
     start = Timestamp(
         metadata={"description": "Start of the hour", "example": "2024-02-10T09:00:00Z"}
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import Identifier, Timestamp, optional
+from fleetwatt.schemas.fields import Answer, Identifier, Timestamp, optional
 
 
 class MappingRequest(ma.Schema):
@@ -26,7 +26,7 @@ class MappingRequest(ma.Schema):
     )
 
 
-class Mapping(ma.Schema):
+class Mapping(Answer):
     """A vehicle's time on a meter, [validFrom, validTo)."""
 
     vehicleId = Identifier(
@@ -56,7 +56,7 @@ class MappingQuery(ma.Schema):
     meterId = Identifier(metadata={"description": "Of this meter only"})
 
 
-class MappingList(ma.Schema):
+class MappingList(Answer):
     """Mappings, by vehicle and start."""
 
     items = ma.fields.List(

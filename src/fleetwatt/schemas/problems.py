@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import optional
+from fleetwatt.schemas.fields import Answer, optional
 
 
-class IngestionError(ma.Schema):
+class IngestionError(Answer):
     """What is wrong with one reading or argument."""
 
     index = optional(
@@ -15,25 +17,21 @@ class IngestionError(ma.Schema):
     )
     field = optional(ma.fields.String, "The field at fault; null for the whole", example="voltage")
     message = ma.fields.String(
-        required=True, metadata={"description": "What is wrong", "example": "Not a number."}
+        metadata={"description": "What is wrong", "example": "Not a number."}
     )
 
 
-class Problem(ma.Schema):
+class Problem(Answer):
     """An error, as RFC 9457 describes it."""
 
+    sometimes: ClassVar = frozenset({"errors"})
+
     type = ma.fields.String(
-        required=True,
         metadata={"description": "Kind of problem", "example": "urn:fleetwatt:problem:not-found"},
     )
-    title = ma.fields.String(
-        required=True, metadata={"description": "The kind in words", "example": "Not found"}
-    )
-    status = ma.fields.Integer(
-        required=True, metadata={"description": "HTTP status", "example": 404}
-    )
+    title = ma.fields.String(metadata={"description": "The kind in words", "example": "Not found"})
+    status = ma.fields.Integer(metadata={"description": "HTTP status", "example": 404})
     detail = ma.fields.String(
-        required=True,
         metadata={"description": "What happened here", "example": "No vehicle V-1 is known."},
     )
     errors = ma.fields.List(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import json_order, schema_field
+from fleetwatt.schemas.fields import Answer, count, json_order, schema_field
 from fleetwatt.schemas.problems import IngestionError
 from fleetwatt.streams import STREAMS, Stream
 
@@ -17,21 +17,13 @@ def _reading_schema(stream: Stream) -> ma.Schema:
 READING_SCHEMAS = {stream: _reading_schema(stream) for stream in STREAMS}
 
 
-class IngestionResult(ma.Schema):
+class IngestionResult(Answer):
     """What became of the readings of a request."""
 
-    accepted = ma.fields.Integer(
-        required=True, metadata={"description": "Readings stored now", "example": 1}
-    )
-    duplicates = ma.fields.Integer(
-        required=True,
-        metadata={"description": "Readings that were stored before; success", "example": 0},
-    )
-    rejected = ma.fields.Integer(
-        required=True, metadata={"description": "Invalid readings, not stored", "example": 0}
-    )
+    accepted = count("Readings stored now", 1)
+    duplicates = count("Readings that were stored before; success", 0)
+    rejected = count("Invalid readings, not stored", 0)
     errors = ma.fields.List(
         ma.fields.Nested(IngestionError),
-        required=True,
         metadata={"description": "What is wrong with the rejected ones", "example": []},
     )

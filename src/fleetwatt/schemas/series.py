@@ -7,7 +7,7 @@ from typing import Any
 
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import Timestamp, figure, in_our_age, schema_field
+from fleetwatt.schemas.fields import Answer, Timestamp, count, figure, in_our_age, schema_field
 from fleetwatt.streams import STREAMS, WORDS, Stream
 
 DAY = timedelta(days=1)
@@ -127,13 +127,9 @@ def _point(stream: Stream) -> dict[str, Any]:
             attribute=each.column,
         )
     return fields | {
-        "readings": figure("Readings", "", 60, ma.fields.Integer, attribute="readings"),
-        "counterResets": figure(
-            "Falls of the counter in the steps that end in the bucket",
-            "",
-            0,
-            ma.fields.Integer,
-            attribute="falls",
+        "readings": count("Readings", 60, attribute="readings"),
+        "counterResets": count(
+            "Falls of the counter in the steps that end in the bucket", 0, attribute="falls"
         ),
     }
 
@@ -144,11 +140,11 @@ def _listing(name: str, stream: Stream, items: Any, description: str, **more: An
         **more,
         "items": ma.fields.List(ma.fields.Nested(items), metadata={"description": description}),
     }
-    return ma.Schema.from_dict(fields, name=f"{stream.name.title()}{name}")
+    return Answer.from_dict(fields, name=f"{stream.name.title()}{name}")
 
 
 POINT_SCHEMAS = {
-    stream: ma.Schema.from_dict(_point(stream), name=f"{stream.name.title()}Bucket")
+    stream: Answer.from_dict(_point(stream), name=f"{stream.name.title()}Bucket")
     for stream in STREAMS
 }
 SERIES_SCHEMAS = {
@@ -163,7 +159,7 @@ SERIES_SCHEMAS = {
 }
 
 
-class Gap(ma.Schema):
+class Gap(Answer):
     """A span without a reading."""
 
     start = Timestamp(
@@ -179,12 +175,10 @@ class Gap(ma.Schema):
         }
     )
     seconds = figure("Its length", "s", 300.0)
-    missingReadings = figure(
+    missingReadings = count(
         "Readings expected in it at one a minute: its minutes, rounded, less the reading that "
         "ends it",
-        "",
         4,
-        ma.fields.Integer,
     )
 
 

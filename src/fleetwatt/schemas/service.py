@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import figure
+from fleetwatt.schemas.fields import Answer, figure
 
 
-class Health(ma.Schema):
+class Health(Answer):
     """That the service lives, or is ready."""
 
     status = ma.fields.String(metadata={"description": "`ok`", "example": "ok"})
 
 
-class ReplicaHealth(ma.Schema):
+class ReplicaHealth(Answer):
     """The replica that analytics and series are read from."""
 
     status = ma.fields.String(
@@ -30,6 +32,8 @@ class ReplicaHealth(ma.Schema):
 
 class Readiness(Health):
     """That the service is ready: only the database itself decides that, never its replica."""
+
+    sometimes: ClassVar = frozenset({"replica"})
 
     replica = ma.fields.Nested(
         ReplicaHealth,

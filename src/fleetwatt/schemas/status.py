@@ -5,6 +5,7 @@ from __future__ import annotations
 import marshmallow as ma
 
 from fleetwatt.schemas.fields import (
+    Answer,
     Identifier,
     Number,
     Timestamp,
@@ -33,12 +34,12 @@ def _status_schema(stream: Stream) -> type[ma.Schema]:
         fields[stream.drawn_from.name] = schema_field(
             stream.drawn_from, attribute=stream.drawn_from.column, allow_none=True
         )
-    return ma.Schema.from_dict(fields, name=f"{stream.name.title()}Status")
+    return Answer.from_dict(fields, name=f"{stream.name.title()}Status")
 
 
 STATUS_SCHEMAS = {stream: _status_schema(stream) for stream in STREAMS}
 STATUS_PAGE_SCHEMAS = {
-    stream: ma.Schema.from_dict(
+    stream: Answer.from_dict(
         {
             "items": ma.fields.List(
                 ma.fields.Nested(STATUS_SCHEMAS[stream]),
