@@ -42,7 +42,9 @@ except ConfigError as error:
 
 bind = _config.netloc
 worker_class = "fleetwatt.worker.Worker"
-workers = _config.workers or os.cpu_count() or 1
+# A container may be let run on some of a host's cores.
+_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+workers = _config.workers or _cores or 1
 threads = _config.threads
 # Each worker opens database connections of its own.
 preload_app = False

@@ -97,6 +97,15 @@ def test_what_a_setting_may_be_is_in_words(setting: Setting) -> None:
     assert setting.kind is str or setting.legal
 
 
+def test_a_command_takes_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEETWATT_DATABASE_URL", "postgresql://127.0.0.1/any")
+    monkeypatch.setenv("FLEETWATT_STATEMENT_TIMEOUT", "5")
+
+    config = Config.of_a_command()
+
+    assert (config.statement_timeout, config.write_timeout) == (0, 0)
+
+
 def test_other_variables_are_left_alone() -> None:
     assert Config.from_environment({"PORT": "1", f"{PREFIX}OTHER": "1"}) == Config()
 

@@ -71,6 +71,12 @@ def test_another_second_logs_again() -> None:
     assert [sample.take(always=False) for _ in range(5)] == [0, None, None, 2, None]
 
 
+def test_a_path_can_not_end_its_line(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    app.test_client().get("/nothing%0A2026-11-29 ERROR forged")
+
+    assert logged(caplog) == [("GET /nothing%0A2026-11-29%20ERROR%20forged 404", 0)]
+
+
 def test_a_line_names_the_request(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     app.test_client().get("/healthz", headers={"X-Request-Id": "abc-1"})
 

@@ -1,3 +1,8 @@
+-- Lets those who change a vehicle's mappings take turns, until their transactions end.
+CREATE OR REPLACE FUNCTION lock_mappings(vehicle text) RETURNS void
+LANGUAGE sql
+RETURN pg_advisory_xact_lock(hashtextextended('fleetwatt mapping of ' || vehicle, 0));
+
 -- Puts a vehicle on a meter from a time on and closes its open mapping. A vehicle's first mapping is valid since ever, later ones from
 -- now, unless `since` says otherwise. The outcome is `created`, `unchanged` where that very mapping holds already, or `conflict` where
 -- `since` is not after the start of the open one or lies in an earlier one: then valid_from and valid_to are those of the one in the way.
@@ -10,8 +15,7 @@ DECLARE
     blocked tstzrange;
     wanted  tstzrange;
 BEGIN
-    -- Two calls for one vehicle take turns; the lock ends with the transaction.
-    PERFORM pg_advisory_xact_lock(hashtextextended('fleetwatt mapping of ' || vehicle, 0));
+    PERFORM lock_mappings(vehicle);
 
     SELECT * INTO current FROM vehicle_meter_mapping WHERE vehicle_id = vehicle AND upper_inf(valid);
     -- Not now(), when the transaction began: the call that this one waited for has mapped the vehicle since, perhaps in the same tick.
@@ -42,5 +46,33 @@ BEGIN
     WHERE vehicle_id = vehicle AND upper_inf(valid);
     INSERT INTO vehicle_meter_mapping VALUES (vehicle, meter, wanted);
     RETURN QUERY SELECT 'created', since, NULL::timestamptz;
+END
+$$;
+
+-- Closes the mapping that a vehicle has now, and takes back those that would begin later. Where it has none now, the row is the first of
+-- those, empty: it ends where it begins. No row: there was none at all.
+CREATE OR REPLACE FUNCTION unplug_vehicle(vehicle text)
+RETURNS TABLE (meter_id text, valid_from timestamptz, valid_to timestamptz)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    moment timestamptz;
+BEGIN
+    PERFORM lock_mappings(vehicle);
+    moment := clock_timestamp();
+    RETURN QUERY
+    WITH planned AS (
+        DELETE FROM vehicle_meter_mapping WHERE vehicle_id = vehicle AND lower(valid) >= moment
+        RETURNING meter_id, lower(valid) AS valid_from, lower(valid) AS valid_to
+    ), closed AS (
+        UPDATE vehicle_meter_mapping SET valid = tstzrange(lower(valid), moment)
+        WHERE vehicle_id = vehicle AND valid @> moment AND (lower_inf(valid) OR lower(valid) < moment)
+        RETURNING meter_id, lower(valid) AS valid_from, upper(valid) AS valid_to
+    )
+    SELECT * FROM closed
+    UNION ALL
+    SELECT * FROM planned
+    ORDER BY valid_from NULLS FIRST
+    LIMIT 1;
 END
 $$;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
@@ -201,6 +201,15 @@ class Config:
         if not config.database_url:
             raise ConfigError("set FLEETWATT_DATABASE_URL to the database's URL")
         return config
+
+    @classmethod
+    def of_a_command(cls) -> Config:
+        """Read the settings for a command, which takes as long as it takes.
+
+        Raises:
+            ConfigError: No database is named.
+        """
+        return replace(cls.of_a_database(), statement_timeout=0, write_timeout=0)
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fleetwatt.store import editions, migrations, sql
 from fleetwatt.store.connections import Row, connect, fetch
-from fleetwatt.store.errors import translated
+from fleetwatt.store.errors import UPGRADE, translated
 from fleetwatt.streams import STREAMS
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def of_server(server: Row | None) -> Iterator[Finding]:
             "not installed" if server is None else "not created in this database",
             "see https://docs.tigerdata.com/self-hosted/latest/install/"
             if server is None
-            else f"run `{migrations.UPGRADE_COMMAND}`",
+            else UPGRADE,
         )
         return
     yield _of_version(server)
@@ -198,11 +198,10 @@ def _setting(name: str, value: str, is_well: bool, advice: str) -> Finding:
 
 def of_schema(drift: Drift) -> Iterator[Finding]:
     """Judge whether the schema is this program's."""
-    upgrade = f"run `{migrations.UPGRADE_COMMAND}`"
     edited = [file for file in drift.changed if file.startswith("migrations/")]
     outdated = [file for file in drift.changed if file not in edited]
     if drift.missing:
-        yield Finding("schema", "problem", f"lacks {', '.join(drift.missing)}", upgrade)
+        yield Finding("schema", "problem", f"lacks {', '.join(drift.missing)}", UPGRADE)
     if edited:
         yield Finding(
             "schema",
@@ -211,7 +210,7 @@ def of_schema(drift: Drift) -> Iterator[Finding]:
             "put the file back as it was, and write a new migration instead",
         )
     if outdated:
-        yield Finding("schema", "warning", f"{', '.join(outdated)} has changed since", upgrade)
+        yield Finding("schema", "warning", f"{', '.join(outdated)} has changed since", UPGRADE)
     if drift.unknown:
         yield Finding(
             "schema",
@@ -219,7 +218,7 @@ def of_schema(drift: Drift) -> Iterator[Finding]:
             f"is ahead of this program: {', '.join(drift.unknown)}",
             "install the release that applied it",
         )
-    if drift == type(drift)([], [], []):
+    if not (drift.missing or drift.changed or drift.unknown):
         yield Finding("schema", "ok", "up to date")
 
 

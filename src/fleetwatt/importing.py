@@ -206,10 +206,13 @@ def open_rejected(path: Path, progress: Progress) -> Iterator[IO[bytes]]:
     Where nothing is rejected, no file is left.
     """
     with path.open("ab") as file:
-        file.truncate(min(progress.rejected_bytes, file.tell()))
-        file.seek(0, os.SEEK_END)
+        # A pipe or a terminal keeps what it got.
+        is_kept = path.is_file()
+        if is_kept:
+            file.truncate(min(progress.rejected_bytes, file.tell()))
+            file.seek(0, os.SEEK_END)
         try:
             yield file
         finally:
-            if not file.tell():
+            if is_kept and not file.tell():
                 path.unlink()

@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from flask import has_request_context, request
 
@@ -98,7 +99,7 @@ def register(app: Flask, config: Config) -> None:
                 log.info(
                     "%s %s %d",
                     method,
-                    request.path,
+                    quote(request.path),
                     status,
                     extra=extra | ({"left_out": left_out} if left_out else {}),
                 )

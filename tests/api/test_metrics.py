@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
@@ -137,6 +139,19 @@ def test_a_database_that_hangs_is_waited_for_a_moment_and_asked_once() -> None:
 
     assert hanging.latest() == hanging.latest() == [metrics.Figure("fleetwatt_database_up", 0.0)]
     assert asked == [1]
+
+
+def test_without_a_thread_to_ask_in_the_next_look_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(figures, "KEPT", 0)
+    asked = figures.Figures(lambda: [metrics.Figure("fleetwatt_database_bytes", 1)])
+    with monkeypatch.context() as without:
+        without.setattr(threading.Thread, "start", no_more)
+        assert asked.latest() == [metrics.Figure("fleetwatt_database_up", 0.0)]
+
+    assert asked.latest()[0] == metrics.Figure("fleetwatt_database_up", 1.0)
 
 
 def test_figures_are_used_again_for_some_seconds() -> None:

@@ -91,6 +91,15 @@ def test_a_file_without_a_bad_line_leaves_nothing_beside_it(
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_rejected_lines_may_be_thrown_away(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "meters.ndjson"
+    file.write_bytes(ndjson(meters(1)) + b"{}\n")
+
+    result = command("import", str(file), "--rejected", "/dev/null")
+
+    assert "1 readings stored, 0 were there already, 1 rejected" in result.stdout
+
+
 def test_a_file_may_hold_both_streams_and_blank_lines(
     command: Command, sql: Connection, tmp_path: Path
 ) -> None:

@@ -11,7 +11,14 @@ from psycopg2.extensions import connection as Connection
 
 from fleetwatt.config import Config
 from fleetwatt.store import Store
-from fleetwatt.store.errors import Busy, NotAllowed, StoreError, Unavailable, translated
+from fleetwatt.store.errors import (
+    Busy,
+    NotAllowed,
+    SchemaBehind,
+    StoreError,
+    Unavailable,
+    translated,
+)
 
 
 @pytest.mark.parametrize(("code", "error"), [("57014", Busy), ("42501", NotAllowed)])
@@ -24,6 +31,13 @@ def test_an_error_says_what_happened_and_not_in_which_statement(
         cursor.execute(raising)
 
     assert str(raised.value) == "this far"
+
+
+def test_a_function_that_another_release_has_is_a_schema_that_is_behind(sql: Connection) -> None:
+    with pytest.raises(SchemaBehind) as raised, translated(), sql.cursor() as cursor:
+        cursor.execute("SELECT oldest_accepted('of', 'the next release')")
+
+    assert "does not exist: run `fleetwatt db upgrade`" in str(raised.value)
 
 
 def test_a_database_that_answers_no_connection_is_not_tried_twice() -> None:

@@ -25,15 +25,15 @@ def db() -> None:
 
 @contextmanager
 def opened_store() -> Iterator[Store]:
-    """Open the database for a command, which takes as long as it takes."""
-    with closing(Store(replace(Config.of_a_database(), statement_timeout=0))) as store:
+    """Open the database for a command."""
+    with closing(Store(Config.of_a_command())) as store:
         yield store
 
 
 @db.command()
 def upgrade() -> None:
     """Bring the schema up to date; does nothing where it is."""
-    upgrade_schema(Config.of_a_database())
+    upgrade_schema(Config.of_a_command())
 
 
 @db.command()

@@ -31,8 +31,7 @@ def maintain(every: timedelta | None) -> None:
     Run due jobs on the embedded database, drop what retention says on the Apache edition, and run
     the jobs that failed on a Community server. Exit status 1: something failed.
     """
-    # Jobs take as long as they take.
-    config = replace(Config.of_a_database(), statement_timeout=0, pool_size=1)
+    config = replace(Config.of_a_command(), pool_size=1)
     has_failed = False
     with closing(Store(config)) as store:
         while True:
@@ -68,7 +67,7 @@ def doctor(*, as_json: bool) -> None:
 
     Exit status 1: there is a problem; a warning is none.
     """
-    findings = list(diagnosis.examine(Config.of_a_database()))
+    findings = list(diagnosis.examine(Config.of_a_command()))
     if as_json:
         click.echo(msgspec.json.encode([asdict(each) for each in findings]))
     else:

@@ -18,7 +18,7 @@ def roles() -> None:
 
     They are fleetwatt_owner, fleetwatt_app and fleetwatt_dashboard.
     """
-    with translated(), closing(connect(Config.of_a_database())) as connection:
+    with translated(), closing(connect(Config.of_a_command())) as connection:
         database_roles.apply(connection)
     click.echo(
         "fleetwatt_owner owns the schema, fleetwatt_app serves, fleetwatt_dashboard reads. "

@@ -14,7 +14,7 @@ import urllib3
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
+TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 FIRST_PAUSE = 0.5  # seconds; doubled with each try
 LONGEST_PAUSE = 15.0
 TIMEOUT = urllib3.Timeout(connect=5, read=60)

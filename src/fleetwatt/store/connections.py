@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import psycopg2
+from psycopg2.extensions import parse_dsn
 from psycopg2.extras import RealDictCursor
 
 from fleetwatt.store.errors import Busy, PoolExhausted
@@ -47,11 +48,13 @@ def connect(config: Config, timezone: str | None = "UTC") -> Connection:
     if timezone:
         options += f" -c timezone={timezone}"
     try:
+        # Ours would replace the URL's, such as a search_path.
+        given = parse_dsn(config.database_url).get("options") or os.environ.get("PGOPTIONS", "")
         opened: Connection = psycopg2.connect(
             config.database_url,
             connect_timeout=config.connect_timeout,
             application_name="fleetwatt",
-            options=options,
+            options=f"{given} {options}",
             # Of a host that is gone the kernel would else tell only after a quarter of an hour.
             tcp_user_timeout=60_000,
             keepalives_idle=30,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fleetwatt.streams import Stream
 
 OLDEST = (2, 19)
+OLDEST_POSTGRESQL = 15  # the first that has MERGE
 EDITIONS = frozenset({"timescale", "apache"})
 
 
@@ -36,8 +37,14 @@ def ensure_timescaledb(connection: Connection) -> str:
     """Create the extension where it is missing and return the edition's name.
 
     Raises:
-        UnsupportedServer: The server has no TimescaleDB, or one older than 2.19.
+        UnsupportedServer: The server has no TimescaleDB, or one older than 2.19, or its PostgreSQL
+            is older than 15.
     """
+    if connection.server_version < OLDEST_POSTGRESQL * 10_000:
+        raise UnsupportedServer(
+            f"this server is PostgreSQL {connection.server_version // 10_000}; "
+            f"fleetwatt needs {OLDEST_POSTGRESQL} or later"
+        )
     offered = fetch(
         connection,
         """

@@ -21,6 +21,8 @@ from contextlib import contextmanager
 import psycopg2
 from psycopg2 import errors
 
+UPGRADE = "run `fleetwatt db upgrade`"
+
 
 class StoreError(Exception):
     """The database could not do what was asked."""
@@ -72,6 +74,9 @@ _TRANSLATED: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     (errors.LockNotAvailable, Busy),
     (errors.TooManyConnections, Busy),
     (errors.InsufficientPrivilege, NotAllowed),
+    # A function that a release has changed: only missing files are looked for at the start.
+    (errors.UndefinedFunction, SchemaBehind),
+    (errors.UndefinedColumn, SchemaBehind),
     # What was the primary is a standby now, or an administrator let nobody write.
     (errors.ReadOnlySqlTransaction, Unavailable),
     (psycopg2.OperationalError, Unavailable),
@@ -88,8 +93,8 @@ def translated() -> Iterator[None]:
         for foreign, ours in _TRANSLATED:
             if isinstance(error, foreign):
                 # What follows the message quotes the statement: it would tell clients of our SQL.
-                message = error.diag.message_primary or str(error)
-                raise ours(" ".join(message.split())) from error
+                message = " ".join((error.diag.message_primary or str(error)).split())
+                raise ours(f"{message}: {UPGRADE}" if ours is SchemaBehind else message) from error
         raise
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fleetwatt.metrics import Figure
@@ -45,8 +46,11 @@ class Figures:
         with self._changed:
             now = time.monotonic()
             if not self._asking and now - self._asked >= KEPT:
-                self._asking, self._asked = True, now
-                threading.Thread(target=self._refresh, name="figures", daemon=True).start()
+                self._asked = now
+                # Where no thread can be had, the last figures are told.
+                with suppress(RuntimeError):
+                    threading.Thread(target=self._refresh, name="figures", daemon=True).start()
+                    self._asking = True
             answered = self._changed.wait_for(lambda: not self._asking, PATIENCE)
             known = self._figures if time.monotonic() - self._known < FORGOTTEN else []
             return [Figure("fleetwatt_database_up", float(answered and self._up)), *known]

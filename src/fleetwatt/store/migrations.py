@@ -19,7 +19,13 @@ from psycopg2 import errors
 from fleetwatt.store import roles, sql
 from fleetwatt.store.connections import fetch
 from fleetwatt.store.editions import EDITIONS, edition, ensure_timescaledb
-from fleetwatt.store.errors import EditionChanged, MigrationChanged, SchemaBehind, translated
+from fleetwatt.store.errors import (
+    UPGRADE,
+    EditionChanged,
+    MigrationChanged,
+    SchemaBehind,
+    translated,
+)
 from fleetwatt.streams import STREAMS
 
 if TYPE_CHECKING:
@@ -28,7 +34,6 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
     from psycopg2.extensions import cursor as Cursor
 
-UPGRADE_COMMAND = "fleetwatt db upgrade"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('fleetwatt_schema', 0))"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS fleetwatt_schema (
@@ -183,11 +188,10 @@ def check(connection: Connection) -> None:
     """
     if not _begun(connection):
         # There may be no TimescaleDB yet, whose edition says what belongs there.
-        raise SchemaBehind(f"the database has no schema: run `{UPGRADE_COMMAND}`")
+        raise SchemaBehind(f"the database has no schema: {UPGRADE}")
     if missing := drift(connection).missing:
         raise SchemaBehind(
-            f"the database's schema is behind ({', '.join(missing)} missing): "
-            f"run `{UPGRADE_COMMAND}`"
+            f"the database's schema is behind ({', '.join(missing)} missing): {UPGRADE}"
         )
 
 

@@ -5,19 +5,7 @@ FROM map_vehicle(%(vehicle_id)s, %(meter_id)s, %(valid_from)s::timestamptz)
 
 -- unplug_vehicle --
 -- Closes the mapping that a vehicle has now, and takes back those that would begin later. Cost: two look-ups in the mapping's index.
-WITH planned AS (
-    DELETE FROM vehicle_meter_mapping WHERE vehicle_id = %(vehicle_id)s AND lower(valid) >= now()
-    RETURNING vehicle_id, meter_id, lower(valid) AS valid_from, lower(valid) AS valid_to
-), closed AS (
-    UPDATE vehicle_meter_mapping SET valid = tstzrange(lower(valid), now())
-    WHERE vehicle_id = %(vehicle_id)s AND valid @> now() AND (lower_inf(valid) OR lower(valid) < now())
-    RETURNING vehicle_id, meter_id, lower(valid) AS valid_from, upper(valid) AS valid_to
-)
-SELECT * FROM closed
-UNION ALL
-SELECT * FROM planned
-ORDER BY valid_from NULLS FIRST
-LIMIT 1
+SELECT %(vehicle_id)s AS vehicle_id, meter_id, valid_from, valid_to FROM unplug_vehicle(%(vehicle_id)s)
 
 -- mappings --
 -- The history of mappings, of all or of one vehicle or meter. Cost: one look-up, or the whole table when nothing is named.
