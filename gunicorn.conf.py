@@ -110,9 +110,9 @@ def post_fork(server, worker):
     glibc would give many threads an arena of their own, each of which keeps what the largest
     request took that its threads ever served. Another C library may not know the call.
 
-    A thread that was waiting would interrupt the one that runs, to wait again at once: only one of
-    a process runs Python. As a batch process's it waits for its turn instead. Another system may
-    not know that, and a container may forbid it.
+    By default a thread that wakes up interrupts the one that runs, only to wait for the
+    interpreter's lock. SCHED_BATCH prevents that. Another system may not know it, and a container
+    may forbid it.
     """
     with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)

@@ -7,7 +7,7 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1
 SET plan_cache_mode = force_generic_plan
--- What the planner need not look for, further in, where TimescaleDB has chosen the chunks.
+-- Of no use further in, where TimescaleDB has excluded chunks already.
 SET constraint_exclusion = off
 SET timescaledb.enable_chunk_append = off
 SET max_parallel_workers_per_gather = 0 AS $$

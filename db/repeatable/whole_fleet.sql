@@ -3,8 +3,8 @@ CREATE OR REPLACE FUNCTION fresh_until(aggregate text, since timestamptz, until 
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN greatest(since, least(until, materialized_until(aggregate)));
 
--- From when on and up to when a window's hours come from a six-hourly aggregate: from after the first hour, or the oldest chunk, to the
--- first six that lack a refresh. The second is given what the first returns.
+-- Between which times a window's hours come from a six-hourly aggregate: from the first whole six after the window's first hour, or after the
+-- aggregate's oldest chunk begins, up to the first six that await a refresh; `since` of six_until() is what six_from() returned.
 CREATE OR REPLACE FUNCTION six_from(aggregate text, since timestamptz) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN time_bucket(

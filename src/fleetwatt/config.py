@@ -127,7 +127,7 @@ class Config:
         kind=Seconds,
     )
     connect_timeout: int = _setting(
-        5, "longest wait for the database to answer", unit="s", kind=Count
+        5, "longest wait for a new connection to the database", unit="s", kind=Count
     )
     statement_timeout: float = _setting(
         30.0, "longest run of one statement", unit="s", kind=Seconds
@@ -158,7 +158,7 @@ class Config:
         """Read the settings.
 
         Raises:
-            ConfigError: A value is none that its setting can have.
+            ConfigError: A value is invalid.
         """
         given = {}
         for setting in SETTINGS:

@@ -76,7 +76,7 @@ def _merged(files: Iterable[Path], *, accumulate: bool) -> Iterable[Metric]:
 
 
 def _is_begun(file: Path) -> bool:
-    """Whether its process has made room in it, as a moment after it opened it, if it lived."""
+    """Whether anything is in it: a process that died just after opening it left it empty."""
     try:
         return file.stat().st_size > 0
     except FileNotFoundError:
@@ -87,8 +87,8 @@ def _is_begun(file: Path) -> bool:
 def bury(pid: int, alive: Iterable[int]) -> None:
     """Let go of a process that ended: drop its gauges, add its counters to those of the dead.
 
-    Also of earlier ones, where a scrape had been under way: the master waits for nobody, and
-    nothing that befalls the files may end it.
+    Also of those that were left because a scrape held the lock. It never waits and never raises,
+    since the master calls it.
     """
     folder = _folder()
     if folder is None:

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 
 from fleetwatt.readings import MAX_AHEAD, Clock, Parsed, parse_ndjson
+from fleetwatt.store import BEGINNING
 from fleetwatt.streams import STREAMS, Rows, Stream
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from fleetwatt.store import Store
 
 HOUR = timedelta(hours=1)
-# Far enough from the first of all days to be converted between time zones.
-_ANY_TIME = datetime(2, 1, 1, tzinfo=UTC)
 
 
 class TooOld(Exception):
@@ -171,7 +170,7 @@ def _parse(store: Store, lines: Sequence[Line], *, skip_old: bool) -> Parsed:
     oldest = {stream: store.oldest_accepted(stream) for stream in STREAMS}
     body = b"\n".join(line.content for line in lines)
     if not skip_old:
-        oldest_of_all = dict.fromkeys(STREAMS, _ANY_TIME)
+        oldest_of_all = dict.fromkeys(STREAMS, BEGINNING)
         parsed = parse_ndjson(body, STREAMS, Clock(now + MAX_AHEAD, oldest_of_all))
         for rows in parsed.rows:
             first = min(_times(rows))

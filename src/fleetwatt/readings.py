@@ -40,7 +40,7 @@ class TooManyReadings(Exception):
 
 @dataclass(frozen=True)
 class ReadingError:
-    """What is wrong with a reading; without an index, an argument; without a field, all of it."""
+    """What is wrong; `index` is None for an argument, `field` where all of it is wrong."""
 
     index: int | None
     field: str | None

@@ -89,8 +89,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     """Cuts the reading side of a connection when its request is late, then both.
 
     A request whose body was being read is still answered, with what it lacks; one that had arrived
-    doesn't notice, but that its connection serves no other. `_busy` belongs to the pool's threads
-    one entry each, and to the main thread, which looks at a copy.
+    whole is answered as ever, and its connection closed after it. `_busy` belongs to the pool's
+    threads, one entry each, and to the main thread, which looks at a copy.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

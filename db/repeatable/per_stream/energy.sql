@@ -63,7 +63,7 @@ DECLARE
     asked CONSTANT tstzrange      := half_open(span);
     hours CONSTANT tstzmultirange := whole_hours(asked) - stale_hours('$hourly', asked);
 BEGIN
-    -- Half a day later than `recent` is bounded by: where a clock is set back by less, kept plans have all that is needed.
+    -- Half a day less than the two that `recent` reads: a kept plan covers the window even after the clock was set back by as much.
     IF lower(asked) > now() - INTERVAL '36 hours' THEN
         RETURN QUERY
         SELECT * FROM ${stream}_energy_recent(device, lower(asked), upper(asked), hours, tstzmultirange(asked) - hours);

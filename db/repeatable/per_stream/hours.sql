@@ -5,7 +5,7 @@
 -- fleet_exact_until() says from when on. Whatever is not materialized is read device by device and hour by hour through the (id, time)
 -- index, as no index is by time alone; so are the readings at the very ends. Of the hours from `six_from` to `six_until` only the step to the
 -- first reading of each six is here: all else of them is in the six-hourly aggregate, and added by what asks.
--- It has no settings of its own, so that it becomes part of what asks, which plans it for the very window, for `second`, its second hour,
+-- As it has no settings of its own, PostgreSQL makes it part of what asks, which plans it for the very window, for `second`, its second hour,
 -- for `fresh`, up to when hours come from the aggregate, and for the sixes: chunks are excluded while planning. Everything in `piece` has
 -- one type, so that its rows are not copied on their way, and the id comes last: where a column stands is known as long as all before it
 -- have one length, and the sort looks at those rows millions of times. OFFSET 0 keeps the planner from reading a chunk as a whole; so

@@ -30,7 +30,7 @@ SETTLED = f"private, max-age={round(_KEPT.total_seconds())}, immutable"
 
 
 def conditional(blueprint: Blueprint) -> Callable[[Handler], Handler]:
-    """Tag a GET route's answers with the hash of their body, and answer 304 to who has it already.
+    """Tag a GET route's answers with their body's hash; who has that answer already gets 304.
 
     An answer that is streamed gets no tag.
     """

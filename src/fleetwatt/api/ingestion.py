@@ -23,6 +23,7 @@ from fleetwatt.problems import (
     UnsupportedMedia,
 )
 from fleetwatt.readings import MAX_AHEAD, MAX_READINGS, Clock, Parsed, parse_json, parse_ndjson
+from fleetwatt.schemas.fields import json_order
 from fleetwatt.schemas.readings import READING_SCHEMAS, IngestionResult
 from fleetwatt.streams import STREAMS, Stream
 
@@ -54,10 +55,7 @@ def _document(streams: Sequence[Stream]) -> dict[str, Any]:
     schemas = [READING_SCHEMAS[stream] for stream in streams]
     one = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
     many = {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_READINGS}
-    examples = [
-        {each.name: each.example for each in (stream.id, *stream.measures, stream.fields[1])}
-        for stream in streams
-    ]
+    examples = [{each.name: each.example for each in json_order(stream)} for stream in streams]
     return {
         "requestBody": {
             "required": True,

@@ -41,8 +41,9 @@ def map_vehicle(mapping: dict[str, Any]) -> tuple[Row, int]:
         start, end = (
             rfc3339(each) if each else None for each in (row["valid_from"], row["valid_to"])
         )
+        until = f" until {end}" if end else " on"
         raise MappingConflict(
-            f"{mapping['vehicleId']} is on a meter from {start or 'ever'} to {end or 'now on'}: "
+            f"{mapping['vehicleId']} is on a meter from {start or 'ever'}{until}: "
             "validFrom must come after that mapping's start and past all closed ones"
         )
     return row, 201 if row["outcome"] == "created" else 200

@@ -170,7 +170,7 @@ def _filled(rows: list[Row], start: datetime, end: datetime, width: timedelta) -
 
 
 def _parted(rows: list[Row], start: datetime, end: datetime) -> Iterator[Row]:
-    """Yield a window's readings, and an empty bucket where one was due and long didn't come."""
+    """Yield a window's readings, and an empty bucket where none came for longer than SILENCE."""
     last = start
     for row in rows:
         if row["start"] - last > SILENCE:

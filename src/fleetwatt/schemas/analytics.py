@@ -27,7 +27,7 @@ class WindowQuery(ma.Schema):
 
 WARNINGS = {
     "no_mapping": "the vehicle was on no meter in the window",
-    "no_readings": "the vehicle, or every meter of its, sent nothing in the window",
+    "no_readings": "the vehicle sent nothing in the window, or none of its meters did",
     "shared_meter": "another vehicle was on the same meter; the AC energy is the vehicle's share",
     "counter_reset": "a counter fell; the step that fell counts 0",
     "efficiency_above_one": "more DC energy came out than AC energy went in",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 # Far enough from the first of all days to be converted between time zones.
-_NEVER = datetime(2, 1, 1, tzinfo=UTC)
+BEGINNING = datetime(2, 1, 1, tzinfo=UTC)
 # Seconds past statement_timeout that a server has to say that a statement was too long.
 _GRACE = 5.0
 _RETENTION_KEPT = 5.0  # seconds for which an answer about retention is used again
@@ -124,10 +124,10 @@ class Store:
 
     def oldest_accepted(self, stream: Stream) -> datetime:
         """Return the time before which retention would drop a reading unseen."""
-        asked, oldest = self._oldest.get(stream, (-_RETENTION_KEPT, _NEVER))
+        asked, oldest = self._oldest.get(stream, (-_RETENTION_KEPT, BEGINNING))
         if time.monotonic() - asked >= _RETENTION_KEPT:
             row = self.one(f"{stream.name}.oldest_accepted")
-            oldest = row["oldest"] if row and row["oldest"] else _NEVER
+            oldest = row["oldest"] if row and row["oldest"] else BEGINNING
             self._oldest[stream] = (time.monotonic(), oldest)
         return oldest
 

@@ -15,9 +15,11 @@ transaction's requests was woken or has left; nobody holds it while talking to t
 belongs to the thread that waits for it until it is in the queue, then to the one that writes it
 until that has filled in `together`. A request that waits too long takes its job back, or, where it
 is being written already, leaves it: it may be stored then, and unconfirmed. Whoever goes on wakes
-the next who has not left, so that nobody is forgotten. Both threads start with the first write, and
-so after a server's fork, and again should one ever have died; they end when the writer is closed
-and the queue is empty, or, being daemons, with the process.
+the next who has not left, so that nobody is forgotten.
+
+Both threads start with the first write, and so after a server's fork; one that has died is started
+again by the next write. They end when the writer is closed and the queue is empty, or, being
+daemons, with the process.
 """
 
 from __future__ import annotations
@@ -205,7 +207,7 @@ class Writer:
             try:
                 self._write(jobs)
             except BaseException as error:
-                # The thread dies of it, whose end is nobody's but its own.
+                # This thread ends; its jobs are answered all the same.
                 for job in jobs:
                     if job.written is None:
                         job.error = job.error or Unavailable(f"the writer ended: {error!r}")

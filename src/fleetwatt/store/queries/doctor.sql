@@ -30,7 +30,7 @@ UNION ALL
 SELECT 'databases', NULL, count(*) FROM pg_database WHERE datallowconn AND NOT datistemplate
 
 -- overdue_jobs --
--- The jobs that should have run at least two of their intervals and an hour ago, never run ones aside. Cost: one look at the catalog.
+-- The jobs that are overdue by two of their intervals and an hour; those that never ran are left out. Cost: one look at the catalog.
 SELECT job_id, concat_ws(' on ', proc_name, hypertable_name) AS what, next_start
 FROM timescaledb_information.jobs
 WHERE scheduled AND next_start > '-infinity' AND next_start < now() - 2 * schedule_interval - INTERVAL '1 hour'
