@@ -100,6 +100,19 @@ def test_an_argument_has_a_description_and_its_unit(name: str) -> None:
     assert ("x-unit" in parameter["schema"]) == parameter["description"].endswith(UNITS)
 
 
+@pytest.mark.parametrize("name", sorted({name.split()[0] for name in PARAMETERS}))
+def test_an_argument_that_a_route_does_not_have_is_refused_and_named(name: str) -> None:
+    (method,) = (each for each in DOCUMENT["paths"][name] if each != "parameters")
+
+    response = CLIENT.open(re.sub(r"{\w+}", "D-1", name), method=method, query_string="hour=24")
+
+    assert response.status_code == 422
+    assert response.json
+    assert response.json["errors"] == [
+        {"index": None, "field": "hour", "message": "Unknown field."}
+    ]
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_says_what_it_does_and_answers(name: str) -> None:
     operation = OPERATIONS[name]

@@ -67,6 +67,13 @@ def test_each_reading_goes_where_its_id_says() -> None:
     ]
 
 
+def test_where_no_id_says_what_a_reading_is_a_misspelt_one_is_named() -> None:
+    reading = meter(meterID="M-2")
+    del reading["meterId"]
+
+    assert faults(parse(reading)) == {(0, None), (0, "meterID")}
+
+
 def test_an_id_is_found_however_its_name_is_written() -> None:
     body = json.dumps(meter()).replace("meterId", r"m\u0065terId").encode()
 

@@ -310,6 +310,8 @@ def _explain(item: bytes, streams: Sequence[Stream]) -> Iterator[tuple[str | Non
     if len(named) > 1:
         ids = ", ".join(stream.id.name for stream in streams)
         yield None, f"must have exactly one of the fields {ids}"
+        known = {field.name for stream in streams for field in stream.fields}
+        yield from ((field, "Unknown field.") for field in reading if field not in known)
         return
     for field, messages in READING_SCHEMAS[named[0]].validate(reading).items():
         for message in messages:

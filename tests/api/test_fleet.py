@@ -47,6 +47,14 @@ def day(client: FlaskClient) -> None:
     plug(client, "M-E", to="E")
 
 
+def test_a_plus_that_a_url_has_made_a_space_of_is_told_how_to_write(client: FlaskClient) -> None:
+    response = client.get("/v1/analytics/fleet?end=2026-11-12T00:00:00+02:00")
+
+    assert response.status_code == 422
+    assert response.json
+    assert "%2B" in response.json["errors"][0]["message"]
+
+
 @pytest.mark.usefixtures("day")
 def test_every_vehicle_is_summarized_as_by_the_route_about_one(client: FlaskClient) -> None:
     page = ask(client, "performance")

@@ -140,7 +140,8 @@ def _reading(
     faults: set[str | None] = {name for name, times in names.items() if times > 1}
     of = [stream for stream in streams if len(streams) == 1 or stream.id.name in names]
     if len(of) != 1:
-        return {*faults, None}
+        known = {each.name for stream in streams for each in stream.fields}
+        return {*faults, *(names.keys() - known), None}
     (stream,) = of
     members = dict(value)
     rules = {each.name: each for each in stream.fields}

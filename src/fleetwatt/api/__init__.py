@@ -7,11 +7,11 @@ from typing import Any, TypeVar, cast
 
 import flask_smorest
 from flask import Response, current_app
-from flask_smorest import Blueprint
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from fleetwatt import problems
+from fleetwatt.api.hardening import ArgumentsParser
 from fleetwatt.schemas.problems import Problem
 from fleetwatt.store import Store
 from fleetwatt.streams import ID_PATTERN
@@ -28,6 +28,12 @@ class DeviceId(BaseConverter):
     def schema(_: BaseConverter) -> dict[str, Any]:
         """Return what OpenAPI says of it."""
         return {"type": "string", "pattern": f"^{ID_PATTERN}$", "maxLength": 64}
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
+    """A module's routes; their arguments are read by our rules."""
+
+    ARGUMENTS_PARSER = ArgumentsParser()
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]

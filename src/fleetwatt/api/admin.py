@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask_smorest import Blueprint
-
 from fleetwatt import storage
-from fleetwatt.api import raises, store
+from fleetwatt.api import Blueprint, raises, store
 from fleetwatt.schemas.admin import Storage
 
 blueprint = Blueprint("admin", __name__, url_prefix="/v1/admin", description="For administrators")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from flask_smorest import Blueprint
-
 from fleetwatt import energy
-from fleetwatt.api import caching, raises, store
+from fleetwatt.api import Blueprint, caching, raises, store
 from fleetwatt.schemas.fleet import (
     Cursor,
     Fleet,

@@ -8,6 +8,7 @@ import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+import marshmallow as ma
 from webargs.flaskparser import FlaskParser, is_json_request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -34,7 +35,13 @@ _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 class ArgumentsParser(FlaskParser):
-    """Reads bodies that are no batch of readings, and no JSON that other parsers disagree on."""
+    """Reads queries, and bodies that are no batch of readings.
+
+    An argument that a route does not have is refused: one that is misspelt would else count for
+    nothing, and the answer be taken for what was asked.
+    """
+
+    DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": ma.RAISE}
 
     def load_json(self, req: Request, schema: Any) -> Any:
         """Read JSON without duplicate names, NaN and infinities, and not nested too deeply.

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from flask import Response, request
-from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 from werkzeug.exceptions import ClientDisconnected
 
 from fleetwatt import metrics
-from fleetwatt.api import auth, documented, raises, store
+from fleetwatt.api import Blueprint, auth, documented, raises, store
 from fleetwatt.problems import (
     BodyTooLarge,
     BrokenEncoding,
@@ -47,6 +46,7 @@ class IngestionQuery(Schema):
         load_default=False,
         truthy={"true", "1"},
         falsy={"false", "0"},
+        error_messages={"invalid": "Must be true or false."},
         metadata={"description": "`true`: store all readings or none"},
     )
 
@@ -90,13 +90,13 @@ def _route(path: str, name: str, summary: str, streams: Sequence[Stream]) -> Non
         raises(blueprint, 400, 408, 413, 415, 503),
     )
     def post() -> Response:
+        atomic = _atomic()
         database = store()
         clock = Clock(
             datetime.now(UTC) + MAX_AHEAD,
             {stream: database.oldest_accepted(stream) for stream in streams},
             auth.devices(),
         )
-        atomic = _atomic()
         parsed = _parser()(_body(), streams, clock)
         if parsed.errors:
             metrics.rejected(parsed.errors, streams)

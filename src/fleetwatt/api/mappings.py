@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask_smorest import Blueprint
-
-from fleetwatt.api import auth, raises, store
-from fleetwatt.api.hardening import ArgumentsParser
+from fleetwatt.api import Blueprint, auth, raises, store
 from fleetwatt.problems import MappingConflict, NotKnown
 from fleetwatt.schemas.fields import rfc3339
 from fleetwatt.schemas.mappings import Mapping, MappingList, MappingQuery, MappingRequest
@@ -16,7 +13,6 @@ if TYPE_CHECKING:
     from fleetwatt.store.connections import Row
 
 blueprint = Blueprint("mappings", __name__, url_prefix="/v1", description="Vehicles on meters")
-blueprint.ARGUMENTS_PARSER = ArgumentsParser()
 
 
 @blueprint.route("/ingestion/mapping", methods=["POST"])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from flask import Response
-from flask_smorest import Blueprint
 
 from fleetwatt import exposition
-from fleetwatt.api import store
+from fleetwatt.api import Blueprint, store
 
 blueprint = Blueprint("monitoring", __name__, description="For Prometheus")
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from flask import Response, request
-from flask_smorest import Blueprint
 from werkzeug.exceptions import NotAcceptable
 
-from fleetwatt.api import caching, raises, store
+from fleetwatt.api import Blueprint, caching, raises, store
 from fleetwatt.energy import rounded
 from fleetwatt.problems import NotKnown, TooManyPoints
 from fleetwatt.schemas.fields import rfc3339

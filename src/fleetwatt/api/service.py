@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask_smorest import Blueprint
-
-from fleetwatt.api import raises, store
+from fleetwatt.api import Blueprint, raises, store
 from fleetwatt.schemas.service import Health, Readiness
 
 blueprint = Blueprint("service", __name__, description="Liveness and readiness")

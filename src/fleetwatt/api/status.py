@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask_smorest import Blueprint
-
-from fleetwatt.api import raises, store
+from fleetwatt.api import Blueprint, raises, store
 from fleetwatt.problems import NotKnown
 from fleetwatt.schemas.status import STATUS_PAGE_SCHEMAS, STATUS_SCHEMAS, PageQuery
 from fleetwatt.streams import STREAMS, Stream

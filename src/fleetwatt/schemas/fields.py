@@ -13,6 +13,8 @@ import msgspec
 
 from fleetwatt.streams import ID_PATTERN, TIMESTAMP, Field, Stream
 
+_LOST_PLUS = re.compile(r"\d \d\d:\d\d$")
+
 
 class Answer(ma.Schema):
     """What is answered: it has all of its fields always, null where a value is not known.
@@ -73,6 +75,10 @@ class Timestamp(ma.fields.AwareDateTime):
                 time = msgspec.convert(value, datetime)
                 if time.tzinfo is not None:
                     return time.astimezone(UTC)
+            if _LOST_PLUS.search(value):
+                raise ma.ValidationError(
+                    "Not an RFC 3339 timestamp with an offset: a + in a URL is written %2B."
+                )
         raise ma.ValidationError("Not an RFC 3339 timestamp with an offset.")
 
     def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> Any:
