@@ -163,20 +163,32 @@ def test_unplugging_a_vehicle_that_is_on_no_meter_yet_takes_its_mapping_back(
     assert listed(client) == []
 
 
-def test_identity_is_no_encoding_however_it_is_spelled(client: FlaskClient) -> None:
+@pytest.mark.parametrize("encoding", ["Identity", ""])
+def test_identity_is_no_encoding_however_it_is_spelled(client: FlaskClient, encoding: str) -> None:
     mapping = {"vehicleId": "V-1", "meterId": "M-1"}
 
     answer = client.post(
-        "/v1/ingestion/mapping", json=mapping, headers={"Content-Encoding": "Identity"}
+        "/v1/ingestion/mapping", json=mapping, headers={"Content-Encoding": encoding}
     )
 
     assert answer.status_code == 201
+
+
+def test_a_name_that_a_mapping_has_twice_is_named(client: FlaskClient) -> None:
+    body = b'{"vehicleId": "V-1", "meterId": "M-1", "meterId": "M-2"}'
+
+    response = client.post("/v1/ingestion/mapping", data=body, content_type="application/json")
+
+    assert response.status_code == 400
+    assert response.json
+    assert "'meterId' more than once" in response.json["detail"]
 
 
 @pytest.mark.parametrize(
     "headers",
     [
         {"Content-Type": "text/plain"},
+        {"Content-Type": "application/vnd.api+json"},
         {},
         {"Content-Type": "application/json", "Content-Encoding": "br"},
     ],

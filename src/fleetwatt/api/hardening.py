@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import Counter
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import marshmallow as ma
-from webargs.flaskparser import FlaskParser, is_json_request
+from webargs.flaskparser import FlaskParser
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from fleetwatt.problems import UnsupportedMedia
@@ -50,12 +51,12 @@ class ArgumentsParser(FlaskParser):
             NotJson: It is none.
             UnsupportedMedia: It says of itself that it is something else.
         """
-        if not is_json_request(req):
+        if req.mimetype != "application/json":
             raise UnsupportedMedia(
                 f"Content-Type is {req.mimetype or 'missing'}; send application/json"
             )
-        encoding = req.headers.get("Content-Encoding", "identity")
-        if encoding.lower() != "identity":
+        encoding = (req.headers.get("Content-Encoding") or "identity").lower()
+        if encoding != "identity":
             raise UnsupportedMedia(f"Content-Encoding is {encoding}; send none")
         try:
             return json.loads(
@@ -117,10 +118,10 @@ def _page_policy(response: Response) -> str:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = dict(pairs)
+    names = Counter(name for name, _ in pairs)
     if len(names) < len(pairs):
-        raise ValueError("an object has a name twice")
-    return names
+        raise ValueError(f"an object has the name {names.most_common(1)[0][0]!r} more than once")
+    return dict(pairs)
 
 
 def _no_constant(name: str) -> Any:
