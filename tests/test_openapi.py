@@ -113,6 +113,30 @@ def test_an_argument_that_a_route_does_not_have_is_refused_and_named(name: str) 
     ]
 
 
+def test_each_operation_has_a_name_of_its_own() -> None:
+    names = [operation["operationId"] for operation in OPERATIONS.values()]
+
+    assert len(set(names)) == len(names)
+    assert {"getHealthz", "postIngestionMeter", "getAnalyticsPerformanceVehicleId"} < set(names)
+
+
+@pytest.mark.parametrize("name", [name for name in PARAMETERS if "after" not in name])
+def test_an_argument_that_is_left_out_is_not_null(name: str) -> None:
+    schema = PARAMETERS[name]["schema"]
+
+    assert "null" not in schema["type"]
+    assert None not in schema.get("enum", [])
+    assert schema.get("default", "left out") is not None
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_problem_s_example_is_of_its_status(name: str) -> None:
+    for status, response in OPERATIONS[name]["responses"].items():
+        content = response.get("content", {}).get("application/problem+json", {})
+        if "example" in content:
+            assert content["example"]["status"] == int(status)
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_says_what_it_does_and_answers(name: str) -> None:
     operation = OPERATIONS[name]

@@ -210,6 +210,18 @@ def test_a_body_in_chunks_that_are_none_is_refused(
         assert_problem(everything(client), b"400")
 
 
+def test_a_mapping_that_did_not_arrive_whole_is_not_stored(server: tuple[str, int]) -> None:
+    mapping = b'{"vehicleId":"V-cut","meterId":"M-cut"}'
+    with closing(connect(server)) as client:
+        client.sendall(
+            b"POST /v1/ingestion/mapping HTTP/1.1\r\nHost: f\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 100\r\n\r\n" + mapping
+        )
+        client.shutdown(socket.SHUT_WR)
+
+        assert_problem(everything(client), b"408")
+
+
 def test_a_body_in_chunks_that_ends_too_early_is_refused(server: tuple[str, int]) -> None:
     with closing(connect(server)) as client:
         client.sendall(

@@ -11,6 +11,7 @@ from fleetwatt import logs, problems
 from fleetwatt.api import (
     Api,
     DeviceId,
+    OperationIds,
     admin,
     analytics,
     auth,
@@ -65,7 +66,8 @@ def create_app(config: Config | None = None) -> Flask:
 
     security = auth.Security(required=config.auth == "required")
     info = {"version": version("fleetwatt")}
-    api = Api(app, spec_kwargs={"info": info, "extra_plugins": [security, links.Links()]})
+    plugins = [OperationIds(), security, links.Links()]
+    api = Api(app, spec_kwargs={"info": info, "extra_plugins": plugins})
     api.register_converter(DeviceId, DeviceId.schema)
     for module in (
         service,

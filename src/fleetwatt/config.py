@@ -199,7 +199,10 @@ class Config:
         """
         config = cls.from_environment()
         if not config.database_url:
-            raise ConfigError("set FLEETWATT_DATABASE_URL to the database's URL")
+            raise ConfigError(
+                "set FLEETWATT_DATABASE_URL to the database's URL; `make run` prints that of the "
+                "embedded one"
+            )
         return config
 
     @classmethod

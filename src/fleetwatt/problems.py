@@ -146,18 +146,16 @@ def register(app: Flask) -> None:
         app.register_error_handler(exception, _from_exception)
 
 
-def titles(status: int) -> str:
-    """Say in words which problems have a status."""
-    kinds = (*KINDS.values(), *HTTP_KINDS.values())
-    return "; ".join(sorted({each.title for each in kinds if each.status == status}))
-
-
-def described_headers(status: int) -> dict[str, Any]:
-    """Say for OpenAPI which headers come with problems of a status."""
-    if status not in {429, 503}:
-        return {}
-    retry = {"description": "Seconds to wait", "schema": {"type": "integer"}}
-    return {"Retry-After": retry}
+def described(status: int) -> dict[str, Any]:
+    """Say for OpenAPI which problems have a status, with an example and the headers they have."""
+    kinds = [each for each in (*KINDS.values(), *HTTP_KINDS.values()) if each.status == status]
+    titles = sorted({each.title for each in kinds})
+    wait = {"description": "Seconds to wait", "schema": {"type": "integer"}}
+    return {
+        "description": "; ".join(titles),
+        "example": msgspec.json.decode(document(kinds[0], f"{kinds[0].title}.")),
+        "headers": {"Retry-After": wait} if status in {429, 503} else {},
+    }
 
 
 def of_status(status: int, name: str) -> Kind:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import apispec
 import flask_smorest
 from flask import Response, current_app
 from werkzeug.exceptions import HTTPException
@@ -34,6 +36,19 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     """A module's routes; their arguments are read by our rules."""
 
     ARGUMENTS_PARSER = ArgumentsParser()
+
+
+class OperationIds(apispec.BasePlugin):
+    """Names each operation, as clients that are generated call it."""
+
+    def operation_helper(
+        self, path: str | None = None, operations: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Name a path's operations, as in getAnalyticsPerformanceVehicleId."""
+        words = [word for word in re.findall(r"\w+", path or "") if word != "v1"]
+        name = "".join(word[0].upper() + word[1:] for word in words)
+        for method, operation in (operations or {}).items():
+            operation["operationId"] = f"{method}{name}"
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]
@@ -86,9 +101,8 @@ def raises(blueprint: Blueprint, *statuses: int) -> Callable[[Handler], Handler]
             handler = blueprint.alt_response(
                 status,
                 schema=Problem,
-                description=problems.titles(status),
                 content_type=problems.MEDIA_TYPE,
-                headers=problems.described_headers(status),
+                **problems.described(status),
             )(handler)
         return handler
 

@@ -25,7 +25,7 @@ def performance(query: dict[str, Any], vehicleId: str) -> dict[str, Any]:
 
     A reading counts when start < time <= end.
     """
-    end = query["end"] or datetime.now(UTC)
+    end = query.get("end") or datetime.now(UTC)
     length = timedelta(hours=query["hours"])
     start = end - length
     asked = {"vehicle_id": vehicleId, "start": start, "end": end}

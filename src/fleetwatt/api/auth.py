@@ -154,9 +154,13 @@ class Security(apispec.BasePlugin):
         security = [*optional, {SCHEME: [scope]}] if scope else []
         for operation in (operations or {}).values():
             operation["security"] = security
-            for status in (401, 403, 429) if scope else (429,):
+            if scope:
+                told = operation.get("description", "")
+                operation["description"] = f"{told}\n\nNeeds a key of the scope `{scope}`.".strip()
+            for status in (401, 403, 429, 500) if scope else (429, 500):
+                described = problems.described(status)
+                problem = {"schema": _PROBLEM, "example": described.pop("example")}
                 operation["responses"][str(status)] = {
-                    "description": problems.titles(status),
-                    "content": {problems.MEDIA_TYPE: {"schema": _PROBLEM}},
-                    "headers": problems.described_headers(status),
+                    **described,
+                    "content": {problems.MEDIA_TYPE: problem},
                 }

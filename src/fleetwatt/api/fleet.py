@@ -36,8 +36,8 @@ def performances(query: dict[str, Any]) -> dict[str, Any]:
     The figures are those of the route about one vehicle, as of the last refresh of the hourly
     aggregates: `exactUntil` says up to when nothing that has arrived is missing.
     """
-    after: Cursor | None = query["after"]
-    window = _window(after.end if after else query["end"], query["hours"])
+    after: Cursor | None = query.get("after")
+    window = _window(after.end if after else query.get("end"), query["hours"])
     # Asked first: a refresh that comes between the two can only make the answer better than said.
     exact = store().one("exact_until", **window)
     figure = query["sort"].removeprefix("-")
@@ -47,8 +47,8 @@ def performances(query: dict[str, Any]) -> dict[str, Any]:
         low_coverage=energy.LOW_COVERAGE,
         figure=figure,
         direction=1 if figure == query["sort"] else -1,
-        efficiency_below=query["efficiencyBelow"],
-        warning=query["warning"],
+        efficiency_below=query.get("efficiencyBelow"),
+        warning=query.get("warning"),
         after_key=after and after.key,
         after_id=after and after.vehicle_id,
         limit=query["limit"] + 1,
@@ -76,7 +76,7 @@ def fleet(query: dict[str, Any]) -> dict[str, Any]:
     The figures are as of the last refresh of the hourly aggregates: `exactUntil` says up to when
     nothing that has arrived is missing. Who reports, is stale or silent is as of now.
     """
-    window = _window(query["end"], query["hours"])
+    window = _window(query.get("end"), query["hours"])
     exact = store().one("exact_until", **window)
     rows = store().all("fleet_hours", **window)
     fresh = {

@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import re
+import sys
 from collections import Counter
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import marshmallow as ma
 from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from fleetwatt.problems import UnsupportedMedia
+from fleetwatt.problems import CutShort, UnsupportedMedia
 from fleetwatt.readings import NotJson
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ class ArgumentsParser(FlaskParser):
             raise UnsupportedMedia(f"Content-Encoding is {encoding}; send none")
         try:
             return json.loads(
-                req.get_data(),
+                received(req),
                 object_pairs_hook=_unique,
                 parse_constant=_no_constant,
                 parse_float=_finite,
@@ -69,6 +71,21 @@ class ArgumentsParser(FlaskParser):
             raise NotJson(str(error)) from None
         except RecursionError:
             raise NotJson("it is nested too deeply") from None
+
+
+def received(request: Request, most: int = -1) -> bytes:
+    """Read a request's body, up to a number of bytes.
+
+    Raises:
+        CutShort: The body ended before its announced length, or within a chunk.
+    """
+    try:
+        sent = request.stream.read(most)
+    except (OSError, ClientDisconnected) as error:
+        raise CutShort("the connection ended within the body") from error
+    if len(sent) < min(request.content_length or 0, sys.maxsize if most < 0 else most):
+        raise CutShort(f"{len(sent)} of {request.content_length} bytes arrived in time")
+    return sent
 
 
 def register(app: Flask, config: Config) -> None:

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from flask import Response, request
 from marshmallow import Schema, fields
-from werkzeug.exceptions import ClientDisconnected
 
 from fleetwatt import metrics
 from fleetwatt.api import Blueprint, auth, documented, raises, store
+from fleetwatt.api.hardening import received
 from fleetwatt.problems import (
     BodyTooLarge,
     BrokenEncoding,
-    CutShort,
     InvalidReadings,
     UnsupportedMedia,
 )
@@ -144,13 +143,8 @@ def _body() -> bytes:
     if encoding not in {"identity", "gzip", "x-gzip"}:
         raise UnsupportedMedia(f"Content-Encoding is {encoding}; send gzip or none")
     request.max_content_length = sys.maxsize  # what counts is the size after decompression
-    try:
-        sent = request.stream.read(MAX_BYTES + 1)
-    except (OSError, ClientDisconnected) as error:
-        raise CutShort("the connection ended within the body") from error
+    sent = received(request, MAX_BYTES + 1)
     _check_size(sent)
-    if len(sent) < (request.content_length or 0):
-        raise CutShort(f"{len(sent)} of {request.content_length} bytes arrived in time")
     if encoding == "identity":
         return sent
     gzip = zlib.decompressobj(wbits=31)

@@ -19,7 +19,7 @@ blueprint = Blueprint("mappings", __name__, url_prefix="/v1", description="Vehic
 @blueprint.arguments(MappingRequest)
 @blueprint.response(201, Mapping, description="The vehicle is on the meter from now on")
 @blueprint.alt_response(200, schema=Mapping, description="That very mapping is open already")
-@raises(blueprint, 400, 409, 413, 415, 503)
+@raises(blueprint, 400, 408, 409, 413, 415, 503)
 def map_vehicle(mapping: dict[str, Any]) -> tuple[Row, int]:
     """Put a vehicle on a meter.
 

@@ -37,8 +37,8 @@ def _routes(stream: Stream) -> None:
     def page(query: dict[str, Any]) -> Row:
         rows = store().all(
             f"{stream.name}.status_page",
-            after=query["after"],
-            stale_after=query["staleAfter"],
+            after=query.get("after"),
+            stale_after=query.get("staleAfter"),
             limit=query["limit"] + 1,
         )
         items = rows[: query["limit"]]

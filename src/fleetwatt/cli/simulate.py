@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from fleetwatt import durations
+from fleetwatt.config import Config
 from fleetwatt.readings import MAX_READINGS
 from fleetwatt.simulation.plan import Plan
 
@@ -69,8 +70,8 @@ def _url(_: click.Context, _parameter: click.Parameter, value: str) -> str:
 @click.command()
 @click.option(
     "--url",
-    default="http://127.0.0.1:8000",
-    show_default=True,
+    default=lambda: f"http://{Config.from_environment().netloc}",
+    show_default="FLEETWATT_HOST and FLEETWATT_PORT on this machine",
     callback=_url,
     help="address of the API",
 )

@@ -11,11 +11,9 @@ class WindowQuery(ma.Schema):
     """The window of a summary, start < time <= end."""
 
     end = Timestamp(
-        load_default=None,
         validate=in_our_age,
         metadata={
             "description": "End of the window; default now",
-            "example": "2024-02-10T10:00:00Z",
         },
     )
     hours = ma.fields.Integer(
@@ -37,7 +35,7 @@ WARNINGS = {
 
 
 class Performance(Answer):
-    """Energy, efficiency and temperature of a vehicle over a window; null where not known."""
+    """What a vehicle drew and delivered in a window, how well and how warm; null: not known."""
 
     vehicleId = Identifier(metadata={"description": "Id of the vehicle", "example": "V-999"})
     windowStart = Timestamp(
@@ -46,8 +44,8 @@ class Performance(Answer):
     windowEnd = Timestamp(
         metadata={"description": "End, inclusive", "example": "2024-02-10T10:00:00Z"}
     )
-    kwhConsumedAc = figure("AC energy, the vehicle's share", "kWh", 12.3)
-    kwhDeliveredDc = figure("DC energy", "kWh", 10.1)
+    kwhConsumedAc = figure("AC energy in the window, the vehicle's share", "kWh", 12.3)
+    kwhDeliveredDc = figure("DC energy in the window", "kWh", 10.1)
     kwhDeliveredDcMetered = figure("DC energy while on a meter", "kWh", 10.1)
     efficiency = figure("kwhDeliveredDcMetered / kwhConsumedAc", "", 0.821)
     avgBatteryTemp = figure("Mean battery temperature", "°C", 31.2)

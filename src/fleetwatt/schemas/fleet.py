@@ -38,18 +38,16 @@ class FleetWindowQuery(WindowQuery):
     """A window of whole UTC hours, start < time <= end."""
 
     end = Timestamp(
-        load_default=None,
         validate=in_our_age,
         metadata={
             "description": "End of the window; what it has past a whole hour is cut off; "
             "default now, cut off likewise",
-            "example": "2024-02-10T10:00:00Z",
         },
     )
 
     @ma.post_load
     def _whole_hours(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return data | {"end": data["end"] and hour_of(data["end"])}
+        return data | {"end": hour_of(data["end"])} if "end" in data else data
 
 
 class Cursor(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -103,19 +101,16 @@ class PerformancePageQuery(FleetWindowQuery):
         metadata={"description": "Vehicles a page"},
     )
     after = CursorField(
-        load_default=None,
         metadata={
             "description": "`next` of the page before; its window goes on without `end`",
             "format": "cursor",
         },
     )
     efficiencyBelow = ma.fields.Float(
-        load_default=None,
         allow_nan=False,
         metadata={"description": "Only vehicles with an efficiency under this"},
     )
     warning = ma.fields.String(
-        load_default=None,
         validate=ma.validate.OneOf(list(WARNINGS)),
         metadata={"description": "Only vehicles with this warning"},
     )
@@ -123,12 +118,12 @@ class PerformancePageQuery(FleetWindowQuery):
     @ma.validates_schema
     def _one_list(self, data: dict[str, Any], **_: Any) -> None:
         """Refuse a cursor of another list: what it ended after says nothing here."""
-        after: Cursor | None = data["after"]
+        after: Cursor | None = data.get("after")
         if after is None:
             return
         if after.sort != data["sort"]:
             raise ma.ValidationError(f"Belongs to sort={after.sort}.", "after")
-        end = after.end if data["end"] is None else hour_of(data["end"])
+        end = hour_of(data["end"]) if "end" in data else after.end
         if (after.end, after.hours) != (end, data["hours"]):
             raise ma.ValidationError(
                 f"Belongs to end={rfc3339(after.end)} and hours={after.hours}.", "after"

@@ -27,12 +27,17 @@ class Problem(Answer):
     sometimes: ClassVar = frozenset({"errors"})
 
     type = ma.fields.String(
-        metadata={"description": "Kind of problem", "example": "urn:fleetwatt:problem:not-found"},
+        metadata={"description": "Kind of problem", "example": "urn:fleetwatt:problem:not-known"},
     )
-    title = ma.fields.String(metadata={"description": "The kind in words", "example": "Not found"})
+    title = ma.fields.String(
+        metadata={"description": "The kind in words", "example": "Nothing is known under that id"}
+    )
     status = ma.fields.Integer(metadata={"description": "HTTP status", "example": 404})
     detail = ma.fields.String(
-        metadata={"description": "What happened here", "example": "No vehicle V-1 is known."},
+        metadata={
+            "description": "What happened here",
+            "example": "Vehicle V-1 has never been heard of.",
+        },
     )
     errors = ma.fields.List(
         ma.fields.Nested(IngestionError),

@@ -31,8 +31,11 @@ def _status_schema(stream: Stream) -> type[ma.Schema]:
         },
     )
     if stream.drawn_from:
-        fields[stream.drawn_from.name] = schema_field(
-            stream.drawn_from, attribute=stream.drawn_from.column, allow_none=True
+        fields[stream.drawn_from.name] = optional(
+            Identifier,
+            "The one it draws from now; null: none",
+            attribute=stream.drawn_from.column,
+            example=stream.drawn_from.example,
         )
     return Answer.from_dict(fields, name=f"{stream.name.title()}Status")
 
@@ -65,11 +68,8 @@ class PageQuery(ma.Schema):
         validate=ma.validate.Range(1, 1000),
         metadata={"description": "Devices a page"},
     )
-    after = Identifier(
-        load_default=None, metadata={"description": "Only devices with an id after this one"}
-    )
+    after = Identifier(metadata={"description": "Only devices with an id after this one"})
     staleAfter = ma.fields.Float(
-        load_default=None,
         allow_nan=False,
         validate=ma.validate.Range(0),
         metadata={
