@@ -183,7 +183,7 @@ def _parse(store: Store, lines: Sequence[Line], *, skip_old: bool) -> Parsed:
 def _too_old(stream: Stream, time: datetime, oldest: datetime, now: datetime) -> str:
     days = math.ceil((now - time) / timedelta(days=1)) + 1
     return (
-        f"{time:%Y-%m-%dT%H:%MZ} is older than {oldest:%Y-%m-%dT%H:%MZ}, up to where "
+        f"{time:%Y-%m-%dT%H:%MZ} is older than {oldest:%Y-%m-%dT%H:%MZ}, as far back as "
         f"{stream.history} is kept. To keep it, run `fleetwatt retention set {stream.history} "
         f"{days}d`; to leave out what is older, add --skip-old"
     )
