@@ -9,6 +9,7 @@ import ctypes
 import gc
 import os
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -82,10 +83,26 @@ def on_starting(server):
         store.close()
     # After SIGUSR2, or from systemd, they are there already.
     if not server.master_pid and "LISTEN_FDS" not in os.environ:
+        _refuse_taken(server.address)
         server.cfg.set("reuse_port", True)
         for _ in range(server.cfg.workers):
             server.LISTENERS += sock.create_sockets(server.cfg, server.log)
         server.cfg.set("reuse_port", False)
+
+
+def _refuse_taken(addresses):
+    """Refuse an address on which another server listens: each would get a part of the requests."""
+    for address in addresses:
+        if not isinstance(address, str):
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(address[:2])
+                except OSError as error:
+                    raise SystemExit(
+                        f"fleetwatt: can't listen on {address[0]}:{address[1]}: {error.strerror}"
+                    ) from None
 
 
 def pre_fork(server, worker):

@@ -34,6 +34,7 @@ URLS = [
     f"postgresql://app:more?{SECRET}@127.0.0.1:1/fleet",
     f"postgresql://app:a b:{SECRET}@127.0.0.1:1/fleet",
     f"postgresql//app:{SECRET}@127.0.0.1:1/fleet",
+    f"postgresql:/app:{SECRET}@127.0.0.1:1/fleet",
     f"postgresql://app:{SECRET}@127.0.0.1:1/fleet?nonsense={SECRET}",
 ]
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -163,6 +166,24 @@ def test_the_server_says_its_name_and_no_version(server: tuple[str, int]) -> Non
     with closing(client):
         client.request("GET", "/healthz")
         assert client.getresponse().headers["Server"] == "fleetwatt"
+
+
+def test_an_address_that_another_server_has_is_refused(
+    server: tuple[str, int], database_url: str
+) -> None:
+    environment = {"FLEETWATT_DATABASE_URL": database_url, "FLEETWATT_PORT": str(server[1])}
+
+    second = subprocess.run(
+        [str(Path(sys.executable).with_name("gunicorn")), "wsgi:app"],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+    assert second.returncode != 0
+    assert f"can't listen on 127.0.0.1:{server[1]}: Address already in use" in second.stderr
 
 
 def assert_problem(answer: bytes, status: bytes) -> None:

@@ -236,7 +236,10 @@ def _of_data(ask: Ask, *, is_apache: bool) -> Iterator[Finding]:
             "keep `fleetwatt maintain --every 5m` running" if is_apache else "see its job",
         )
     if not expired:
-        yield Finding("retention", "ok", "nothing is kept beyond it")
+        kept = {row["table_name"] for row in ask("kept")}
+        for_ever = [stream.history for stream in STREAMS if stream.history not in kept]
+        without = f"; {', '.join(for_ever)} without an end" if for_ever else ""
+        yield Finding("retention", "ok", f"nothing is kept beyond it{without}")
     for stream in STREAMS:
         (row,) = ask(f"{stream.name}.future_chunks")
         if row["chunks"]:

@@ -86,7 +86,7 @@ class Keyring:
 
     What is remembered is thrown away when the database says that any key has changed, which is
     asked every `KEPT` seconds; so a revocation is heeded within that time by every process. Should
-    the database not answer, nobody is let in.
+    the database not answer, that is for the caller.
 
     Threads share `_known` and `_asked` without a lock: the worst that a race costs is one more
     look. A row that was read before a change can't outlive it, since it goes into the dictionary
@@ -102,6 +102,10 @@ class Keyring:
     def known(self, key: str, prefix: str) -> Key | None:
         """Return a key that this process has seen before, or None."""
         self._forget_if_changed()
+        return self.remembered(key, prefix)
+
+    def remembered(self, key: str, prefix: str) -> Key | None:
+        """Return a key that was valid when this process saw it, without asking the database."""
         found = self._known.get(prefix)
         return found if found and _fits(found, key) else None
 

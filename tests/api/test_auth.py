@@ -19,6 +19,7 @@ from werkzeug.test import TestResponse
 from fleetwatt import create_app, keys
 from fleetwatt.api.auth import SCOPES, scope_of
 from fleetwatt.config import Config
+from fleetwatt.store.errors import Unavailable
 from tests.conftest import rows
 from tests.examples import ago, meter, vehicle
 
@@ -252,6 +253,29 @@ class Unread(io.RawIOBase):
 
     def readinto(self, _: Any) -> int:
         raise AssertionError("the body was read")
+
+
+def test_what_a_process_counts_is_told_to_a_key_it_knows_while_the_database_is_away(
+    app: Flask, client: FlaskClient, make: KeyMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, new = make("read"), make("read")
+    assert client.get("/metrics", headers=bearer(known)).status_code == 200
+
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable("it is away")
+
+    time_passes(monkeypatch, keys.KEPT)
+    monkeypatch.setattr(app.extensions["fleetwatt"], "one", away)
+    assert client.get("/metrics", headers=bearer(known)).status_code == 200
+    for key, route in ((new, "/metrics"), (known, READ)):
+        check_problem(client.get(route, headers=bearer(key)), 503, "unavailable")
+
+
+def test_the_documentation_is_found_without_its_slash(client: FlaskClient) -> None:
+    response = client.get("/docs")
+
+    assert response.status_code == 308
+    assert response.headers["Location"].endswith("/docs/")
 
 
 def test_the_body_of_a_stranger_is_not_read(client: FlaskClient) -> None:

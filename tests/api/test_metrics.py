@@ -107,7 +107,12 @@ def test_chunks_and_jobs_are_the_databases_own(client: FlaskClient, sql: Connect
         "SELECT hypertable_name, count(*) FROM timescaledb_information.chunks "
         "WHERE hypertable_name = 'meter_telemetry' GROUP BY 1",
     )
-    jobs = rows(sql, "SELECT job_id::text FROM timescaledb_information.jobs")
+    # The Apache edition has one that can't run there.
+    jobs = rows(
+        sql,
+        "SELECT job_id::text FROM timescaledb_information.jobs"
+        " WHERE current_setting('timescaledb.license') <> 'apache'",
+    )
 
     assert [
         ("meter_telemetry", shown["fleetwatt_chunks", "uncompressed", "meter_telemetry"])

@@ -130,6 +130,8 @@ def test_a_key_expires_after_what_was_asked(
         (["--scope", "read", "--expires", "0d"], "'--expires': 0d is out of range"),
         (["--scope", "read", "--expires", "999999999w"], "out of range"),
         (["--scope", "ingest", "--device", "M 1"], "'M 1' can't be a device's id"),
+        (["--scope", "read", "--name", "one\nfw_0"], "'--name': must be up to 200 characters"),
+        (["--scope", "read", "--name", "a" * 201], "'--name': must be up to 200 characters"),
     ],
 )
 def test_a_key_that_can_not_be_meant_is_refused_with_the_option(

@@ -16,6 +16,14 @@ from fleetwatt.cli import shown
 from fleetwatt.cli.database import opened_store
 from fleetwatt.keys import INGEST, SCOPES, Key
 
+MOST_NAME = 200  # characters
+
+
+def _printable(_: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not value.isprintable() or len(value) > MOST_NAME:
+        raise click.BadParameter(f"must be up to {MOST_NAME} characters on one line")
+    return value
+
 
 @click.group()
 def keys() -> None:
@@ -44,7 +52,7 @@ def keys() -> None:
 @click.option(
     "--expires", type=shown.Duration(), help="how long it is valid, as 90d; without: for ever"
 )
-@click.option("--name", default="", help="whose it is or what for")
+@click.option("--name", default="", callback=_printable, help="whose it is or what for")
 def create(
     scopes: tuple[str, ...], devices: tuple[str, ...], expires: timedelta | None, name: str
 ) -> None:

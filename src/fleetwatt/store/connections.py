@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 # As a URL has it before its last @, and as a parameter.
-_PASSWORDS = re.compile(r"//[^:]*:(.*)@|password\s*=\s*(?:'([^']*)'|([^\s&]*))", re.DOTALL)
+_PASSWORDS = re.compile(r"/[^:]*:(.*)@|password\s*=\s*(?:'([^']*)'|([^\s&]*))", re.DOTALL)
 _SHORTEST_SECRET = 3
 
 
