@@ -69,7 +69,9 @@ BEGIN
         FROM delivered
         WINDOW all_owners AS (PARTITION BY meter_id, run)
     )
-    SELECT owner, numbered.hour, sum(CASE WHEN rise > 1e-100 THEN rise * part ELSE 0 END), 0::bigint, count(*) FILTER (WHERE rise < 0), NULL::double precision
+    SELECT
+        owner, numbered.hour, sum(CASE WHEN rise > 1e-100 THEN rise * part ELSE 0 END), 0::bigint, count(*) FILTER (WHERE rise < 0),
+        NULL::double precision
     FROM numbered
     JOIN part USING (meter_id, run)
     GROUP BY owner, numbered.hour

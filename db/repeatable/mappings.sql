@@ -20,8 +20,8 @@ BEGIN
     SELECT * INTO current FROM vehicle_meter_mapping WHERE vehicle_id = vehicle AND upper_inf(valid);
     -- Not now(), when the transaction began: the call that this one waited for has mapped the vehicle since, perhaps in the same tick.
     moment := clock_timestamp();
-    IF lower(current.valid) < moment + INTERVAL '1 millisecond' THEN
-        moment := greatest(moment, lower(current.valid));
+    IF lower(current.valid) >= moment AND lower(current.valid) < moment + INTERVAL '1 millisecond' THEN
+        moment := lower(current.valid) + INTERVAL '1 microsecond';
     END IF;
     IF current.meter_id = meter AND coalesce(since = lower(current.valid), since IS NULL AND current.valid @> moment) THEN
         RETURN QUERY SELECT 'unchanged', lower(current.valid), upper(current.valid);
@@ -29,7 +29,7 @@ BEGIN
     END IF;
 
     IF since IS NULL AND EXISTS (SELECT FROM vehicle_meter_mapping WHERE vehicle_id = vehicle) THEN
-        since := CASE WHEN lower(current.valid) = moment THEN moment + INTERVAL '1 microsecond' ELSE moment END;
+        since := moment;
     END IF;
     wanted := tstzrange(since, NULL);
 

@@ -153,7 +153,7 @@ def described(status: int) -> dict[str, Any]:
     wait = {"description": "Seconds to wait", "schema": {"type": "integer"}}
     return {
         "description": "; ".join(titles),
-        "example": msgspec.json.decode(document(kinds[0], f"{kinds[0].title}.")),
+        "example": document(kinds[0], f"{kinds[0].title}."),
         "headers": {"Retry-After": wait} if status in {429, 503} else {},
     }
 
@@ -175,8 +175,8 @@ def from_http(error: HTTPException) -> Response:
     return respond(kind, detail, errors, {"Allow": headers["Allow"]} if "Allow" in headers else {})
 
 
-def document(kind: Kind, detail: str, errors: Sequence[ReadingError] = ()) -> bytes:
-    """Write a problem as JSON."""
+def document(kind: Kind, detail: str, errors: Sequence[ReadingError] = ()) -> dict[str, Any]:
+    """Return a problem as it is told."""
     problem: dict[str, Any] = {
         "type": kind.type,
         "title": kind.title,
@@ -185,7 +185,7 @@ def document(kind: Kind, detail: str, errors: Sequence[ReadingError] = ()) -> by
     }
     if errors:
         problem["errors"] = errors
-    return msgspec.json.encode(problem)
+    return problem
 
 
 def respond(
@@ -195,7 +195,7 @@ def respond(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Build the answer for a problem."""
-    body = document(kind, detail, errors)
+    body = msgspec.json.encode(document(kind, detail, errors))
     response = Response(body, kind.status, headers, mimetype=MEDIA_TYPE)
     if kind.status == 503:
         response.headers["Retry-After"] = RETRY_AFTER

@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 from gunicorn import glogging, util
 from gunicorn.http import wsgi
 from gunicorn.workers.gthread import TConn, ThreadWorker
@@ -63,7 +64,8 @@ def write_problem(sock: socket.socket, status: int, reason: str, message: str) -
     # Not above: the master loads this module, and what it has loaded survives a reload.
     from fleetwatt import problems
 
-    body = problems.document(problems.of_status(status, reason), message or reason)
+    problem = problems.document(problems.of_status(status, reason), message or reason)
+    body = msgspec.json.encode(problem)
     head = (
         f"HTTP/1.1 {status} {reason}\r\nServer: {wsgi.SERVER}\r\nConnection: close\r\n"
         f"Content-Type: {problems.MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import sys
 from collections import Counter
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -57,7 +56,7 @@ class ArgumentsParser(FlaskParser):
             raise UnsupportedMedia(
                 f"Content-Type is {req.mimetype or 'missing'}; send application/json"
             )
-        encoding = (req.headers.get("Content-Encoding") or "identity").lower()
+        encoding = encoding_of(req)
         if encoding != "identity":
             raise UnsupportedMedia(f"Content-Encoding is {encoding}; send none")
         try:
@@ -73,6 +72,11 @@ class ArgumentsParser(FlaskParser):
             raise NotJson("it is nested too deeply") from None
 
 
+def encoding_of(request: Request) -> str:
+    """Return a body's Content-Encoding; an empty one is none."""
+    return (request.headers.get("Content-Encoding") or "identity").lower()
+
+
 def received(request: Request, most: int = -1) -> bytes:
     """Read a request's body, up to a number of bytes.
 
@@ -83,7 +87,7 @@ def received(request: Request, most: int = -1) -> bytes:
         sent = request.stream.read(most)
     except (OSError, ClientDisconnected) as error:
         raise CutShort("the connection ended within the body") from error
-    if len(sent) < min(request.content_length or 0, sys.maxsize if most < 0 else most):
+    if len(sent) != most and len(sent) < (request.content_length or 0):
         raise CutShort(f"{len(sent)} of {request.content_length} bytes arrived in time")
     return sent
 

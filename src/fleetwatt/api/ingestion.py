@@ -13,7 +13,7 @@ from marshmallow import Schema, fields
 
 from fleetwatt import metrics
 from fleetwatt.api import Blueprint, auth, documented, raises, store
-from fleetwatt.api.hardening import received
+from fleetwatt.api.hardening import encoding_of, received
 from fleetwatt.problems import (
     BodyTooLarge,
     BrokenEncoding,
@@ -139,7 +139,7 @@ def _parser() -> Any:
 
 def _body() -> bytes:
     """Read the request's body, decompressed, without ever holding more than the limit."""
-    encoding = (request.headers.get("Content-Encoding") or "identity").lower()
+    encoding = encoding_of(request)
     if encoding not in {"identity", "gzip", "x-gzip"}:
         raise UnsupportedMedia(f"Content-Encoding is {encoding}; send gzip or none")
     request.max_content_length = sys.maxsize  # what counts is the size after decompression

@@ -37,9 +37,7 @@ class Deed:
 
 def is_needed(store: Store) -> bool:
     """Whether this database needs somebody who does it."""
-    found = store.one("maintainer")
-    assert found is not None  # noqa: S101 - it has no FROM
-    is_apache, has_scheduler = found["edition"] == "apache", found["has_scheduler"]
+    is_apache, has_scheduler = _kind(store)
     return is_apache or not has_scheduler or bool(store.all("failing_jobs"))
 
 
@@ -49,17 +47,23 @@ def maintain(store: Store) -> Iterator[Deed]:
     Where TimescaleDB's scheduler runs the jobs, those whose last run failed are run here: what
     fails in a background worker may do in a session (docs/decisions/0014).
     """
-    found = store.one("maintainer")
-    assert found is not None  # noqa: S101 - it has no FROM
-    if found["edition"] == "apache":
+    is_apache, has_scheduler = _kind(store)
+    if is_apache:
         yield from _drop_expired(store)
-    elif found["has_scheduler"]:
+    elif has_scheduler:
         for row in store.all("failing_jobs"):
             yield _run(store, row)
     else:
         for row in store.all("due_jobs"):
             yield _run(store, row)
         store.tidy()
+
+
+def _kind(store: Store) -> tuple[bool, bool]:
+    """Return whether a database is of the Apache edition, and whether a scheduler runs there."""
+    found = store.one("maintainer")
+    assert found is not None  # noqa: S101 - it has no FROM
+    return found["edition"] == "apache", found["has_scheduler"]
 
 
 def _run(store: Store, job: Row) -> Deed:
