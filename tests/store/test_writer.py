@@ -50,9 +50,11 @@ class HeldUp:
         return self._pool.submit(self.writer.write, batch)
 
     def gather(self, *waiting: Rows) -> list[Future[Written]]:
-        """Submit requests of one reading each, and return when all of them wait."""
-        answers = [self.submit(each) for each in waiting]
-        eventually(lambda: self.writer.queued == len(waiting))
+        """Submit requests of one reading each, in this order; return when all of them wait."""
+        answers: list[Future[Written]] = []
+        for each in waiting:
+            answers.append(self.submit(each))
+            eventually(lambda: self.writer.queued == len(answers))
         return answers
 
     def go(self) -> None:
