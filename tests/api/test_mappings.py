@@ -17,11 +17,16 @@ def plug(client: FlaskClient, meter: str, **fields: Any) -> TestResponse:
     )
 
 
-def listed(client: FlaskClient, **query: str) -> list[tuple[str, Any, Any]]:
+def ask(client: FlaskClient, **query: Any) -> Any:
     response = client.get("/v1/mappings", query_string=query)
-    assert response.json
+    assert response.status_code == 200, response.text
+    return response.json
+
+
+def listed(client: FlaskClient, **query: str) -> list[tuple[str, Any, Any]]:
     return [
-        (each["meterId"], each["validFrom"], each["validTo"]) for each in response.json["items"]
+        (each["meterId"], each["validFrom"], each["validTo"])
+        for each in ask(client, **query)["items"]
     ]
 
 
@@ -130,6 +135,48 @@ def test_mappings_are_listed_by_vehicle_or_meter(client: FlaskClient) -> None:
     assert [each[0] for each in listed(client)] == ["M-1", "M-2"]
     assert [each[0] for each in listed(client, vehicleId="V-2")] == ["M-2"]
     assert [each[0] for each in listed(client, meterId="M-1")] == ["M-1"]
+
+
+def test_pages_of_mappings_hold_each_once_and_in_order(client: FlaskClient) -> None:
+    for vehicle in ("V-2", "V-1", "V-3"):
+        for meter, days in (("M-1", None), ("M-2", 3), ("M-3", 2)):
+            plug(client, meter, vehicleId=vehicle, validFrom=days and ago(days=days))
+    everything = ask(client)
+    assert len(everything["items"]) == 9
+    assert everything["next"] is None
+
+    for limit in (1, 2, 3, 9, 10):
+        items: list[Any] = []
+        query: dict[str, Any] = {"limit": limit}
+        while True:
+            page = ask(client, **query)
+            assert 1 <= len(page["items"]) <= limit
+            items += page["items"]
+            if page["next"] is None:
+                break
+            query["after"] = page["next"]
+        assert items == everything["items"]
+
+
+def test_pages_of_one_meters_mappings_go_on_with_that_meter(client: FlaskClient) -> None:
+    for vehicle, meter in (("V-1", "M-1"), ("V-2", "M-2"), ("V-3", "M-1")):
+        plug(client, meter, vehicleId=vehicle)
+
+    first = ask(client, meterId="M-1", limit=1)
+    second = ask(client, meterId="M-1", limit=1, after=first["next"])
+
+    assert [each["vehicleId"] for each in first["items"] + second["items"]] == ["V-1", "V-3"]
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize("nonsense", ["", "nonsense", "bm8=", "W10=", "ü"])
+def test_what_no_page_gave_as_its_next_is_refused(client: FlaskClient, nonsense: str) -> None:
+    response = client.get("/v1/mappings", query_string={"after": nonsense})
+
+    assert response.status_code == 422
+    assert response.json
+    (error,) = response.json["errors"]
+    assert (error["field"], error["message"]) == ("after", "Not a `next` of an earlier page.")
 
 
 def test_two_vehicles_may_share_a_meter(client: FlaskClient) -> None:

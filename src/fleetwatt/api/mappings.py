@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 from fleetwatt.api import Blueprint, auth, raises, store
 from fleetwatt.problems import MappingConflict, NotKnown
 from fleetwatt.schemas.fields import rfc3339
-from fleetwatt.schemas.mappings import Mapping, MappingList, MappingQuery, MappingRequest
+from fleetwatt.schemas.mappings import (
+    Cursor,
+    Mapping,
+    MappingPage,
+    MappingQuery,
+    MappingRequest,
+)
 
 if TYPE_CHECKING:
     from fleetwatt.store.connections import Row
@@ -63,9 +69,19 @@ def unplug_vehicle(vehicleId: str) -> Row:
 
 @blueprint.route("/mappings")
 @blueprint.arguments(MappingQuery, location="query")
-@blueprint.response(200, MappingList)
+@blueprint.response(200, MappingPage)
 @raises(blueprint, 503)
-def mappings(query: dict[str, Any]) -> dict[str, list[Row]]:
-    """List the history of mappings."""
-    rows = store().all("mappings", vehicle_id=query.get("vehicleId"), meter_id=query.get("meterId"))
-    return {"items": rows}
+def mappings(query: dict[str, Any]) -> dict[str, Any]:
+    """List the history of mappings, a page at a time."""
+    after: Cursor | None = query.get("after")
+    rows = store().all(
+        "mappings",
+        vehicle_id=query.get("vehicleId"),
+        meter_id=query.get("meterId"),
+        after_vehicle=after and after.vehicle_id,
+        after_start=after and after.valid_from,
+        limit=query["limit"] + 1,
+    )
+    page = rows[: query["limit"]]
+    last = page[-1] if len(rows) > len(page) else None
+    return {"items": page, "next": last and Cursor(last["vehicle_id"], last["valid_from"])}

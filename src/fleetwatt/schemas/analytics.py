@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import Answer, Identifier, Timestamp, count, figure, in_our_age
+from fleetwatt.schemas.fields import (
+    Answer,
+    Identifier,
+    Timestamp,
+    count,
+    figure,
+    in_our_age,
+    window_ends,
+)
 
 
 class WindowQuery(ma.Schema):
@@ -38,12 +46,7 @@ class Performance(Answer):
     """What a vehicle drew and delivered in a window, how well and how warm; null: not known."""
 
     vehicleId = Identifier(metadata={"description": "Id of the vehicle", "example": "V-999"})
-    windowStart = Timestamp(
-        metadata={"description": "Start, exclusive", "example": "2024-02-09T10:00:00Z"}
-    )
-    windowEnd = Timestamp(
-        metadata={"description": "End, inclusive", "example": "2024-02-10T10:00:00Z"}
-    )
+    windowStart, windowEnd = window_ends()
     kwhConsumedAc = figure("AC energy in the window, the vehicle's share", "kWh", 12.3)
     kwhDeliveredDc = figure("DC energy in the window", "kWh", 10.1)
     kwhDeliveredDcMetered = figure("DC energy while on a meter", "kWh", 10.1)

@@ -96,6 +96,14 @@ def in_our_age(time: datetime) -> None:
         raise ma.ValidationError("Must lie between the years 1970 and 9000.")
 
 
+def window_ends() -> tuple[Timestamp, Timestamp]:
+    """Return the fields windowStart and windowEnd of an answer about a window."""
+    return (
+        Timestamp(metadata={"description": "Start, exclusive", "example": "2024-02-09T10:00:00Z"}),
+        Timestamp(metadata={"description": "End, inclusive", "example": "2024-02-10T10:00:00Z"}),
+    )
+
+
 def schema_field(field: Field, **kwargs: Any) -> ma.fields.Field[Any]:
     description = f"{field.description} ({field.unit})" if field.unit else field.description
     metadata = {"description": description, "example": field.example}

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import marshmallow as ma
 import msgspec
 
+from fleetwatt.schemas import paging
 from fleetwatt.schemas.analytics import WARNINGS, Performance, WindowQuery
-from fleetwatt.schemas.fields import Answer, Timestamp, count, figure, in_our_age, rfc3339
+from fleetwatt.schemas.fields import (
+    Answer,
+    Timestamp,
+    count,
+    figure,
+    in_our_age,
+    rfc3339,
+    window_ends,
+)
 from fleetwatt.streams import ID_PATTERN
 
 FIGURES = (
@@ -64,24 +71,11 @@ class Cursor(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     vehicle_id: Annotated[str, msgspec.Meta(pattern=f"^{ID_PATTERN}\\Z")]
 
 
-class CursorField(ma.fields.String):
-    """A cursor as text that only fleetwatt reads."""
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        refusal = ma.ValidationError("Not a `next` of an earlier page.")
-        try:
-            text = base64.b64decode(value, altchars=b"-_", validate=True)
-            cursor = msgspec.json.decode(text, type=Cursor)
-        except (binascii.Error, ValueError):
-            raise refusal from None
-        in_our_age(cursor.end)
-        # Ours are, and a window goes on from it.
-        if cursor.end.tzinfo is not UTC or hour_of(cursor.end) != cursor.end:
-            raise refusal
-        return cursor
-
-    def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str | None:
-        return value and base64.urlsafe_b64encode(msgspec.json.encode(value)).decode()
+def _of_a_window(cursor: Cursor) -> None:
+    in_our_age(cursor.end)
+    # Ours are, and a window goes on from it.
+    if cursor.end.tzinfo is not UTC or hour_of(cursor.end) != cursor.end:
+        raise paging.NotACursor
 
 
 class PerformancePageQuery(FleetWindowQuery):
@@ -95,12 +89,10 @@ class PerformancePageQuery(FleetWindowQuery):
             "nulls come last either way, ties go by vehicleId"
         },
     )
-    limit = ma.fields.Integer(
-        load_default=100,
-        validate=ma.validate.Range(1, 1000),
-        metadata={"description": "Vehicles a page"},
-    )
-    after = CursorField(
+    limit = paging.limit("Vehicles")
+    after = paging.Cursor(
+        Cursor,
+        validate=_of_a_window,
         metadata={
             "description": "`next` of the page before; its window goes on without `end`",
             "format": "cursor",
@@ -131,12 +123,7 @@ class PerformancePageQuery(FleetWindowQuery):
 
 
 class _Exact(Answer):
-    windowStart = Timestamp(
-        metadata={"description": "Start, exclusive", "example": "2024-02-09T10:00:00Z"}
-    )
-    windowEnd = Timestamp(
-        metadata={"description": "End, inclusive", "example": "2024-02-10T10:00:00Z"}
-    )
+    windowStart, windowEnd = window_ends()
     exactUntil = Timestamp(
         metadata={
             "description": "Every reading up to then that has arrived is counted; what came late "
@@ -152,12 +139,10 @@ class PerformancePage(_Exact):
     items = ma.fields.List(
         ma.fields.Nested(Performance), metadata={"description": "The summaries, in order"}
     )
-    next = CursorField(
+    next = paging.Cursor(
+        Cursor,
         allow_none=True,
-        metadata={
-            "description": "Value of `after` for the next page; null: this is the last",
-            "example": "WyJlZmZpY2llbmN5Il0=",
-        },
+        metadata={"description": paging.NEXT, "example": "WyJlZmZpY2llbmN5Il0="},
     )
 
 

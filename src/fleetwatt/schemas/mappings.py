@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import marshmallow as ma
+from datetime import datetime
+from typing import Annotated
 
+import marshmallow as ma
+import msgspec
+
+from fleetwatt.schemas import paging
 from fleetwatt.schemas.fields import Answer, Identifier, Timestamp, optional
+from fleetwatt.streams import ID_PATTERN
 
 
 class MappingRequest(ma.Schema):
@@ -49,17 +55,33 @@ class Mapping(Answer):
     )
 
 
+class Cursor(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The mapping after which a page ended; one since ever starts at None."""
+
+    vehicle_id: Annotated[str, msgspec.Meta(pattern=f"^{ID_PATTERN}\\Z")]
+    valid_from: Annotated[datetime, msgspec.Meta(tz=True)] | None
+
+
 class MappingQuery(ma.Schema):
-    """Which mappings to list."""
+    """Which mappings to list, and from where on."""
 
     vehicleId = Identifier(metadata={"description": "Of this vehicle only"})
     meterId = Identifier(metadata={"description": "Of this meter only"})
+    limit = paging.limit("Mappings", default=10_000, most=10_000)
+    after = paging.Cursor(
+        Cursor, metadata={"description": "`next` of the page before", "format": "cursor"}
+    )
 
 
-class MappingList(Answer):
-    """Mappings, by vehicle and start."""
+class MappingPage(Answer):
+    """Mappings, by vehicle and start, a page of them."""
 
     items = ma.fields.List(
         ma.fields.Nested(Mapping),
         metadata={"description": "The mappings, by vehicle, the oldest first"},
+    )
+    next = paging.Cursor(
+        Cursor,
+        allow_none=True,
+        metadata={"description": paging.NEXT, "example": "WyJWLTk5OSIsbnVsbF0="},
     )

@@ -7,7 +7,15 @@ from typing import Any
 
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import Answer, Timestamp, count, figure, in_our_age, schema_field
+from fleetwatt.schemas.fields import (
+    Answer,
+    Timestamp,
+    count,
+    figure,
+    in_our_age,
+    schema_field,
+    window_ends,
+)
 from fleetwatt.streams import STREAMS, WORDS, Stream
 
 DAY = timedelta(days=1)
@@ -80,15 +88,8 @@ class GapsQuery(SpanQuery):
 
 
 def _window(stream: Stream) -> dict[str, Any]:
-    return {
-        stream.id.name: schema_field(stream.id),
-        "windowStart": Timestamp(
-            metadata={"description": "Start, exclusive", "example": "2024-02-09T10:00:00Z"}
-        ),
-        "windowEnd": Timestamp(
-            metadata={"description": "End, inclusive", "example": "2024-02-10T10:00:00Z"}
-        ),
-    }
+    start, end = window_ends()
+    return {stream.id.name: schema_field(stream.id), "windowStart": start, "windowEnd": end}
 
 
 def _point(stream: Stream) -> dict[str, Any]:

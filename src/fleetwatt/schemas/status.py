@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshmallow as ma
 
+from fleetwatt.schemas import paging
 from fleetwatt.schemas.fields import (
     Answer,
     Identifier,
@@ -50,7 +51,7 @@ STATUS_PAGE_SCHEMAS = {
             ),
             "next": optional(
                 Identifier,
-                "Value of `after` for the next page; null: this is the last",
+                paging.NEXT,
                 example=stream.id.example,
             ),
         },
@@ -63,11 +64,7 @@ STATUS_PAGE_SCHEMAS = {
 class PageQuery(ma.Schema):
     """A keyset page of devices."""
 
-    limit = ma.fields.Integer(
-        load_default=100,
-        validate=ma.validate.Range(1, 1000),
-        metadata={"description": "Devices a page"},
-    )
+    limit = paging.limit("Devices")
     after = Identifier(metadata={"description": "Only devices with an id after this one"})
     staleAfter = ma.fields.Float(
         allow_nan=False,

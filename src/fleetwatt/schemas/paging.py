@@ -1,0 +1,46 @@
+"""Pages of lists that are too long for one answer: each goes on where the one before ended."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+import marshmallow as ma
+import msgspec
+
+NEXT = "Value of `after` for the next page; null: this is the last"
+
+
+class NotACursor(ma.ValidationError):
+    """What no page has given as its `next`."""
+
+    def __init__(self) -> None:
+        super().__init__("Not a `next` of an earlier page.")
+
+
+class Cursor(ma.fields.String):
+    """Where a page ended, as text that only fleetwatt reads."""
+
+    def __init__(self, struct: type[msgspec.Struct], **kwargs: Any) -> None:
+        """Describe a cursor that is an object of a struct."""
+        super().__init__(**kwargs)
+        self._decoder = msgspec.json.Decoder(struct)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        try:
+            return self._decoder.decode(base64.b64decode(value, altchars=b"-_", validate=True))
+        except (binascii.Error, ValueError):
+            raise NotACursor from None
+
+    def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str | None:
+        return value and base64.urlsafe_b64encode(msgspec.json.encode(value)).decode()
+
+
+def limit(what: str, default: int = 100, most: int = 1000) -> ma.fields.Integer:
+    """Return the argument that says how many of something a page holds at most."""
+    return ma.fields.Integer(
+        load_default=default,
+        validate=ma.validate.Range(1, most),
+        metadata={"description": f"{what} a page"},
+    )
