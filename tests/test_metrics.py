@@ -5,7 +5,6 @@ from prometheus_client import REGISTRY as DEFAULT
 from prometheus_client.parser import text_string_to_metric_families
 
 from fleetwatt import exposition, metrics
-from fleetwatt.readings import ReadingError
 from fleetwatt.streams import METER, STREAMS, VEHICLE
 
 UNITS = ("_seconds", "_bytes", "_readings", "_connections")
@@ -54,14 +53,12 @@ def test_a_stream_is_counted_from_0_on() -> None:
             assert ("fleetwatt_readings_total", outcome, stream.name) in shown
 
 
-def test_a_rejected_reading_counts_once_by_its_first_fault() -> None:
+def test_rejected_readings_count_by_their_field() -> None:
     before = rejected().get(("voltage", "meter"), 0)
 
-    metrics.rejected(
-        [ReadingError(0, "voltage", "no"), ReadingError(0, "timestamp", "no")], [METER]
-    )
+    metrics.rejected(["voltage", "timestamp", "voltage"], [METER])
 
-    assert rejected()["voltage", "meter"] == before + 1
+    assert rejected()["voltage", "meter"] == before + 2
 
 
 @pytest.mark.parametrize(
@@ -78,7 +75,7 @@ def test_of_a_mixed_request_the_field_tells_the_stream(
 ) -> None:
     before = rejected().get((reason, stream), 0)
 
-    metrics.rejected([ReadingError(0, field, "no")], [METER, VEHICLE])
+    metrics.rejected([field], [METER, VEHICLE])
 
     assert rejected()[reason, stream] == before + 1
 

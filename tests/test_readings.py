@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fleetwatt.readings import (
     MAX_AHEAD,
-    Clock,
+    Bounds,
     NoReading,
     NotJson,
     Parsed,
@@ -23,14 +23,14 @@ from fleetwatt.streams import METER, STREAMS, VEHICLE, Stream
 from tests.examples import NOW, ago, meter, vehicle
 
 YEARS_AGO = datetime(1, 1, 2, tzinfo=UTC)
-ANY_TIME = Clock(datetime(9999, 12, 30, tzinfo=UTC), dict.fromkeys(STREAMS, YEARS_AGO))
-TODAY = Clock(NOW + MAX_AHEAD, dict.fromkeys(STREAMS, NOW - timedelta(days=1)))
+ANY_TIME = Bounds(datetime(9999, 12, 30, tzinfo=UTC), dict.fromkeys(STREAMS, YEARS_AGO))
+TODAY = Bounds(NOW + MAX_AHEAD, dict.fromkeys(STREAMS, NOW - timedelta(days=1)))
 EXAMPLES = {METER: meter(), VEHICLE: vehicle()}
 
 
-def parse(body: Any, *streams: Stream, clock: Clock = ANY_TIME) -> Parsed:
+def parse(body: Any, *streams: Stream, bounds: Bounds = ANY_TIME) -> Parsed:
     encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return parse_json(encoded, streams or STREAMS, clock)
+    return parse_json(encoded, streams or STREAMS, bounds)
 
 
 def stored(parsed: Parsed) -> list[tuple[str, list[Any]]]:
@@ -191,7 +191,7 @@ def test_the_clock_bounds_a_timestamp(
 ) -> None:
     reading = meter(timestamp=(NOW + clock_offset).isoformat())
 
-    parsed = parse([reading] if as_array else reading, METER, clock=TODAY)
+    parsed = parse([reading] if as_array else reading, METER, bounds=TODAY)
 
     assert bool(parsed.rows) is accepted
     assert faults(parsed) == (set() if accepted else {(0, "timestamp")})
@@ -297,6 +297,13 @@ def test_what_is_wrong_is_named_with_the_index_of_its_reading() -> None:
 
     assert faults(parsed) == {(0, None), (2, "soc"), (3, None), (4, "voltage")}
     assert (parsed.valid, parsed.rejected) == (2, 4)
+
+
+def test_an_invalid_reading_counts_once_by_its_first_fault() -> None:
+    parsed = parse([meter(), meter(voltage=-1, timestamp="then"), 1, meter(voltage=-1)])
+
+    assert len(parsed.errors) == 4
+    assert sorted(parsed.fields_at_fault, key=str) == [None, "voltage", "voltage"]
 
 
 ODD_VALUES = st.one_of(

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from fleetwatt.readings import MAX_AHEAD, Clock, Parsed, parse_ndjson
+from fleetwatt.readings import MAX_AHEAD, Bounds, Parsed, parse_ndjson
 from fleetwatt.store import BEGINNING
 from fleetwatt.streams import STREAMS, Rows, Stream
 
@@ -171,13 +171,13 @@ def _parse(store: Store, lines: Sequence[Line], *, skip_old: bool) -> Parsed:
     body = b"\n".join(line.content for line in lines)
     if not skip_old:
         oldest_of_all = dict.fromkeys(STREAMS, BEGINNING)
-        parsed = parse_ndjson(body, STREAMS, Clock(now + MAX_AHEAD, oldest_of_all))
+        parsed = parse_ndjson(body, STREAMS, Bounds(now + MAX_AHEAD, oldest_of_all))
         for rows in parsed.rows:
             first = min(_times(rows))
             if first < oldest[rows.stream]:
                 raise TooOld(_too_old(rows.stream, first, oldest[rows.stream], now))
         return parsed
-    return parse_ndjson(body, STREAMS, Clock(now + MAX_AHEAD, oldest))
+    return parse_ndjson(body, STREAMS, Bounds(now + MAX_AHEAD, oldest))
 
 
 def _too_old(stream: Stream, time: datetime, oldest: datetime, now: datetime) -> str:

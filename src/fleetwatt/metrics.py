@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -187,22 +187,9 @@ def committed(
             of_stream.lag.observe((now - time).total_seconds())
 
 
-class Fault(Protocol):
-    """What is wrong with a reading: `readings.ReadingError`, for one."""
-
-    @property
-    def index(self) -> int | None: ...
-
-    @property
-    def field(self) -> str | None: ...
-
-
-def rejected(faults: Iterable[Fault], streams: Sequence[Stream]) -> None:
-    """Count the invalid readings of a request to a route for some streams, each once."""
-    first: dict[int | None, str | None] = {}
-    for fault in faults:
-        first.setdefault(fault.index, fault.field)
-    for field in first.values():
+def rejected(fields: Iterable[str | None], streams: Sequence[Stream]) -> None:
+    """Count invalid readings by the field at fault, of a request to a route for some streams."""
+    for field in fields:
         having = [each for each in streams if field in {own.name for own in each.fields}]
         # A name that a client made up would be a series of its own.
         reason = "reading" if field is None else field if having else "unknown_field"

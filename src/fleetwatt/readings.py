@@ -39,7 +39,7 @@ class TooManyReadings(Exception):
 
 
 @dataclass(frozen=True)
-class ReadingError:
+class FieldError:
     """What is wrong; `index` is None for an argument, `field` where all of it is wrong."""
 
     index: int | None
@@ -53,11 +53,16 @@ class Parsed:
 
     rows: list[Rows]
     rejected: int
-    errors: list[ReadingError]
+    errors: list[FieldError]
 
     @property
     def valid(self) -> int:
         return sum(map(len, self.rows))
+
+    @property
+    def fields_at_fault(self) -> list[str | None]:
+        """The field of each invalid reading, the first where there are several; None: all of it."""
+        return list({each.index: each.field for each in reversed(self.errors)}.values())
 
 
 def _annotation(field: Field) -> Any:
@@ -140,11 +145,13 @@ _RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True)
-class Clock:
-    """Between which times a timestamp may lie: not before `oldest`, not after `newest`.
+class Bounds:
+    """What a reading may be of at this time and in this request.
 
     Attributes:
-        devices: The only ones that a reading may be of; None: any.
+        newest: The latest timestamp that is accepted.
+        oldest: The earliest one of each stream.
+        devices: The only devices; None: any.
     """
 
     newest: datetime
@@ -165,13 +172,13 @@ class Clock:
         return None
 
 
-def parse_json(body: bytes, streams: Sequence[Stream], clock: Clock) -> Parsed:
+def parse_json(body: bytes, streams: Sequence[Stream], bounds: Bounds) -> Parsed:
     """Parse one reading or a JSON array of readings.
 
     Args:
         body: The request's body.
         streams: Which streams may occur; with several, a reading's id field says which it is of.
-        clock: Which timestamps are accepted.
+        bounds: Which timestamps and devices are accepted.
 
     Raises:
         NotJson: The body is not JSON.
@@ -179,12 +186,12 @@ def parse_json(body: bytes, streams: Sequence[Stream], clock: Clock) -> Parsed:
         TooManyReadings: There are more than `MAX_READINGS`.
     """
     start = body.lstrip()[:1]
-    if parsed := _all_valid(body, array=start == b"[", streams=streams, clock=clock):
+    if parsed := _all_valid(body, array=start == b"[", streams=streams, bounds=bounds):
         return parsed
-    return _json_one_by_one(body, streams, clock)
+    return _json_one_by_one(body, streams, bounds)
 
 
-def _json_one_by_one(body: bytes, streams: Sequence[Stream], clock: Clock) -> Parsed:
+def _json_one_by_one(body: bytes, streams: Sequence[Stream], bounds: Bounds) -> Parsed:
     start = body.lstrip()[:1]
     try:
         items = _RAW_ITEMS.decode(body) if start == b"[" else [_RAW.decode(body)]
@@ -193,10 +200,10 @@ def _json_one_by_one(body: bytes, streams: Sequence[Stream], clock: Clock) -> Pa
         raise NotJson(str(error)) from None
     if start not in {b"[", b"{"}:
         raise NoReading
-    return _each(items, streams, clock)
+    return _each(items, streams, bounds)
 
 
-def parse_ndjson(body: bytes, streams: Sequence[Stream], clock: Clock) -> Parsed:
+def parse_ndjson(body: bytes, streams: Sequence[Stream], bounds: Bounds) -> Parsed:
     """Parse a reading a line; blank lines count for nothing, an index counts the others from 0.
 
     Raises:
@@ -207,9 +214,9 @@ def parse_ndjson(body: bytes, streams: Sequence[Stream], clock: Clock) -> Parsed
     # Parts of readings on two lines could make whole ones in an array: each starts on its line.
     if all(line.startswith(b"{") and line.count(b"{") == 1 for line in lines):
         array = b"[" + b",".join(lines) + b"]"
-        if parsed := _all_valid(array, array=True, streams=streams, clock=clock):
+        if parsed := _all_valid(array, array=True, streams=streams, bounds=bounds):
             return parsed
-    return _each(lines, streams, clock)
+    return _each(lines, streams, bounds)
 
 
 def _lines(body: bytes) -> list[bytes]:
@@ -217,7 +224,7 @@ def _lines(body: bytes) -> list[bytes]:
 
 
 def _all_valid(
-    body: bytes, *, array: bool, streams: Sequence[Stream], clock: Clock
+    body: bytes, *, array: bool, streams: Sequence[Stream], bounds: Bounds
 ) -> Parsed | None:
     """Parse a body in one go, or return None where anything in it needs a closer look."""
     decoder = _ONE[streams[0]] if len(streams) == 1 else _ANY
@@ -235,9 +242,9 @@ def _all_valid(
         times = [row[1] for row in each.rows]
         if not _are_ids(ids):
             return None
-        if max(times) > clock.newest or min(times) < clock.oldest[each.stream]:
+        if max(times) > bounds.newest or min(times) < bounds.oldest[each.stream]:
             return None
-        if clock.devices is not None and not clock.devices.issuperset(ids):
+        if bounds.devices is not None and not bounds.devices.issuperset(ids):
             return None
         if any(time.tzinfo is not UTC for time in times):
             each.rows = list(map(_in_utc, each.rows))
@@ -258,23 +265,25 @@ def _check_count(items: Sequence[Any]) -> None:
         raise TooManyReadings(f"{len(items)} readings; a request holds up to {MAX_READINGS}")
 
 
-def _each(items: Sequence[bytes | msgspec.Raw], streams: Sequence[Stream], clock: Clock) -> Parsed:
+def _each(
+    items: Sequence[bytes | msgspec.Raw], streams: Sequence[Stream], bounds: Bounds
+) -> Parsed:
     """Parse readings one by one, and say of each that is invalid what is wrong with it."""
     _check_count(items)
     rows = {stream: Rows(stream) for stream in streams}
-    errors: list[ReadingError] = []
+    errors: list[FieldError] = []
     rejected = 0
     for index, item in enumerate(map(bytes, items)):
         stream, row = _decode(item, streams)
         if stream is None:
             problems = list(_explain(item, streams))
-        elif refusal := clock.refusal(stream, row[0], row[1]):
+        elif refusal := bounds.refusal(stream, row[0], row[1]):
             problems = [refusal]
         else:
             rows[stream].rows.append(_in_utc(row))
             continue
         rejected += 1
-        errors += [ReadingError(index, field, message) for field, message in problems]
+        errors += [FieldError(index, field, message) for field, message in problems]
     return Parsed([each for each in rows.values() if len(each)], rejected, errors)
 
 

@@ -20,7 +20,7 @@ from random import Random
 from fleetwatt import readings
 from fleetwatt.readings import (
     MAX_AHEAD,
-    Clock,
+    Bounds,
     NoReading,
     NotJson,
     Parsed,
@@ -37,25 +37,25 @@ from tests.fuzz.rules import Expected, TooDeep, expect_json, expect_ndjson
 SHARE = 10_000
 
 Streams = Sequence[Stream]
-Parse = Callable[[bytes, Streams, Clock], Parsed]
+Parse = Callable[[bytes, Streams, Bounds], Parsed]
 
 _ROUTES: list[Streams] = [(METER,), (VEHICLE,), STREAMS]
 _LONG_AGO = dict.fromkeys(STREAMS, datetime(1, 1, 1, tzinfo=UTC))
 _TODAY = dict.fromkeys(STREAMS, NOW - timedelta(days=1))
-_CLOCKS = {
-    "no retention": Clock(NOW + MAX_AHEAD, _LONG_AGO),
-    "a day kept": Clock(NOW + MAX_AHEAD, _TODAY),
-    "two devices": Clock(NOW + MAX_AHEAD, _TODAY, frozenset({"M-123", "V-999"})),
-    "any time": Clock(datetime.max.replace(tzinfo=UTC), _LONG_AGO),
+_BOUNDS = {
+    "no retention": Bounds(NOW + MAX_AHEAD, _LONG_AGO),
+    "a day kept": Bounds(NOW + MAX_AHEAD, _TODAY),
+    "two devices": Bounds(NOW + MAX_AHEAD, _TODAY, frozenset({"M-123", "V-999"})),
+    "any time": Bounds(datetime.max.replace(tzinfo=UTC), _LONG_AGO),
 }
 
 
-def _lines_one_by_one(body: bytes, streams: Streams, clock: Clock) -> Parsed:
-    return readings._each(readings._lines(body), streams, clock)
+def _lines_one_by_one(body: bytes, streams: Streams, bounds: Bounds) -> Parsed:
+    return readings._each(readings._lines(body), streams, bounds)
 
 
 # How a form is parsed as a whole, how one by one, and what the rules say.
-_FORMS: dict[str, tuple[Parse, Parse, Callable[[bytes, Streams, Clock], Expected | str]]] = {
+_FORMS: dict[str, tuple[Parse, Parse, Callable[[bytes, Streams, Bounds], Expected | str]]] = {
     "json": (parse_json, readings._json_one_by_one, expect_json),
     "ndjson": (parse_ndjson, _lines_one_by_one, expect_ndjson),
 }
@@ -65,9 +65,9 @@ class Violation(Exception):
     """What the decoder did that it must not."""
 
 
-def _answer(parse: Parse, body: bytes, streams: Streams, clock: Clock) -> Parsed | str:
+def _answer(parse: Parse, body: bytes, streams: Streams, bounds: Bounds) -> Parsed | str:
     try:
-        return parse(body, streams, clock)
+        return parse(body, streams, bounds)
     except (NotJson, NoReading, TooManyReadings) as error:
         return type(error).__name__
 
@@ -96,20 +96,20 @@ def _compare(answer: Parsed | str, expected: Expected | str) -> None:
             raise Violation(f"{row} has the wrong types")
 
 
-def check(form: str, body: bytes, streams: Streams, clock: Clock) -> Parsed | str:
+def check(form: str, body: bytes, streams: Streams, bounds: Bounds) -> Parsed | str:
     """Parse a body and return the answer.
 
     Raises:
         Violation: The answer is not what the rules say.
     """
     parse, one_by_one, expect = _FORMS[form]
-    answer = _answer(parse, body, streams, clock)
+    answer = _answer(parse, body, streams, bounds)
     if not isinstance(answer, str) and not answer.rejected:
-        slowly = _answer(one_by_one, body, streams, clock)
+        slowly = _answer(one_by_one, body, streams, bounds)
         if answer != slowly:
             raise Violation(f"{_told(answer)} as a whole, {_told(slowly)} one by one")
     try:
-        expected = expect(body, streams, clock)
+        expected = expect(body, streams, bounds)
     except TooDeep:
         if not isinstance(answer, str) and not answer.rejected:
             raise Violation(f"{_told(answer)} of what is nested without end") from None
@@ -118,11 +118,11 @@ def check(form: str, body: bytes, streams: Streams, clock: Clock) -> Parsed | st
     return answer
 
 
-def _check_alike(body: bytes, streams: Streams, clock: Clock) -> Parsed | str:
+def _check_alike(body: bytes, streams: Streams, bounds: Bounds) -> Parsed | str:
     """Check that a reading is the same alone, in an array and on a line."""
-    alone = check("json", body, streams, clock)
-    in_array = check("json", b"[" + body + b"]", streams, clock)
-    on_line = check("ndjson", body, streams, clock) if b"\n" not in body else in_array
+    alone = check("json", body, streams, bounds)
+    in_array = check("json", b"[" + body + b"]", streams, bounds)
+    on_line = check("ndjson", body, streams, bounds) if b"\n" not in body else in_array
     if not isinstance(alone, str) and body.lstrip().startswith(b"{"):
         for other in (in_array, on_line):
             if other != alone:
@@ -140,7 +140,7 @@ def run(count: int, seed: int) -> Counter[str]:
     answers: Counter[str] = Counter()
     for number in range(count):
         streams = random.choice(_ROUTES)
-        rule, clock = random.choice(list(_CLOCKS.items()))
+        rule, bounds = random.choice(list(_BOUNDS.items()))
         stream = streams[0] if len(streams) == 1 else None
         form = random.choice(["alone", "json", "json", "ndjson"])
         if number % 5_000 == 4_999:
@@ -162,9 +162,9 @@ def run(count: int, seed: int) -> Counter[str]:
             body = inputs.encoded(random, body)
         try:
             if form == "alone":
-                answer = _check_alike(body, streams, clock)
+                answer = _check_alike(body, streams, bounds)
             else:
-                answer = check(form, body, streams, clock)
+                answer = check(form, body, streams, bounds)
         except Exception as error:
             names = "+".join(each.name for each in streams)
             raise Violation(

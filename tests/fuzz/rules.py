@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NoReturn
 
-from fleetwatt.readings import Clock
+from fleetwatt.readings import Bounds
 from fleetwatt.streams import Field, Stream
 
 LIMIT = 10_000
@@ -131,7 +131,7 @@ def _value(rule: Field, value: Any) -> Any:
 
 
 def _reading(
-    value: Any, streams: Sequence[Stream], clock: Clock
+    value: Any, streams: Sequence[Stream], bounds: Bounds
 ) -> tuple[Stream, tuple[Any, ...]] | set[str | None]:
     """Return the stream and the row of a reading, or the fields at fault; None for all of it."""
     if not isinstance(value, Members):
@@ -150,21 +150,21 @@ def _reading(
     faults |= {each.name for each, stored in zip(stream.fields, row, strict=True) if stored is None}
     if faults and row[1] and not _in_our_era(row[1]):
         faults.add("timestamp")
-    if not faults and clock.devices is not None and row[0] not in clock.devices:
+    if not faults and bounds.devices is not None and row[0] not in bounds.devices:
         faults = {stream.id.name}
-    elif not faults and not clock.oldest[stream] <= row[1] <= clock.newest:
+    elif not faults and not bounds.oldest[stream] <= row[1] <= bounds.newest:
         faults = {"timestamp"}
     return faults or (stream, row)
 
 
-def _expect(values: Sequence[Any], streams: Sequence[Stream], clock: Clock) -> Expected | str:
+def _expect(values: Sequence[Any], streams: Sequence[Stream], bounds: Bounds) -> Expected | str:
     if not values:
         return "NoReading"
     if len(values) > LIMIT:
         return "TooManyReadings"
     expected = Expected()
     for index, value in enumerate(values):
-        match _reading(value, streams, clock):
+        match _reading(value, streams, bounds):
             case (Stream() as stream, row):
                 expected.rows.setdefault(stream.name, []).append(row)
             case faults:
@@ -173,7 +173,7 @@ def _expect(values: Sequence[Any], streams: Sequence[Stream], clock: Clock) -> E
     return expected
 
 
-def expect_json(body: bytes, streams: Sequence[Stream], clock: Clock) -> Expected | str:
+def expect_json(body: bytes, streams: Sequence[Stream], bounds: Bounds) -> Expected | str:
     """Return what becomes of a JSON body: rows and faults, or an exception's name."""
     try:
         value = decode(body)
@@ -183,10 +183,10 @@ def expect_json(body: bytes, streams: Sequence[Stream], clock: Clock) -> Expecte
         value = [value]
     if not isinstance(value, list):
         return "NoReading"
-    return _expect(value, streams, clock)
+    return _expect(value, streams, bounds)
 
 
-def expect_ndjson(body: bytes, streams: Sequence[Stream], clock: Clock) -> Expected | str:
+def expect_ndjson(body: bytes, streams: Sequence[Stream], bounds: Bounds) -> Expected | str:
     """Return what becomes of an NDJSON body."""
     values: list[Any] = []
     for line in body.split(b"\n"):
@@ -195,4 +195,4 @@ def expect_ndjson(body: bytes, streams: Sequence[Stream], clock: Clock) -> Expec
                 values.append(decode(text))
             except NotJson:
                 values.append(None)  # no object
-    return _expect(values, streams, clock)
+    return _expect(values, streams, bounds)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fleetwatt.readings import Clock, parse_json
+from fleetwatt.readings import Bounds, parse_json
 from fleetwatt.simulation.fleet import Fleet, Meter
 from fleetwatt.simulation.plan import Plan
 from fleetwatt.simulation.vehicle import FULL, Mode, Vehicle
@@ -88,7 +88,7 @@ def test_each_device_reports_once_a_minute_at_a_second_of_its_own(past: Past) ->
 
 
 def test_the_api_finds_every_reading_valid(past: Past) -> None:
-    clock = Clock(datetime.max.replace(tzinfo=UTC), dict.fromkeys(STREAMS, MONDAY))
+    clock = Bounds(datetime.max.replace(tzinfo=UTC), dict.fromkeys(STREAMS, MONDAY))
     for stream, devices in ((METER, past.meters), (VEHICLE, past.vehicles)):
         some = [reading for readings in devices.values() for reading in readings[::30]]
         parsed = parse_json(msgspec.json.encode(some), [stream], clock)

@@ -20,7 +20,7 @@ from fleetwatt.problems import (
     InvalidReadings,
     UnsupportedMedia,
 )
-from fleetwatt.readings import MAX_AHEAD, MAX_READINGS, Clock, Parsed, parse_json, parse_ndjson
+from fleetwatt.readings import MAX_AHEAD, MAX_READINGS, Bounds, Parsed, parse_json, parse_ndjson
 from fleetwatt.schemas.fields import json_order
 from fleetwatt.schemas.readings import READING_SCHEMAS, IngestionResult
 from fleetwatt.streams import STREAMS, Stream
@@ -91,14 +91,14 @@ def _route(path: str, name: str, summary: str, streams: Sequence[Stream]) -> Non
     def post() -> Response:
         atomic = _atomic()
         database = store()
-        clock = Clock(
+        bounds = Bounds(
             datetime.now(UTC) + MAX_AHEAD,
             {stream: database.oldest_accepted(stream) for stream in streams},
             auth.devices(),
         )
-        parsed = _parser()(_body(), streams, clock)
+        parsed = _parser()(_body(), streams, bounds)
         if parsed.errors:
-            metrics.rejected(parsed.errors, streams)
+            metrics.rejected(parsed.fields_at_fault, streams)
         return _answer(database, parsed, atomic=atomic)
 
     post.__name__ = name

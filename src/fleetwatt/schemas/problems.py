@@ -9,7 +9,7 @@ import marshmallow as ma
 from fleetwatt.schemas.fields import Answer, optional
 
 
-class IngestionError(Answer):
+class FieldError(Answer):
     """What is wrong with one reading or argument."""
 
     index = optional(
@@ -40,6 +40,6 @@ class Problem(Answer):
         },
     )
     errors = ma.fields.List(
-        ma.fields.Nested(IngestionError),
+        ma.fields.Nested(FieldError),
         metadata={"description": "The fields at fault, where fields are"},
     )

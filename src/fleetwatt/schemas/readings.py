@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshmallow as ma
 
 from fleetwatt.schemas.fields import Answer, count, json_order, schema_field
-from fleetwatt.schemas.problems import IngestionError
+from fleetwatt.schemas.problems import FieldError
 from fleetwatt.streams import STREAMS, Stream
 
 
@@ -24,6 +24,6 @@ class IngestionResult(Answer):
     duplicates = count("Readings that were stored before; success", 0)
     rejected = count("Invalid readings, not stored", 0)
     errors = ma.fields.List(
-        ma.fields.Nested(IngestionError),
+        ma.fields.Nested(FieldError),
         metadata={"description": "What is wrong with the rejected ones", "example": []},
     )
