@@ -156,6 +156,20 @@ def test_a_gzipped_body_is_read(client: FlaskClient, name: str) -> None:
     assert response.status_code == 201
 
 
+def test_a_gzipped_body_may_have_been_put_together(client: FlaskClient) -> None:
+    lines = (json.dumps(meter(meterId=f"M-{number}")).encode() + b"\n" for number in range(100))
+    response = client.post(
+        ROUTE,
+        data=b"".join(map(gzip.compress, lines)),
+        content_type="application/x-ndjson",
+        headers={"Content-Encoding": "gzip"},
+    )
+
+    assert response.status_code == 201
+    assert response.json
+    assert response.json["accepted"] == 100
+
+
 def test_an_empty_encoding_is_none(client: FlaskClient) -> None:
     response = client.post(ROUTE, json=meter(), headers={"Content-Encoding": ""})
 
@@ -170,11 +184,13 @@ def test_an_empty_encoding_is_none(client: FlaskClient) -> None:
         (b"[{]", {}, 400, "not-json"),
         (b"not gzip", {"Content-Encoding": "gzip"}, 400, "broken-encoding"),
         (gzip.compress(b"{}")[:-4], {"Content-Encoding": "gzip"}, 400, "broken-encoding"),
-        (gzip.compress(b"{}") * 2, {"Content-Encoding": "gzip"}, 400, "broken-encoding"),
+        (gzip.compress(b"{}") + b"{}", {"Content-Encoding": "gzip"}, 400, "broken-encoding"),
+        (gzip.compress(b"") * 101, {"Content-Encoding": "gzip"}, 400, "broken-encoding"),
         (b"{}", {"Content-Encoding": "br"}, 415, "unsupported-media-type"),
         (b"{}", {"Content-Type": "text/plain"}, 415, "unsupported-media-type"),
         (b" " * 10_000_001, {}, 413, "too-large"),
         (gzip.compress(b" " * 10_000_001), {"Content-Encoding": "gzip"}, 413, "too-large"),
+        (gzip.compress(b" " * 5_000_001) * 2, {"Content-Encoding": "gzip"}, 413, "too-large"),
         (b"[" + b"1," * 10_000 + b"1]", {}, 413, "too-many-readings"),
         (b"[]", {}, 422, "no-reading"),
         (b"1", {}, 422, "no-reading"),

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from fleetwatt.store import Store
 
 MAX_BYTES = 10_000_000
+# Each costs a copy of those that follow.
+MAX_MEMBERS = 100
 PARSERS = {"application/json": parse_json, "application/x-ndjson": parse_ndjson}
 
 blueprint = Blueprint(
@@ -144,24 +146,32 @@ def _body() -> bytes:
         raise UnsupportedMedia(f"Content-Encoding is {encoding}; send gzip or none")
     request.max_content_length = sys.maxsize  # what counts is the size after decompression
     sent = received(request, MAX_BYTES + 1)
-    _check_size(sent)
-    if encoding == "identity":
-        return sent
-    gzip = zlib.decompressobj(wbits=31)
-    try:
-        body = gzip.decompress(sent, MAX_BYTES + 1)
-        _check_size(body)
-        if not gzip.eof:
+    _check_size(len(sent))
+    return sent if encoding == "identity" else _gunzip(sent)
+
+
+def _gunzip(sent: bytes) -> bytes:
+    """Decompress gzip's members, of which there may be several (RFC 1952, section 2.2)."""
+    pieces: list[bytes] = []
+    size = 0
+    while len(pieces) < MAX_MEMBERS:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            pieces.append(member.decompress(sent, MAX_BYTES + 1 - size))
+        except zlib.error as error:
+            raise BrokenEncoding(f"the body is not gzip: {error}") from None
+        size += len(pieces[-1])
+        _check_size(size)
+        if not member.eof:
             raise BrokenEncoding("the gzip stream is cut short")
-        if gzip.unused_data:
-            raise BrokenEncoding("the gzip stream's first member is followed by something else")
-    except zlib.error as error:
-        raise BrokenEncoding(f"the body is not gzip: {error}") from None
-    return body
+        sent = member.unused_data
+        if not sent:
+            return b"".join(pieces)
+    raise BrokenEncoding(f"the gzip stream has more than {MAX_MEMBERS} members")
 
 
-def _check_size(body: bytes) -> None:
-    if len(body) > MAX_BYTES:
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
         raise BodyTooLarge(f"a request holds up to {MAX_BYTES:,} bytes after decompression")
 
 
