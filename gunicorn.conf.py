@@ -6,6 +6,7 @@ or a crash of workers loses no connection (docs/decisions/0019).
 """
 
 import ctypes
+import errno
 import gc
 import os
 import shutil
@@ -17,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _M_ARENA_MAX = -8  # of malloc.h
+_LETTING_GO = 3  # seconds that workers may take to leave an address once their master was killed
 
 # A folder for the metrics of this master's workers, named before they are declared. SIGHUP reads
 # this file again in the same process; SIGUSR2 does so in another.
@@ -92,17 +94,26 @@ def on_starting(server):
 
 def _refuse_taken(addresses):
     """Refuse an address on which another server listens: each would get a part of the requests."""
+    deadline = time.monotonic() + _LETTING_GO
     for address in addresses:
-        if not isinstance(address, str):
-            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-            with socket.socket(family) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(address[:2])
-                except OSError as error:
-                    raise SystemExit(
-                        f"fleetwatt: can't listen on {address[0]}:{address[1]}: {error.strerror}"
-                    ) from None
+        while not isinstance(address, str) and (error := _refusal(address)):
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise SystemExit(
+                    f"fleetwatt: can't listen on {address[0]}:{address[1]}: {error.strerror}"
+                )
+            time.sleep(0.1)
+
+
+def _refusal(address):
+    """Return why nobody can listen on an address beside those who do; None: one can."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address[:2])
+        except OSError as error:
+            return error
+    return None
 
 
 def pre_fork(server, worker):

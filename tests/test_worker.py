@@ -35,9 +35,20 @@ def server(
     database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, int]]:
     """A worker with two threads whose requests have to arrive within a second."""
-    settings = {"FLEETWATT_THREADS": str(THREADS), "FLEETWATT_READ_TIMEOUT": "1"}
     log = tmp_path_factory.mktemp("gunicorn") / "log"
-    with serving(database_url, 1, log, **settings) as url:
+    yield from addresses(database_url, log, FLEETWATT_READ_TIMEOUT="1")
+
+
+@pytest.fixture(scope="module")
+def unhurried(
+    database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, int]]:
+    """A worker with two threads that gives requests all the time a slow machine may take."""
+    yield from addresses(database_url, tmp_path_factory.mktemp("gunicorn") / "log")
+
+
+def addresses(database_url: str, log: Path, **settings: str) -> Iterator[tuple[str, int]]:
+    with serving(database_url, 1, log, FLEETWATT_THREADS=str(THREADS), **settings) as url:
         parts = urlsplit(url)
         assert parts.hostname
         assert parts.port
@@ -150,8 +161,8 @@ def test_a_request_that_arrives_in_parts_but_in_time_is_served(server: tuple[str
         assert patient.recv(65_536).startswith(b"HTTP/1.1 201")
 
 
-def test_a_connection_serves_more_than_one_request(server: tuple[str, int]) -> None:
-    client = http.client.HTTPConnection(*server, timeout=PATIENCE)
+def test_a_connection_serves_more_than_one_request(unhurried: tuple[str, int]) -> None:
+    client = http.client.HTTPConnection(*unhurried, timeout=PATIENCE)
     with closing(client):
         client.connect()
         first = client.sock
@@ -276,8 +287,8 @@ def test_a_file_is_served_whole(server: tuple[str, int]) -> None:
     assert served == bundle.read_bytes()
 
 
-def test_a_stream_of_unknown_length_arrives_in_chunks(server: tuple[str, int]) -> None:
-    client = http.client.HTTPConnection(*server, timeout=PATIENCE)
+def test_a_stream_of_unknown_length_arrives_in_chunks(unhurried: tuple[str, int]) -> None:
+    client = http.client.HTTPConnection(*unhurried, timeout=PATIENCE)
     with closing(client):
         reading = meter()
         client.request("POST", "/v1/ingestion/meter", json.dumps(reading), JSON)
@@ -290,8 +301,8 @@ def test_a_stream_of_unknown_length_arrives_in_chunks(server: tuple[str, int]) -
         assert str(reading["voltage"]) in answer.read().decode()
 
 
-def test_one_connection_may_send_request_after_request(server: tuple[str, int]) -> None:
-    client = http.client.HTTPConnection(*server, timeout=PATIENCE)
+def test_one_connection_may_send_request_after_request(unhurried: tuple[str, int]) -> None:
+    client = http.client.HTTPConnection(*unhurried, timeout=PATIENCE)
     with closing(client):
         for _ in range(20):
             client.request("POST", "/v1/ingestion/meter", json.dumps(meter()), JSON)
@@ -300,8 +311,8 @@ def test_one_connection_may_send_request_after_request(server: tuple[str, int]) 
             assert answer.read()
 
 
-def test_busy_connections_leave_threads_to_others(server: tuple[str, int]) -> None:
-    busy = [http.client.HTTPConnection(*server, timeout=PATIENCE) for _ in range(2 * THREADS)]
+def test_busy_connections_leave_threads_to_others(unhurried: tuple[str, int]) -> None:
+    busy = [http.client.HTTPConnection(*unhurried, timeout=PATIENCE) for _ in range(2 * THREADS)]
     for _ in range(20):
         for each in busy:
             each.request("GET", "/healthz")

@@ -92,7 +92,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     A request whose body was being read is still answered, with what it lacks; one that had arrived
     whole is answered as ever, and its connection closed after it. `_busy` belongs to the pool's
-    threads, one entry each, and to the main thread, which looks at a copy.
+    threads, one entry each, and to the main thread, which looks at a copy and again before it cuts.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -147,7 +147,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         now = time.monotonic()
         for conn, since in list(self._busy.items()):
             taken = now - since
-            if taken > self._limit:
+            if taken > self._limit and self._busy.get(conn) == since:
                 late = taken > TAKING * self._limit
                 with suppress(OSError):  # it is closed already
                     conn.sock.shutdown(socket.SHUT_RDWR if late else socket.SHUT_RD)

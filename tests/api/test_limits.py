@@ -217,7 +217,10 @@ def refused(counter: Limits, who: str) -> bool:
     return False
 
 
-def test_hosts_that_share_a_redis_count_together(redis_server: str) -> None:
+def test_hosts_that_share_a_redis_count_together(
+    redis_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STORAGE_TIMEOUT", 60)
     config = Config(limits_storage=redis_server, key_limit="3/day")
     one, other = Limits(config), Limits(config)
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +14,11 @@ from tests.api.test_service import NOBODY
 from tests.conftest import rows
 from tests.examples import NOW, at, meter, vehicle
 from tests.test_metrics import samples
+
+
+@pytest.fixture(autouse=True)
+def _a_slow_machine_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "PATIENCE", 60.0)
 
 
 def scrape(client: FlaskClient) -> dict[tuple[str, ...], float]:
@@ -132,18 +136,23 @@ def test_a_database_that_is_away_takes_its_own_figures_along_and_no_more() -> No
     assert ("fleetwatt_commit_seconds_count",) in shown
 
 
-def test_a_database_that_hangs_is_waited_for_a_moment_and_asked_once() -> None:
+def test_a_database_that_hangs_is_waited_for_a_moment_and_asked_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(figures, "PATIENCE", 0.1)
     asked = []
+    over = threading.Event()
 
     def hang() -> list[metrics.Figure]:
         asked.append(1)
-        time.sleep(5)
+        over.wait()
         return []
 
     hanging = figures.Figures(hang)
 
     assert hanging.latest() == hanging.latest() == [metrics.Figure("fleetwatt_database_up", 0.0)]
     assert asked == [1]
+    over.set()
 
 
 def test_without_a_thread_to_ask_in_the_next_look_asks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,11 +27,11 @@ pytestmark = pytest.mark.skipif(not PROMETHEUS, reason="needs prometheus (Debian
 
 @contextmanager
 def scraping(folder: Path, address: str) -> Iterator[str]:
-    """Run Prometheus with a copy of the configuration, every second, on another address."""
+    """Run Prometheus with a copy of the configuration, every 5 seconds, on another address."""
     shutil.copytree(CONFIG, folder, dirs_exist_ok=True)
     file = folder / "prometheus.yml"
     text = file.read_text()
-    for what, instead in (("api:8000", address), ("scrape_interval: 15s", "scrape_interval: 1s")):
+    for what, instead in (("api:8000", address), ("scrape_interval: 15s", "scrape_interval: 5s")):
         assert what in text
         text = text.replace(what, instead)
     file.write_text(text)
@@ -49,19 +49,21 @@ def scraping(folder: Path, address: str) -> Iterator[str]:
         process.wait(60)
 
 
-def target(url: str) -> dict[str, Any]:
-    """What Prometheus says of fleetwatt, once it has tried."""
-    deadline = time.monotonic() + 60
+def target(url: str, health: str) -> dict[str, Any]:
+    """What Prometheus says of fleetwatt, once that is as expected, or in the end."""
+    found: dict[str, Any] = {}
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"{url}/api/v1/targets", timeout=5) as response:
                 (found,) = json.load(response)["data"]["activeTargets"]
         except (OSError, ValueError):
             found = {"health": "unknown"}
-        if found["health"] != "unknown":
-            return dict(found)
+        # On a busy machine the first scrapes may time out.
+        if found["health"] == health and "deadline exceeded" not in found["lastError"]:
+            break
         time.sleep(0.2)
-    pytest.fail("Prometheus did not scrape")
+    return found
 
 
 def test_prometheus_gets_in_with_the_key_that_the_docs_make(
@@ -80,11 +82,11 @@ def test_prometheus_gets_in_with_the_key_that_the_docs_make(
         )
     with serving(database_url, 1, tmp_path / "log", FLEETWATT_AUTH="required") as url:
         with scraping(folder, url.removeprefix("http://")) as prometheus:
-            found = target(prometheus)
+            found = target(prometheus, "up")
         assert (found["health"], found["lastError"]) == ("up", "")
 
         key.write_text("fw_000000000000_no")
         with scraping(folder, url.removeprefix("http://")) as prometheus:
-            found = target(prometheus)
+            found = target(prometheus, "down")
         assert found["health"] == "down"
         assert "401" in found["lastError"]

@@ -236,11 +236,11 @@ def test_what_comes_after_closing_is_refused(store: Store) -> None:
 def test_a_request_that_waits_too_long_takes_its_readings_back(
     store: Store, sql: Connection
 ) -> None:
-    with closing(HeldUp(store, timeout=0.2)) as held_up:
+    with closing(HeldUp(store, timeout=2)) as held_up:
         waiting = held_up.submit(reading("M-waiting"))
 
         for answer in (held_up.first, waiting):
-            with pytest.raises(Busy, match=r"not written within 0\.2 s"):
+            with pytest.raises(Busy, match="not written within 2 s"):
                 answer.result(60)
 
         assert held_up.writer.queued == 0
