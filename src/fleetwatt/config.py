@@ -18,10 +18,10 @@ Count = Annotated[int, msgspec.Meta(ge=1, description="a whole number from 1 on"
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535, description="a whole number from 0 to 65,535")]
 # The upper bound keeps infinity out, and fits PostgreSQL's milliseconds.
 Seconds = Annotated[
-    float, msgspec.Meta(ge=0, le=1_000_000, description="seconds from 0 to 1,000,000")
+    float, msgspec.Meta(ge=0, le=1_000_000, description="a number from 0 to 1,000,000")
 ]
 PositiveSeconds = Annotated[
-    float, msgspec.Meta(gt=0, le=1_000_000, description="seconds above 0, up to 1,000,000")
+    float, msgspec.Meta(gt=0, le=1_000_000, description="a number above 0, up to 1,000,000")
 ]
 Rate = Annotated[
     str,
@@ -247,7 +247,8 @@ class Setting:
         if get_origin(self.kind) is Literal:
             return "one of " + ", ".join(get_args(self.kind))
         described: str = self.kind.__metadata__[0].description
-        return described
+        is_bare = self.unit and isinstance(self.default, int | float)
+        return f"{described} ({self.unit})" if is_bare else described
 
     def shown(self, config: Config) -> str:
         """Return the value for people's eyes: a secret only as set or not."""

@@ -161,13 +161,13 @@ class Bounds:
     def refusal(self, stream: Stream, device: str, time: datetime) -> tuple[str, str] | None:
         """Name the field for which a reading is refused and say why, or None."""
         if self.devices is not None and device not in self.devices:
-            return stream.id.name, "is not one of the devices that the API key may write for"
+            return stream.id.name, "Not one of the devices that the API key may write for."
         if time > self.newest:
-            return TIMESTAMP.name, "is more than 5 minutes ahead of the server's clock"
+            return TIMESTAMP.name, "More than 5 minutes ahead of the server's clock."
         if time < self.oldest[stream]:
             return (
                 TIMESTAMP.name,
-                "is older than the raw history that is kept, and would be dropped unseen",
+                "Older than the raw history that is kept: it would be dropped unseen.",
             )
         return None
 
@@ -308,17 +308,17 @@ def _explain(item: bytes, streams: Sequence[Stream]) -> Iterator[tuple[str | Non
         _check_strings(item)
         repeated = _repeated(item)
     except msgspec.ValidationError:
-        yield None, "is not a JSON object"
+        yield None, "Not a JSON object."
         return
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        yield None, f"is not JSON: {error}"
+        yield None, f"Not JSON: {error}."
         return
     for field in repeated:
         yield field, "Given more than once."
     named = [stream for stream in streams if stream.id.name in reading] or list(streams)
     if len(named) > 1:
         ids = ", ".join(stream.id.name for stream in streams)
-        yield None, f"must have exactly one of the fields {ids}"
+        yield None, f"Must have exactly one of the fields {ids}."
         known = {field.name for stream in streams for field in stream.fields}
         yield from ((field, "Unknown field.") for field in reading if field not in known)
         return

@@ -217,7 +217,7 @@ def test_bad_cells_of_csv_are_named_by_line_and_field(
         (4, "soc", "Not a number."),
         (5, "soc", "Missing data for required field."),
         (6, "vehicleId", found[4][2]),
-        (7, "timestamp", "is more than 5 minutes ahead of the server's clock"),
+        (7, "timestamp", "More than 5 minutes ahead of the server's clock."),
         (8, "timestamp", found[6][2]),
         (9, None, "has 2 cells where the header has 5"),
         (10, None, "is not CSV: unexpected end of data"),
@@ -404,7 +404,7 @@ def test_history_older_than_retention_can_be_left_out(
     assert stored(sql) == (1, 0)
     (rejection,) = rejections(file)
     assert (rejection["line"], rejection["field"]) == (2, "timestamp")
-    assert "older than the raw history that is kept" in rejection["reason"]
+    assert "Older than the raw history that is kept" in rejection["reason"]
 
 
 @pytest.mark.community

@@ -221,7 +221,7 @@ def test_rejected_readings_are_counted_and_the_first_reason_is_told(server_url: 
     said = json.loads(result.stdout)
     for each in said["streams"].values():
         assert each["rejected"] == each["sent"] > 0
-    assert "timestamp: is older than the raw history" in said["firstError"]
+    assert "timestamp: Older than the raw history" in said["firstError"]
 
 
 def test_the_account_is_a_table_without_json(server_url: str, sql: Connection) -> None:

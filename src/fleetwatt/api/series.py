@@ -12,8 +12,9 @@ from flask import Response, request
 from werkzeug.exceptions import NotAcceptable
 
 from fleetwatt.api import Blueprint, caching, raises, store
+from fleetwatt.api.status import status_of
 from fleetwatt.energy import rounded
-from fleetwatt.problems import NotKnown, TooManyPoints
+from fleetwatt.problems import TooManyPoints
 from fleetwatt.schemas.fields import rfc3339
 from fleetwatt.schemas.series import (
     BUCKETS,
@@ -69,7 +70,7 @@ def _series_route(stream: Stream) -> None:
     def series(query: dict[str, Any], **path: str) -> Response:
         form = _form_asked()
         (device,) = path.values()
-        _require_known(stream, device)
+        status_of(stream, device)
         points = _points(stream, device, query["bucket"], query["start"], query["end"])
         values = ([point.get(column) for column in columns.values()] for point in points)
         headers = {"Vary": "Accept", **caching.lifetime(stream, query["end"])}
@@ -92,7 +93,7 @@ def _gaps_route(stream: Stream) -> None:
     @raises(blueprint, 404, 503)
     def gaps(query: dict[str, Any], **path: str) -> tuple[dict[str, Any], int, dict[str, str]]:
         (device,) = path.values()
-        _require_known(stream, device)
+        status_of(stream, device)
         start = query["start"]
         # What lies ahead is not silence yet.
         end = max(start, min(query["end"], datetime.now(UTC)))
@@ -113,11 +114,6 @@ def _gaps_route(stream: Stream) -> None:
 for _stream in STREAMS:
     _series_route(_stream)
     _gaps_route(_stream)
-
-
-def _require_known(stream: Stream, device: str) -> None:
-    if store().one(f"{stream.name}.status", id=device) is None:
-        raise NotKnown(f"No reading of {stream.name} {device} has arrived.")
 
 
 def _window(stream: Stream, device: str, start: datetime, end: datetime) -> dict[str, Any]:

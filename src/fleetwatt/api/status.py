@@ -17,6 +17,18 @@ blueprint = Blueprint(
 )
 
 
+def status_of(stream: Stream, device: str) -> Row:
+    """Return a device's newest reading, its age and, for a vehicle, its meter.
+
+    Raises:
+        NotKnown: It has never sent one.
+    """
+    status = store().one(f"{stream.name}.status", id=device)
+    if status is None:
+        raise NotKnown(f"No reading of {stream.name} {device} has arrived.")
+    return status
+
+
 def _routes(stream: Stream) -> None:
     @blueprint.route(f"/{stream.plural}/<device_id:{stream.id.name}>", endpoint=stream.name)
     @blueprint.response(200, STATUS_SCHEMAS[stream])
@@ -24,10 +36,7 @@ def _routes(stream: Stream) -> None:
     @raises(blueprint, 404, 503)
     def one(**path: str) -> Row:
         (device,) = path.values()
-        status = store().one(f"{stream.name}.status", id=device)
-        if status is None:
-            raise NotKnown(f"No reading of {stream.name} {device} has arrived.")
-        return status
+        return status_of(stream, device)
 
     @blueprint.route(f"/{stream.plural}", endpoint=stream.plural)
     @blueprint.arguments(PageQuery, location="query")
