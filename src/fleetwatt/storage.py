@@ -59,8 +59,8 @@ def _table(store: Store, row: Row) -> Row:
         **row,
         **(store.one(SPANS[row["table_name"]]) or {}),
         "kind": "history" if row["table_name"] in policies.HISTORIES else "aggregate",
-        "bytes_a_row": row["bytes"] / rows if rows else None,
-        "bytes_a_row_uncompressed": row["bytes_uncompressed"] / rows if rows else None,
+        "bytes_a_row": round(row["bytes"] / rows, 1) if rows else None,
+        "bytes_a_row_uncompressed": round(row["bytes_uncompressed"] / rows, 1) if rows else None,
     }
 
 
