@@ -106,7 +106,15 @@ class Clients:
 
     def answered(self) -> int:
         """How many requests have been answered so far."""
-        return sum(each.books.totals["answered"] for each in self._each)
+        return self._total("answered")
+
+    def unavailable(self) -> int:
+        """How many requests have been told to come again so far."""
+        return self._total("unavailable")
+
+    def _total(self, name: str) -> int:
+        # Not from all books together: their dicts grow meanwhile.
+        return sum(each.books.totals[name] for each in self._each)
 
 
 class _Client:

@@ -182,10 +182,10 @@ def test_a_lock_on_latest_fails_requests_in_time_and_stores_none_of_them(serving
     service = serving(FLEETWATT_STATEMENT_TIMEOUT="1", FLEETWATT_WRITE_TIMEOUT="10")
 
     with load(service) as clients:
-        before = clients.books().totals["unavailable"]
+        before = clients.unavailable()
         with locked(service):
             eventually(
-                lambda: clients.books().totals["unavailable"] > before + 3 * CLIENTS,
+                lambda: clients.unavailable() > before + 3 * CLIENTS,
                 "requests hang behind the lock",
                 60,
             )
@@ -264,10 +264,10 @@ def test_a_primary_that_takes_no_writes_is_a_database_that_is_away(serving: Serv
     service = serving()
 
     with load(service) as clients:
-        before = clients.books().totals["unavailable"]
+        before = clients.unavailable()
         with read_only(service):
             eventually(
-                lambda: clients.books().totals["unavailable"] > before + CLIENTS,
+                lambda: clients.unavailable() > before + CLIENTS,
                 "requests are not told that nothing is written",
             )
 
@@ -297,10 +297,10 @@ def test_a_full_disk_stores_nothing_by_halves_and_writing_goes_on_once_there_is_
         except CannotMount as error:
             pytest.skip(f"no file system can be mounted here: {error}")
         with load(service) as clients:
-            before = clients.books().totals["unavailable"]
+            before = clients.unavailable()
             with full(disk):
                 eventually(
-                    lambda: clients.books().totals["unavailable"] > before + CLIENTS,
+                    lambda: clients.unavailable() > before + CLIENTS,
                     "the disk is not full",
                     60,
                 )
