@@ -10,10 +10,13 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psutil
@@ -23,6 +26,7 @@ import pytest
 import fleetwatt
 from tests.conftest import rows
 from tests.examples import meter
+from tests.native.server import free_port
 
 WAITING = """
     SELECT count(*) FROM timescaledb_information.jobs WHERE scheduled AND next_start IS NULL
@@ -64,16 +68,23 @@ class Dev:
             text=True,
         )
         assert self.process.stdout
+        self._output = self.process.stdout
         self.lines = []
-        for line in self.process.stdout:
+        for line in self._output:
             self.lines.append(line)
             if "Ctrl-C" in line:
                 break
         self.children = psutil.Process(self.process.pid).children(recursive=True)
+        # In a pipe that nobody reads there is room for some hundred requests.
+        self._rest = Thread(target=deque, args=(self._output, 0), daemon=True)
+        self._rest.start()
 
     def is_ready(self) -> bool:
         try:
             return bool(self.call("/readyz") == {"status": "ok"})
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
         except OSError:
             return False
 
@@ -88,26 +99,26 @@ class Dev:
 
     def stop(self) -> int:
         self.process.terminate()
-        self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode
+        return self.wait()
+
+    def wait(self) -> int:
+        """Return its exit status, once nobody holds its output any more."""
+        self._rest.join(PATIENCE)
+        assert not self._rest.is_alive()
+        self._output.close()
+        return self.process.wait(PATIENCE)
 
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
+    return free_port()
 
 
 @pytest.fixture
 def dev(tmp_path: Path, port: int) -> Iterator[Dev]:
     running = Dev(tmp_path, port)
     yield running
-    if running.process.poll() is None:
-        running.stop()
-    elif running.process.stdout:
-        running.process.stdout.close()
+    running.stop()
 
 
 def test_it_serves_and_leaves_no_process_behind(dev: Dev) -> None:
@@ -169,9 +180,9 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         refused = Dev(tmp_path, taken.getsockname()[1])
-        refused.process.communicate()
+        status = refused.wait()
 
-    assert refused.process.returncode == 1
+    assert status == 1
     assert "choose another port" in "".join(refused.lines)
 
 
