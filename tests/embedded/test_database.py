@@ -121,7 +121,9 @@ def test_a_first_start_that_was_killed_half_way_is_made_good(tmp_path: Path) -> 
     database = EmbeddedDatabase(tmp_path)
 
     def kill_half_way() -> None:
+        deadline = time.monotonic() + 60
         while not (tmp_path / "pgdata" / "PG_VERSION").exists():
+            assert time.monotonic() < deadline, "it never came half way"
             time.sleep(0.01)
         assert database.process
         database.process.kill()

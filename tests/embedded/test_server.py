@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import shutil
 import signal
 import socket
@@ -30,14 +29,16 @@ STARTUP = b"user\0postgres\0\0"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedDatabase]:
-    folder = tmp_path_factory.mktemp("embedded")
-    options = ("--wait-timeout", "4000", "--idle-timeout", "1500")
-    with EmbeddedDatabase(folder, 0, *options) as database:
+    with EmbeddedDatabase(tmp_path_factory.mktemp("embedded")) as database:
         yield database
 
 
 @pytest.fixture
 def db(server: EmbeddedDatabase) -> Iterator[Connection]:
+    yield from session(server)
+
+
+def session(server: EmbeddedDatabase) -> Iterator[Connection]:
     with closing(psycopg2.connect(server.url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -73,7 +74,8 @@ def until_ready(sock: socket.socket) -> list[bytes]:
     stream = sock.makefile("rb")
     while not kinds or kinds[-1] != b"Z":
         kind = stream.read(1)
-        assert kind, "the server closed the connection"
+        if not kind:
+            raise ConnectionResetError("the server closed the connection")
         (length,) = struct.unpack("!i", stream.read(4))
         stream.read(length - 4)
         kinds.append(kind)
@@ -278,7 +280,7 @@ def test_copy_to_stdout_works(db: Connection) -> None:
 @pytest.mark.parametrize(
     "garbage",
     [
-        os.urandom(200),
+        Random(1).randbytes(200),
         b"\0\0\0\x08",
         struct.pack("!ii", 200, 3 << 16) + b"user\0",
         b"\x7f\xff\xff\xff" + b"x" * 100,
@@ -302,10 +304,10 @@ def test_garbage_costs_no_one_else_the_server(
 def test_many_sockets_of_garbage_leave_a_well_behaved_client_alone(
     server: EmbeddedDatabase, db: Connection
 ) -> None:
-    random = Random(1)
     kinds = [b"Q", b"P", b"B", b"D", b"E", b"C", b"H", b"S", b"F", b"X", b"d", b"\xff"]
 
-    def pester(_: int) -> None:
+    def pester(number: int) -> None:
+        random = Random(number)
         with dial(server) as sock, contextlib.suppress(OSError):
             if random.random() < 0.8:
                 startup(sock)
@@ -359,38 +361,51 @@ def test_a_pipeline_that_waited_too_long_is_skipped_up_to_its_sync(
         assert until_ready(sock) == [b"1", b"2", b"D", b"C", b"Z"]
 
 
-def test_a_transaction_that_idles_is_ended(server: EmbeddedDatabase, db: Connection) -> None:
-    with closing(psycopg2.connect(server.url)) as idler:
+@pytest.fixture(scope="module")
+def brisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedDatabase]:
+    """A server on which a transaction may not idle for long."""
+    options = ("--wait-timeout", "60000", "--idle-timeout", "3000")
+    with EmbeddedDatabase(tmp_path_factory.mktemp("brisk"), 0, *options) as database:
+        yield database
+
+
+@pytest.fixture
+def brisk_db(brisk: EmbeddedDatabase) -> Iterator[Connection]:
+    yield from session(brisk)
+
+
+def test_a_transaction_that_idles_is_ended(brisk: EmbeddedDatabase, brisk_db: Connection) -> None:
+    with closing(psycopg2.connect(brisk.url)) as idler:
         with idler.cursor() as cursor:
             cursor.execute("INSERT INTO noted VALUES (1, 'idle')")
 
-        assert rows(db, "SELECT * FROM noted") == []
+        assert rows(brisk_db, "SELECT * FROM noted") == []
         with pytest.raises(psycopg2.OperationalError):
             rows(idler, "SELECT 1")
 
 
-def test_a_client_is_told_that_it_idled(server: EmbeddedDatabase, db: Connection) -> None:
-    with dial(server) as sock:
+def test_a_client_is_told_that_it_idled(brisk: EmbeddedDatabase, brisk_db: Connection) -> None:
+    with dial(brisk) as sock:
         startup(sock)
         sock.sendall(message(b"Q", b"BEGIN\0"))
         assert until_ready(sock) == [b"C", b"Z"]
         with sock.makefile("rb") as stream:
             assert b"C25P03\0" in stream.read()
 
-    assert rows(db, "SELECT 1") == [(1,)]
+    assert rows(brisk_db, "SELECT 1") == [(1,)]
 
 
 def test_a_client_that_reads_no_answers_does_not_keep_the_database(
-    server: EmbeddedDatabase, db: Connection
+    brisk: EmbeddedDatabase, brisk_db: Connection
 ) -> None:
-    with dial(server) as sock:
+    with dial(brisk) as sock:
         startup(sock)
         # More than the buffers of both sockets take.
         flood = b"BEGIN; INSERT INTO noted VALUES (1, 'idle'); SELECT repeat('x', 30000000)\0"
         sock.sendall(message(b"Q", flood))
         assert sock.recv(1) == b"C"
 
-        assert rows(db, "SELECT * FROM noted") == []
+        assert rows(brisk_db, "SELECT * FROM noted") == []
 
 
 def test_ctrl_c_means_nothing_to_it(server: EmbeddedDatabase, db: Connection) -> None:
