@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from flask.testing import FlaskClient
 
-from tests.examples import ago, meter, vehicle
+from tests.examples import ago, at, meter, vehicle
 
 
 def test_a_status_is_the_newest_reading_as_it_was_sent_and_its_age(client: FlaskClient) -> None:
@@ -62,7 +64,10 @@ def test_the_list_comes_in_pages(client: FlaskClient) -> None:
 def test_the_list_may_be_of_stale_devices_alone(client: FlaskClient) -> None:
     client.post(
         "/v1/ingestion",
-        json=[vehicle(vehicleId="fresh"), vehicle(vehicleId="stale", timestamp=ago(hours=2))],
+        json=[
+            vehicle(vehicleId="fresh", timestamp=at(datetime.now(UTC))),
+            vehicle(vehicleId="stale", timestamp=ago(hours=2)),
+        ],
     )
 
     page = client.get("/v1/status/vehicles?staleAfter=3600").json

@@ -7,7 +7,7 @@ import gzip
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +199,7 @@ def test_bad_cells_of_csv_are_named_by_line_and_field(
         f"V-1,1_0,{ago(days=1)},850.2,30",
         f"V-1,,{ago(days=1)},850.2,30",
         f"V 1,45,{ago(days=1)},850.2,30",
-        f"V-1,45,{NOW + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ},850.2,30",
+        f"V-1,45,{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ},850.2,30",
         "V-1,45,2024-02-09T10:00:00,850.2,30",
         "V-1,45",
         '"V-1,45',
@@ -429,7 +429,8 @@ def test_the_touched_hours_are_refreshed_and_no_others(
 
 def test_the_hour_that_still_fills_is_not_refreshed(command: Command, tmp_path: Path) -> None:
     file = tmp_path / "meters.ndjson"
-    file.write_bytes(ndjson([meter()]))
+    # Some minutes ahead: the hour may end while this runs.
+    file.write_bytes(ndjson([meter(timestamp=at(datetime.now(UTC) + timedelta(minutes=4)))]))
 
     assert "Refreshed" not in command("import", str(file)).stdout
 
