@@ -90,8 +90,10 @@ def test_a_body_of_just_the_limit_reaches_fleetwatt(proxy: Proxy) -> None:
 
 
 def test_metrics_are_not_for_everybody(proxy: Proxy) -> None:
-    with pytest.raises(urllib.error.HTTPError, match="404"):
+    with pytest.raises(urllib.error.HTTPError, match="404") as refused:
         urllib.request.urlopen(f"{proxy.url}/metrics", timeout=60, context=proxy.trust)
+
+    refused.value.close()
 
 
 def test_http_is_sent_to_https(proxy: Proxy) -> None:
