@@ -15,6 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PACKAGE = "postgresql-17-timescaledb"
@@ -121,6 +123,17 @@ def _cache() -> Path:
     return cache if is_open or os.geteuid() else Path("/var/cache/fleetwatt/native")
 
 
+@contextmanager
+def _for_everyone() -> Iterator[None]:
+    """Let other users into what is made: root's server runs as one, whatever root's umask."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@_for_everyone()
 def _unpacked() -> Path:
     cache = _cache()
     cache.mkdir(parents=True, exist_ok=True)
