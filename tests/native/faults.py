@@ -21,7 +21,7 @@ from fleetwatt.config import Config
 from fleetwatt.store import migrations
 from fleetwatt.store.connections import connect
 from fleetwatt.streams import STREAMS
-from tests.native.server import NativeServer, alive, give_away
+from tests.native.server import NativeServer, alive, free_port, give_away
 
 WORKERS = 2
 POOL_SIZE = 3
@@ -43,12 +43,14 @@ class Service:
     def __init__(self, server: NativeServer, folder: Path, **settings: str) -> None:
         """Describe a service; settings are those of fleetwatt, by their variables."""
         self.server = server
-        self.url = processes.free_url()
+        self.url = f"http://127.0.0.1:{free_port()}"
         self.log = folder / "gunicorn.log"
         self._environment = {
             "FLEETWATT_DATABASE_URL": server.url,
             "FLEETWATT_WORKERS": str(WORKERS),
             "FLEETWATT_POOL_SIZE": str(POOL_SIZE),
+            # By themselves gunicorn's orphans go on for so long, longer than any test waits.
+            "GUNICORN_CMD_ARGS": "--graceful-timeout 600",
             **settings,
         }
         self._running = ExitStack()
@@ -103,7 +105,7 @@ def prepare(server: NativeServer) -> None:
         list(migrations.upgrade(connection))
 
 
-def eventually(condition: Callable[[], bool], complaint: str, seconds: float = 30) -> None:
+def eventually(condition: Callable[[], bool], complaint: str, seconds: float = 120) -> None:
     """Wait for what has to come about by itself, and fail if it doesn't."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -194,8 +196,7 @@ def kill_the_master(service: Service, _: random.Random) -> None:
     service.master.kill()
     service.master.wait(30)
     service.start()
-    # By themselves gunicorn's would go on for as long as they may take to stop, 30 s.
-    eventually(lambda: not running(orphans), "workers outlive their master", 20)
+    eventually(lambda: not running(orphans), "workers outlive their master")
 
 
 def restart_gunicorn(service: Service, _: random.Random) -> None:

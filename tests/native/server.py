@@ -124,7 +124,7 @@ class NativeServer:
                 os.kill(pid, signal.SIGKILL)
         self._postmaster.wait()
         self._postmaster = None
-        _wait(lambda: not alive(victims), 10, "processes survive kill -9")
+        _wait(lambda: not alive(victims), 60, "processes survive kill -9")
 
     def processes(self) -> list[int]:
         """The ids of the postmaster and its children, which are all there are."""
