@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from tests.cli.conftest import SCHEDULER, Command, plan
 from tests.conftest import rows
 from tests.examples import NOW, ago, meter
 from tests.native.faults import eventually
+from tests.storage import DAY, today
 
 HOUR = timedelta(hours=1)
 FAILED = """
@@ -160,9 +161,9 @@ def test_a_job_that_fails_is_said_costs_no_other_and_is_tried_again_later(
 @pytest.mark.usefixtures("apache")
 def test_exactly_the_chunks_past_retention_are_dropped(command: Command, sql: Connection) -> None:
     # The chunk that the bound cuts is kept whole: what is still accepted may lie in it.
-    bound = (NOW - timedelta(days=30)).replace(hour=0, minute=0, second=0)
+    bound, now = today() - 30 * DAY, datetime.now(UTC)
     with sql.cursor() as cursor:
-        for time in (bound - timedelta(days=5), bound - timedelta(seconds=1), bound, NOW):
+        for time in (bound - 5 * DAY, bound - timedelta(seconds=1), bound, now):
             cursor.execute("INSERT INTO meter_telemetry VALUES ('M-1', %s, 1, 230)", (time,))
 
     first, second = command("maintain"), command("maintain")
@@ -170,7 +171,7 @@ def test_exactly_the_chunks_past_retention_are_dropped(command: Command, sql: Co
     assert first.exit_code == 0
     assert "dropped 2 chunks of meter_telemetry older than 30d" in first.stdout
     assert second.stdout == ""
-    assert rows(sql, "SELECT time FROM meter_telemetry ORDER BY 1") == [(bound,), (NOW,)]
+    assert rows(sql, "SELECT time FROM meter_telemetry ORDER BY 1") == [(bound,), (now,)]
 
 
 @pytest.mark.usefixtures("scheduler")
