@@ -70,7 +70,7 @@ def check(operation: str, document: dict[str, Any], mode: GenerationMode, url: s
         max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
     )
     def run(case: Any) -> None:
-        response = case.call(base_url=url)
+        response = case.call(base_url=url, timeout=60)
         if response.status_code not in TOO_LARGE:
             case.validate_response(response)
 

@@ -106,7 +106,7 @@ class Story(RuleBasedStateMachine):
         self.mappings: dict[str, list[dict[str, Any]]] = {}
 
     def call(self, case: Any) -> Any:
-        response = case.call(base_url=self.url)
+        response = case.call(base_url=self.url, timeout=60)
         case.validate_response(response)
         return response
 
