@@ -19,6 +19,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, settings
+from psycopg2.errors import DeadlockDetected
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt import create_app
@@ -54,20 +55,24 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _upgrade(url: str) -> None:
     """Bring the schema up to date and let TimescaleDB's scheduler, if any, run its new jobs.
 
-    What they refreshed between a test's readings would be answered as it was then.
+    What they refreshed between a test's readings would be answered as it was then: so they don't
+    run again before the tests have ended.
     """
     with closing(connect(Config(database_url=url))) as connection:
         list(migrations.upgrade(connection))
         connection.autocommit = True
-        waiting = """
-            SELECT FROM timescaledb_information.jobs
+        jobs = """
+            FROM timescaledb_information.jobs
             LEFT JOIN timescaledb_information.job_stats USING (job_id)
-            WHERE scheduled AND job_id >= 1000 AND last_run_duration IS NULL
+            WHERE scheduled AND job_id >= 1000
               AND current_setting('timescaledb.max_background_workers', true) IS NOT NULL
         """
-        deadline = time.monotonic() + 60
-        while rows(connection, waiting) and time.monotonic() < deadline:
+        deadline = time.monotonic() + 300
+        while rows(connection, f"SELECT {jobs} AND last_run_duration IS NULL"):
+            if time.monotonic() > deadline:
+                pytest.fail("TimescaleDB's scheduler does not run its jobs")
             time.sleep(0.1)
+        rows(connection, f"SELECT alter_job(job_id, next_start => now() + INTERVAL '1 day') {jobs}")
 
 
 @pytest.fixture
@@ -97,13 +102,22 @@ def _empty(request: pytest.FixtureRequest) -> None:
 def empty(connection: Connection) -> None:
     """Delete all data; the aggregates are as if they had never been refreshed."""
     materialized = editions.edition(connection) != "apache"
+    for stream in STREAMS:
+        truncate(connection, stream.history, stream.latest)
+        if materialized:
+            for aggregate in stream.aggregates:
+                truncate(connection, aggregate)
+    truncate(connection, "vehicle_meter_mapping", "api_keys")
+
+
+def truncate(connection: Connection, *tables: str) -> None:
+    """Empty tables; where a scheduler runs, its jobs may be at them in another order."""
+    statement = f"TRUNCATE {', '.join(tables)}"
     with connection.cursor() as cursor:
-        for stream in STREAMS:
-            cursor.execute(f"TRUNCATE {stream.history}, {stream.latest}")
-            if materialized:
-                for aggregate in stream.aggregates:
-                    cursor.execute(f"TRUNCATE {aggregate}")
-        cursor.execute("TRUNCATE vehicle_meter_mapping, api_keys")
+        for _ in range(5):
+            with contextlib.suppress(DeadlockDetected):
+                return cursor.execute(statement)
+        return cursor.execute(statement)
 
 
 @pytest.fixture

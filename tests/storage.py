@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from click.testing import CliRunner, Result
-from psycopg2.errors import DeadlockDetected
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt.cli import fleetwatt
 from fleetwatt.store import editions
 from fleetwatt.streams import STREAMS
-from tests.conftest import refresh, rows
+from tests.conftest import refresh, rows, truncate
 
 DAY = timedelta(days=1)
 
@@ -80,7 +78,7 @@ def run_jobs(connection: Connection, condition: str) -> None:
 def put_back(connection: Connection) -> None:
     """Leave no data and the default policies."""
     for stream in STREAMS:
-        empty(connection, f"TRUNCATE {stream.history}, {stream.latest}")
+        truncate(connection, stream.history, stream.latest)
         do(connection, f"SELECT set_chunk_time_interval('{stream.history}', INTERVAL '1 day')")
     if editions.edition(connection) == "apache":
         do(connection, "DELETE FROM fleetwatt_retention")
@@ -91,11 +89,3 @@ def put_back(connection: Connection) -> None:
         do(connection, f"SELECT set_retention('{stream.history}', '1095 days', '1094 days')")
         do(connection, f"SELECT set_retention('{stream.hourly}', '3650 days', NULL)")
         do(connection, f"SELECT set_compression('{stream.history}', '7 days')")
-
-
-def empty(connection: Connection, truncate: str) -> None:
-    """Empty tables; where a scheduler runs, its jobs may be at them in another order."""
-    for _ in range(5):
-        with contextlib.suppress(DeadlockDetected):
-            return do(connection, truncate)
-    return do(connection, truncate)
