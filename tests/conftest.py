@@ -34,6 +34,9 @@ from tests.native.server import NativeServer, free_port
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
+# No proxy knows this machine's own servers; an empty name among others counts as none.
+os.environ["no_proxy"] = f"{urllib.request.getproxies().get('no', '')},127.0.0.1,localhost"
+
 
 @pytest.fixture(scope="session")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
