@@ -26,12 +26,12 @@ from tests.native.faults import (
     CannotMount,
     Fault,
     Service,
-    eventually,
     full,
     history_on_a_small_disk,
     prepare,
 )
 from tests.native.server import NativeServer
+from tests.waiting import eventually
 
 FLEET = 333  # readings a second
 TIMES = 5

@@ -14,8 +14,8 @@ from fleetwatt.store import editions
 from tests.cli.conftest import SCHEDULER, Command, plan
 from tests.conftest import rows
 from tests.examples import NOW, ago, meter
-from tests.native.faults import eventually
 from tests.storage import DAY, today
+from tests.waiting import eventually
 
 HOUR = timedelta(hours=1)
 FAILED = """

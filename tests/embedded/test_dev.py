@@ -9,11 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from threading import Thread
@@ -27,18 +26,11 @@ import fleetwatt
 from tests.conftest import rows
 from tests.examples import meter
 from tests.native.server import free_port
+from tests.waiting import PATIENCE, eventually
 
 WAITING = """
     SELECT count(*) FROM timescaledb_information.jobs WHERE scheduled AND next_start IS NULL
 """
-PATIENCE = 60.0  # seconds; generous, since nothing here is about speed
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came about"
-        time.sleep(0.1)
 
 
 def lives(process: psutil.Process) -> bool:
@@ -145,8 +137,8 @@ def test_a_database_that_dies_is_started_again(dev: Dev) -> None:
     database = next(each for each in dev.children if "server.mjs" in " ".join(each.cmdline()))
     database.kill()
 
-    eventually(lambda: not lives(database))
-    eventually(dev.is_ready)
+    eventually(lambda: not lives(database), "the database lives on")
+    eventually(dev.is_ready, "it is not ready again")
     assert dev.stop() == 0
 
 
@@ -157,14 +149,14 @@ def test_jobs_that_are_due_run_by_themselves(dev: Dev) -> None:
         with closing(psycopg2.connect(url)) as connection:
             return rows(connection, WAITING) == [(0,)]
 
-    eventually(all_have_run)
+    eventually(all_have_run, "jobs have not run")
 
 
 def test_nothing_outlives_a_killed_supervisor(dev: Dev) -> None:
     dev.process.send_signal(signal.SIGKILL)
     dev.process.wait()
 
-    eventually(lambda: not any(lives(child) for child in dev.children))
+    eventually(lambda: not any(lives(child) for child in dev.children), "children live on")
 
 
 def test_a_proxy_in_the_environment_is_not_in_its_way(tmp_path: Path, port: int) -> None:

@@ -22,6 +22,7 @@ from fleetwatt.store import migrations
 from fleetwatt.store.connections import connect
 from fleetwatt.streams import STREAMS
 from tests.native.server import NativeServer, alive, free_port, give_away
+from tests.waiting import eventually
 
 WORKERS = 2
 POOL_SIZE = 3
@@ -103,15 +104,6 @@ def prepare(server: NativeServer) -> None:
     """Give a server fleetwatt's schema."""
     with closing(connect(Config(database_url=server.url))) as connection:
         list(migrations.upgrade(connection))
-
-
-def eventually(condition: Callable[[], bool], complaint: str, seconds: float = 120) -> None:
-    """Wait for what has to come about by itself, and fail if it doesn't."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{complaint} after {seconds:g} s")
-        time.sleep(0.1)
 
 
 def kill_a_backend(service: Service, chance: random.Random) -> None:

@@ -31,6 +31,7 @@ from tests.conftest import gunicorn, rows
 from tests.examples import NOW, at, meter
 from tests.native.server import alive, free_port
 from tests.ops import nginx
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("FLEETWATT_NATIVE"), reason="needs FLEETWATT_NATIVE=1"
@@ -102,18 +103,11 @@ def children(pid: int) -> set[int]:
     return set(map(int, listed.stdout.split()))
 
 
-def await_that(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
 def reload_workers(master: int) -> None:
     """SIGHUP: new workers take over from the old ones."""
     old = children(master)
     os.kill(master, signal.SIGHUP)
-    await_that(
+    eventually(
         lambda: len(children(master)) == WORKERS and not old & children(master), "old workers stay"
     )
 
@@ -122,11 +116,11 @@ def replace_master(master: int) -> int:
     """SIGUSR2, then SIGTERM to the old master: a new program takes over its sockets; return it."""
     old = children(master)
     os.kill(master, signal.SIGUSR2)
-    await_that(lambda: len(children(master) - old) == 1, "no new master")
+    eventually(lambda: len(children(master) - old) == 1, "no new master")
     (new,) = children(master) - old
-    await_that(lambda: len(children(new)) == WORKERS, "the new master has no workers")
+    eventually(lambda: len(children(new)) == WORKERS, "the new master has no workers")
     os.kill(master, signal.SIGTERM)
-    await_that(lambda: not alive(list(old)), "old workers stay")
+    eventually(lambda: not alive(list(old)), "old workers stay")
     return new
 
 
@@ -138,10 +132,10 @@ def under_load(
     with ThreadPoolExecutor(CLIENTS) as threads:
         posting = [threads.submit(client.post_until, done) for client in clients]
         try:
-            await_that(lambda: all(client.acknowledged for client in clients), "nobody is answered")
+            eventually(lambda: all(client.acknowledged for client in clients), "nobody is answered")
             deploy()
             answered = [len(client.acknowledged) for client in clients]
-            await_that(
+            eventually(
                 lambda: all(
                     thread.done() or len(client.acknowledged) > before
                     for client, before, thread in zip(clients, answered, posting, strict=True)
@@ -185,11 +179,11 @@ def test_workers_keep_to_a_core_each_where_there_are_as_many(
         return sorted((os.sched_getaffinity(pid) for pid in children(master.pid)), key=min)
 
     with gunicorn(database_url, workers, tmp_path / "log") as (_, master):
-        await_that(lambda: taken() == wanted, f"{wanted}")
+        eventually(lambda: taken() == wanted, f"{wanted}")
         # Their successors, too.
         before = children(master.pid)
         master.send_signal(signal.SIGHUP)
-        await_that(lambda: not before & children(master.pid) and taken() == wanted, f"{wanted}")
+        eventually(lambda: not before & children(master.pid) and taken() == wanted, f"{wanted}")
 
 
 def test_reloaded_workers_leave_no_request_without_an_answer(
@@ -205,7 +199,7 @@ def test_reloaded_workers_leave_no_request_without_an_answer(
 
     check_all_is_stored(sql, clients)
     acknowledged = sum(len(client.acknowledged) for client in clients)
-    await_that(lambda: accepted(url) == acknowledged, "the metrics tell of more or fewer")
+    eventually(lambda: accepted(url) == acknowledged, "the metrics tell of more or fewer")
 
 
 def test_a_new_master_on_the_same_sockets_leaves_no_request_without_an_answer(
@@ -222,7 +216,7 @@ def test_a_new_master_on_the_same_sockets_leaves_no_request_without_an_answer(
     finally:
         for new in masters:
             os.kill(new, signal.SIGTERM)
-        await_that(lambda: not alive(masters), "it stays")
+        eventually(lambda: not alive(masters), "it stays")
 
 
 class Instance:

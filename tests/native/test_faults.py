@@ -27,7 +27,6 @@ from tests.native.faults import (
     CannotMount,
     Fault,
     Service,
-    eventually,
     frozen,
     full,
     history_on_a_small_disk,
@@ -36,6 +35,7 @@ from tests.native.faults import (
     running,
 )
 from tests.native.server import NativeServer
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("FLEETWATT_NATIVE") != "1", reason="needs FLEETWATT_NATIVE=1"

@@ -27,6 +27,7 @@ from tests.conftest import rows
 from tests.examples import ago, vehicle
 from tests.native.replica import NativeReplica
 from tests.native.server import NativeServer
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("FLEETWATT_NATIVE"), reason="needs FLEETWATT_NATIVE=1"
@@ -96,14 +97,13 @@ def session(server: NativeServer) -> Iterator[Connection]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while True:
+    def holds() -> bool:
         # The replica cancels whatever stands in the way of replay, questions of ours, too.
         with suppress(SerializationFailure, QueryCanceled):
-            if condition():
-                return
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+            return condition()
+        return False
+
+    eventually(holds, "it never came about")
 
 
 def catch_up(on_primary: Connection, on_replica: Connection) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,6 +14,7 @@ from psycopg2.extensions import connection as Connection
 
 from tests.conftest import refresh, rows
 from tests.storage import DAY, do, load, put_back, run_guard, today
+from tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.skipif(not os.environ.get("FLEETWATT_NATIVE"), reason="needs FLEETWATT_NATIVE=1"),
@@ -36,13 +36,6 @@ def history(sql: Connection) -> Iterator[Connection]:
     put_back(sql)
 
 
-def await_lock(connection: Connection) -> None:
-    deadline = time.monotonic() + 60
-    while rows(connection, WAITING) == [(0,)]:
-        assert time.monotonic() < deadline, "the guard does not wait for the writer"
-        time.sleep(0.05)
-
-
 def test_a_reading_that_is_being_stored_is_waited_for_and_refreshed(
     history: Connection, database_url: str
 ) -> None:
@@ -56,7 +49,9 @@ def test_a_reading_that_is_being_stored_is_waited_for_and_refreshed(
         late = hour + timedelta(minutes=1)
         do(writer, "INSERT INTO meter_telemetry VALUES ('M-1', %(time)s, 1, 230)", time=late)
         dropping = thread.submit(run_guard, dropper)
-        await_lock(history)
+        eventually(
+            lambda: rows(history, WAITING) != [(0,)], "the guard does not wait for the writer"
+        )
         writer.commit()
         dropping.result()
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.native.binaries import NativeServerError
 from tests.native.server import NativeServer, alive
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,8 +136,5 @@ def test_the_server_ends_with_its_parent(how: signal.Signals) -> None:
 
         parent.send_signal(how)
 
-    deadline = time.monotonic() + 60
-    while (alive([postmaster]) or Path(folder).exists()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not alive([postmaster])
-    assert not Path(folder).exists()
+    eventually(lambda: not alive([postmaster]), "PostgreSQL goes on")
+    eventually(lambda: not Path(folder).exists(), "its folder stays")

@@ -6,7 +6,6 @@ import json
 import socket
 import ssl
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from tests.conftest import serving
 from tests.examples import meter, vehicle
 from tests.native.server import free_port
 from tests.ops.nginx import NGINX, Proxy, certify, needed, running, written
+from tests.waiting import eventually
 
 pytestmark = needed
 
@@ -66,9 +66,7 @@ def test_a_request_keeps_its_id_all_the_way(proxy: Proxy) -> None:
 
     _, headers, _ = proxy.ask("/healthz")
     given = headers["X-Request-Id"]
-    deadline = time.monotonic() + 30
-    while given not in proxy.log.read_text() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    eventually(lambda: given in proxy.log.read_text(), "it is not logged")
     logged = {each["request_id"] for each in map(json.loads, proxy.log.read_text().splitlines())}
     assert {"abc-1", given} <= logged
 

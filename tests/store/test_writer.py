@@ -4,7 +4,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -20,6 +20,7 @@ from fleetwatt.store.errors import Busy, Unavailable
 from fleetwatt.store.writer import ENOUGH, MAX_TOGETHER, Key, Writer, Written
 from fleetwatt.streams import METER, VEHICLE, Rows
 from tests.conftest import rows
+from tests.waiting import eventually
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -54,7 +55,7 @@ class HeldUp:
         answers: list[Future[Written]] = []
         for each in waiting:
             answers.append(self.submit(each))
-            eventually(lambda: self.writer.queued == len(answers))
+            eventually(lambda: self.writer.queued == len(answers), "it does not wait")
         return answers
 
     def go(self) -> None:
@@ -81,13 +82,6 @@ class HeldUp:
 def held_up(store: Store) -> Iterator[HeldUp]:
     with closing(HeldUp(store)) as held:
         yield held
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it never came about"
-        time.sleep(0.01)
 
 
 def test_requests_that_arrive_together_share_a_transaction(
@@ -258,7 +252,7 @@ def test_who_gives_up_while_being_written_keeps_no_other_of_the_transaction_wait
     held_up.writer._leave(gives_up)
     held_up.go()
 
-    eventually(lambda: sum(each.done() for each in answers) == 2)
+    eventually(lambda: sum(each.done() for each in answers) == 2, "others wait on")
     assert held_up.first.result(60) == Written(accepted=1, duplicates=0)
     gives_up.done.release()
 
@@ -275,7 +269,9 @@ def test_a_writer_that_died_tells_who_waited_and_another_takes_its_place(store: 
     with closing(Writer(die_once, 100, 60)) as writer:
         with pytest.raises(Unavailable, match="SystemExit"):
             writer.write([reading()])
-        eventually(lambda: not any(each and each.is_alive() for each in writer._threads))
+        eventually(
+            lambda: not any(each and each.is_alive() for each in writer._threads), "it lives on"
+        )
 
         assert writer.write([reading()]).accepted == 1
 
