@@ -1,16 +1,12 @@
 """From a request's bytes to rows of each stream, or to errors with an index and a field.
 
-msgspec decodes and validates; what it refuses is explained, field by field, by the marshmallow
-schemas that document the routes. Both derive from `streams`, and a test shows that they agree.
+msgspec decodes and validates; `explaining` says what is wrong with what it refuses.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +15,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from fleetwatt.schemas.readings import READING_SCHEMAS
+from fleetwatt.explaining import check_strings, explain
 from fleetwatt.streams import ID_PATTERN, STREAMS, TIMESTAMP, Field, Rows, Stream
 
 MAX_READINGS = 10_000
@@ -139,9 +135,6 @@ _ANY = _Decoder(STREAMS)
 _QUOTES = {stream: _quotes(stream) for stream in STREAMS}
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _RAW_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
-_STRINGS = msgspec.json.Decoder(list[str])
-_find_strings = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL).findall
-_RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True)
@@ -195,7 +188,7 @@ def _json_one_by_one(body: bytes, streams: Sequence[Stream], bounds: Bounds) -> 
     start = body.lstrip()[:1]
     try:
         items = _RAW_ITEMS.decode(body) if start == b"[" else [_RAW.decode(body)]
-        _check_strings(body)
+        check_strings(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotJson(str(error)) from None
     if start not in {b"[", b"{"}:
@@ -276,7 +269,7 @@ def _each(
     for index, item in enumerate(map(bytes, items)):
         stream, row = _decode(item, streams)
         if stream is None:
-            problems = list(_explain(item, streams))
+            problems = list(explain(item, streams))
         elif refusal := bounds.refusal(stream, row[0], row[1]):
             problems = [refusal]
         else:
@@ -299,58 +292,3 @@ def _decode(
             if _is_id(row[0]):
                 return stream, row
     return None, ()
-
-
-def _explain(item: bytes, streams: Sequence[Stream]) -> Iterator[tuple[str | None, str]]:
-    """Say field by field what is wrong with a reading that the decoder refused."""
-    try:
-        reading = {name: _value(raw) for name, raw in _RAW_FIELDS.decode(item).items()}
-        _check_strings(item)
-        repeated = _repeated(item)
-    except msgspec.ValidationError:
-        yield None, "Not a JSON object."
-        return
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        yield None, f"Not JSON: {error}."
-        return
-    for field in repeated:
-        yield field, "Given more than once."
-    named = [stream for stream in streams if stream.id.name in reading] or list(streams)
-    if len(named) > 1:
-        ids = ", ".join(stream.id.name for stream in streams)
-        yield None, f"Must have exactly one of the fields {ids}."
-        known = {field.name for stream in streams for field in stream.fields}
-        yield from ((field, "Unknown field.") for field in reading if field not in known)
-        return
-    for field, messages in READING_SCHEMAS[named[0]].validate(reading).items():
-        for message in messages:
-            yield field, message
-
-
-def _repeated(item: bytes) -> list[str]:
-    """Return the names that an object has more than once, of which decoders keep the last."""
-    # As floats, since Python refuses to read integers of thousands of digits.
-    pairs: list[tuple[str, Any]] = json.loads(item, object_pairs_hook=list, parse_int=float)
-    return [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
-
-
-def _check_strings(text: bytes) -> None:
-    """Look into the strings, which raw decoding skips: they may hold broken UTF-8.
-
-    Raises:
-        UnicodeDecodeError: A string is not UTF-8.
-        msgspec.DecodeError: A string has half a surrogate pair.
-    """
-    try:
-        msgspec.json.decode(text)
-    except msgspec.ValidationError:
-        # A number beyond a double, which is JSON still, and past which nothing was looked at.
-        _STRINGS.decode(b"[" + b",".join(_find_strings(text)) + b"]")
-
-
-def _value(raw: msgspec.Raw) -> Any:
-    """Decode a field's value; infinity, which no field may be, for a number beyond a double."""
-    try:
-        return msgspec.json.decode(raw)
-    except msgspec.ValidationError:
-        return math.inf

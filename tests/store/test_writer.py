@@ -17,7 +17,8 @@ from psycopg2.extensions import connection as Connection
 from fleetwatt.config import Config
 from fleetwatt.store import Store
 from fleetwatt.store.errors import Busy, Unavailable
-from fleetwatt.store.writer import ENOUGH, MAX_TOGETHER, Key, Writer, Written
+from fleetwatt.store.ingest import Key
+from fleetwatt.store.writer import ENOUGH, MAX_TOGETHER, Writer, Written
 from fleetwatt.streams import METER, VEHICLE, Rows
 from tests.conftest import rows
 from tests.waiting import eventually

@@ -17,8 +17,9 @@ from fleetwatt import metrics
 from fleetwatt.store import editions, figures, migrations, sql
 from fleetwatt.store.connections import Pool, Row, connect, cut_unanswered, fetch
 from fleetwatt.store.errors import is_lost, translated
+from fleetwatt.store.ingest import store_rows
 from fleetwatt.store.replica import Replica, ReplicaAway
-from fleetwatt.store.writer import Writer, store_rows
+from fleetwatt.store.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
     from fleetwatt.config import Config
-    from fleetwatt.store.writer import Key, Written
+    from fleetwatt.store.ingest import Key
+    from fleetwatt.store.writer import Written
     from fleetwatt.streams import Rows, Stream
 
 T = TypeVar("T")

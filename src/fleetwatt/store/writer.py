@@ -24,39 +24,23 @@ daemons, with the process.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from operator import attrgetter, eq, itemgetter
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter, itemgetter
 
-import msgspec
-from psycopg2.extensions import TransactionRollbackError
-from psycopg2.sql import SQL
-
-from fleetwatt.store.connections import Row, fetch
 from fleetwatt.store.errors import Busy, StoreError, Unavailable
+from fleetwatt.store.ingest import Key, key_of
 from fleetwatt.streams import Rows, Stream
-
-if TYPE_CHECKING:
-    from psycopg2.extensions import connection as Connection
 
 # Past this a transaction gains nothing from more readings, and its requests only wait longer.
 MAX_TOGETHER = 10_000
 # From here on a transaction of its own is worth it, and nobody waits for others to join.
 ENOUGH = 1_500
 GATHER = 0.04  # seconds, the longest wait for others to join
-MAX_RETRIES = 5
-
-Key = tuple[str, datetime]
-# Id and time, which history holds once.
 _ID, _TIME = itemgetter(0), itemgetter(1)
-_KEY = itemgetter(0, 1)
 
 
 @dataclass(frozen=True)
@@ -289,49 +273,6 @@ def _claim(rows: Rows, new: set[Key] | None) -> int:
     """Count the readings of a job that are new, and take them out: a repetition is not."""
     if new is None:
         return len(rows)
-    mine = new.intersection(map(_KEY, rows.rows))
+    mine = new.intersection(map(key_of, rows.rows))
     new -= mine
     return len(mine)
-
-
-def store_rows(
-    connection: Connection, queries: Mapping[str, str], batch: Sequence[Rows]
-) -> list[set[Key] | None]:
-    """Store sorted readings in one transaction; return the keys of the new ones, None for all.
-
-    A transaction that PostgreSQL gave up in favour of another (40P01, 40001) is tried again.
-    """
-    # One statement is a transaction by itself, and saves three round trips.
-    statement = SQL(" UNION ALL ").join(
-        SQL(queries[f"{each.stream.name}.ingest"]) for each in batch
-    )
-    arguments = {name: text for rows in batch for name, text in _arguments(rows)}
-    for _ in range(MAX_RETRIES):
-        with suppress(TransactionRollbackError):
-            return _stored(batch, fetch(connection, statement, arguments))
-        time.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - no secret
-    return _stored(batch, fetch(connection, statement, arguments))
-
-
-def _stored(batch: Sequence[Rows], found: Sequence[Row]) -> list[set[Key] | None]:
-    return [
-        None if of["positions"] is None else {_KEY(rows.rows[each - 1]) for each in of["positions"]}
-        for rows, of in zip(batch, found, strict=True)
-    ]
-
-
-def _arguments(rows: Rows) -> Iterator[tuple[str, str | None]]:
-    """Write what a stream's function takes: columns, and which readings are not a device's last.
-
-    PostgreSQL's array literals read JSON's values the same. Nothing needs quoting: ids are of
-    letters, digits and `._:-`, all else is numbers and times.
-    """
-    columns = list(zip(*rows.rows, strict=True))
-    for column, values in zip(rows.stream.columns, columns, strict=True):
-        yield f"{rows.stream.name}_{column}", _array(values)
-    older = list(map(eq, columns[0], columns[0][1:]))
-    yield f"{rows.stream.name}_older", _array(older) if any(older) else None
-
-
-def _array(values: Sequence[Any]) -> str:
-    return f"{{{msgspec.json.encode(values)[1:-1].decode()}}}"
