@@ -15,6 +15,7 @@ from fleetwatt.schemas.fleet import (
     PerformancePageQuery,
     hour_of,
 )
+from fleetwatt.schemas.paging import cut
 from fleetwatt.streams import STREAMS
 
 if TYPE_CHECKING:
@@ -53,15 +54,12 @@ def performances(query: dict[str, Any]) -> dict[str, Any]:
         after_id=after and after.vehicle_id,
         limit=query["limit"] + 1,
     )
-    page = rows[: query["limit"]]
+    page, last = cut(rows, query["limit"])
     return {
         **_said(window, exact),
         "items": [_summary(row, window) for row in page],
-        "next": Cursor(
-            query["sort"], window["end"], query["hours"], page[-1]["key"], page[-1]["vehicle_id"]
-        )
-        if len(rows) > len(page)
-        else None,
+        "next": last
+        and Cursor(query["sort"], window["end"], query["hours"], last["key"], last["vehicle_id"]),
     }
 
 

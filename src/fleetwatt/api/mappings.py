@@ -14,6 +14,7 @@ from fleetwatt.schemas.mappings import (
     MappingQuery,
     MappingRequest,
 )
+from fleetwatt.schemas.paging import cut
 
 if TYPE_CHECKING:
     from fleetwatt.store.connections import Row
@@ -82,6 +83,5 @@ def mappings(query: dict[str, Any]) -> dict[str, Any]:
         after_start=after and after.valid_from,
         limit=query["limit"] + 1,
     )
-    page = rows[: query["limit"]]
-    last = page[-1] if len(rows) > len(page) else None
-    return {"items": page, "next": last and Cursor(last["vehicle_id"], last["valid_from"])}
+    items, last = cut(rows, query["limit"])
+    return {"items": items, "next": last and Cursor(last["vehicle_id"], last["valid_from"])}

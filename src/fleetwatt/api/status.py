@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleetwatt.api import Blueprint, raises, store
 from fleetwatt.problems import NotKnown
+from fleetwatt.schemas.paging import cut
 from fleetwatt.schemas.status import STATUS_PAGE_SCHEMAS, STATUS_SCHEMAS, PageQuery
 from fleetwatt.streams import STREAMS, Stream
 
@@ -50,11 +51,8 @@ def _routes(stream: Stream) -> None:
             stale_after=query.get("staleAfter"),
             limit=query["limit"] + 1,
         )
-        items = rows[: query["limit"]]
-        return {
-            "items": items,
-            "next": items[-1][stream.id.column] if len(rows) > len(items) else None,
-        }
+        items, last = cut(rows, query["limit"])
+        return {"items": items, "next": last and last[stream.id.column]}
 
 
 for _stream in STREAMS:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+from typing import Any, TypeVar
 
 import marshmallow as ma
 import msgspec
 
+T = TypeVar("T")
 NEXT = "Value of `after` for the next page; null: this is the last"
 
 
@@ -44,3 +45,13 @@ def limit(what: str, default: int = 100, most: int = 1000) -> ma.fields.Integer:
         validate=ma.validate.Range(1, most),
         metadata={"description": f"{what} a page"},
     )
+
+
+def cut(rows: list[T], size: int) -> tuple[list[T], T | None]:
+    """Cut a page from rows of which one more was asked for.
+
+    Returns:
+        The page, and its last row where another page follows.
+    """
+    page = rows[:size]
+    return page, page[-1] if len(rows) > size else None
