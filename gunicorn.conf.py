@@ -70,8 +70,11 @@ def on_starting(server):
     try:
         for address in server.address:
             # What gunicorn was told by its own options counts, too; a path is a local socket's.
-            if not isinstance(address, str):
-                _config.check_address(address[0])
+            if isinstance(address, str):
+                continue
+            _config.check_address(address[0])
+            if not address[1] and server.cfg.workers > 1:
+                raise SystemExit("fleetwatt: port 0 would be another one for each worker")
     except ConfigError as error:
         raise SystemExit(f"fleetwatt: {error}") from None
     store = Store(_config)

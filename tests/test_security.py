@@ -167,6 +167,8 @@ def test_a_mapping_larger_than_any_is_413() -> None:
 
     assert response.status_code == 413
     assert response.mimetype == "application/problem+json"
+    assert response.json
+    assert response.json["detail"] == "this route takes up to 100,000 bytes"
 
 
 @pytest.mark.parametrize("path", ["", "/meter", "/vehicle"])

@@ -263,8 +263,8 @@ def _of_jobs(ask: Ask) -> Iterator[Finding]:
             "jobs",
             "problem",
             f"job {row['job_id']} ({row['what']}) failed: {row['error'] or 'no message'}",
-            "mend what the error says (timescaledb_information.job_errors has the history), then "
-            "`fleetwatt maintain` runs it at once",
+            "`fleetwatt maintain` runs it at once, in a session; if it fails there, too, mend what "
+            "the error says (timescaledb_information.job_errors has the history)",
         )
     for row in overdue:
         yield Finding(

@@ -393,6 +393,22 @@ def test_history_older_than_retention_is_refused_with_the_command_that_would_kee
     assert stored(sql) == (0, 0)
 
 
+@pytest.mark.community
+def test_history_older_than_the_aggregate_is_kept_by_two_commands(
+    command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "meters.ndjson"
+    file.write_bytes(ndjson([meter(timestamp="2015-01-01T00:00:00Z")]))
+
+    said = command("import", str(file)).stderr
+
+    days = (datetime.now(UTC) - datetime(2015, 1, 1, tzinfo=UTC)).days + 2
+    assert (
+        f"run `fleetwatt retention set meter_hourly {days}d` and "
+        f"`fleetwatt retention set meter_telemetry {days}d`; "
+    ) in said
+
+
 @pytest.mark.usefixtures("retention")
 def test_history_older_than_retention_can_be_left_out(
     command: Command, sql: Connection, tmp_path: Path

@@ -11,6 +11,8 @@ from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt.store import editions
+from fleetwatt.store import sql as queries
+from fleetwatt.store.connections import fetch
 from tests.cli.conftest import SCHEDULER, Command, plan
 from tests.conftest import rows
 from tests.examples import NOW, ago, meter
@@ -218,6 +220,20 @@ def test_a_job_that_fails_in_a_background_worker_is_run_in_a_session(
                 " WHERE proc_name = 'only_in_sessions'"
             )
             cursor.execute("DROP PROCEDURE only_in_sessions; DROP TABLE ran")
+
+
+@pytest.mark.community
+def test_a_job_is_for_its_owner_to_run_and_for_who_is_like_it(sql: Connection) -> None:
+    due = queries.load()["due_jobs"]
+    with sql.cursor() as cursor:
+        cursor.execute("BEGIN")
+        try:
+            plan(sql, -timedelta(minutes=1))
+            assert {each["is_ours"] for each in fetch(sql, due, {})} == {True}
+            cursor.execute("CREATE ROLE stranger; SET LOCAL ROLE stranger")
+            assert {each["is_ours"] for each in fetch(sql, due, {})} == {False}
+        finally:
+            cursor.execute("ROLLBACK")
 
 
 @pytest.mark.parametrize(

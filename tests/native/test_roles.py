@@ -246,3 +246,26 @@ def test_a_table_of_a_later_migration_is_the_owner_s_and_the_app_reads_it(
     assert execute(urls["app"], "SELECT * FROM added") == []
     assert execute(urls["dashboard"], "SELECT * FROM shown") == []
     execute(urls["owner"], "DROP VIEW shown", "DROP TABLE added")
+
+
+def test_a_job_that_is_another_s_keeps_no_other_from_being_run(
+    urls: Urls, server: NativeServer
+) -> None:
+    superuser = re.sub("//.*/", f"//{server.url.split('/')[2]}/", urls["owner"])
+    with closing(connect(Config(database_url=superuser))) as connection:
+        if editions.edition(connection) == "apache":
+            pytest.skip("there are no jobs")
+    execute(
+        superuser,
+        "CREATE PROCEDURE never_well(job_id integer, config jsonb) LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'never well'; END $$",
+        "SELECT alter_job(add_job('never_well', INTERVAL '1 day'), next_start => now() + '1 day')",
+        "UPDATE _timescaledb_internal.bgw_job_stat"
+        " SET last_run_success = false, last_finish = now()"
+        " WHERE job_id = (SELECT job_id FROM timescaledb_information.jobs"
+        " WHERE proc_name = 'never_well')",
+    )
+
+    for role in ("owner", "app"):
+        said = run(urls[role], "maintain")
+        assert re.search(r"left job \d+ \(never_well\) to postgres, whose it is\n", said)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import marshmallow as ma
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from fleetwatt.problems import CutShort, UnsupportedMedia
+from fleetwatt.problems import BodyTooLarge, CutShort, UnsupportedMedia
 from fleetwatt.readings import NotJson
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class ArgumentsParser(FlaskParser):
         """Read JSON without duplicate names, NaN and infinities, and not nested too deeply.
 
         Raises:
+            BodyTooLarge: It is larger than any arguments are.
             NotJson: It is none.
             UnsupportedMedia: It says of itself that it is something else.
         """
@@ -70,6 +71,8 @@ class ArgumentsParser(FlaskParser):
             raise NotJson(str(error)) from None
         except RecursionError:
             raise NotJson("it is nested too deeply") from None
+        except RequestEntityTooLarge:
+            raise BodyTooLarge(f"this route takes up to {MAX_ARGUMENTS:,} bytes") from None
 
 
 def encoding_of(request: Request) -> str:

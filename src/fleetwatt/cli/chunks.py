@@ -15,7 +15,6 @@ from fleetwatt.store import intervals, policies
 if TYPE_CHECKING:
     from datetime import timedelta
 
-_ANY = f"TABLE is one of {', '.join(policies.TABLES)}."
 _HISTORY = f"TABLE is {' or '.join(policies.HISTORIES)}."
 
 
@@ -24,10 +23,8 @@ def chunks() -> None:
     """The chunks of tables, and how much time one holds."""
 
 
-@chunks.command("list", epilog=_ANY)
-@click.argument(
-    "table", type=click.Choice(list(policies.TABLES)), required=False, metavar="[TABLE]"
-)
+@chunks.command("list", epilog=f"TABLE is one of {', '.join(storage.ORDER)}.")
+@click.argument("table", type=click.Choice(storage.ORDER), required=False, metavar="[TABLE]")
 def list_(table: str | None) -> None:
     """List the chunks of TABLE, or of all tables, oldest first."""
     with opened_store() as store:

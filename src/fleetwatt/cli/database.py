@@ -88,6 +88,9 @@ def _say_tables(tables: list[dict[str, Any]]) -> None:
 
 def _say_policies(policies: list[dict[str, Any]]) -> None:
     click.echo()
+    if not policies:
+        click.echo("There are no policies: nothing is refreshed, compressed or dropped by itself.")
+        return
     shown.echo_table(
         ("policy", "last run", "result", "next run"),
         [

@@ -83,6 +83,8 @@ def list_keys(*, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(described))
         return
+    if not described:
+        click.echo("There are no keys.")
     for each in described:
         click.echo(
             f"{each['prefix']}  {each['state']:<8}  {','.join(each['scopes'])}"

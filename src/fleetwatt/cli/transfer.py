@@ -58,11 +58,11 @@ def import_(file: str, rejected: Path | None, *, skip_old: bool, restart: bool) 
         if checkpoint and restart:
             checkpoint.remove()
         progress = _import(store, source, rejected, checkpoint, skip_old=skip_old)
+        _say_result(progress, rejected)
         for span in importing.refresh_spans(store, progress):
             click.echo(f"Refreshed {span}.")
         if checkpoint:
             checkpoint.remove()
-    _say_result(progress, rejected)
     sys.exit(int(progress.rejected > 0))
 
 

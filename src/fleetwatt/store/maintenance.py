@@ -67,8 +67,13 @@ def _kind(store: Store) -> tuple[bool, bool]:
 
 
 def _run(store: Store, job: Row) -> Deed:
-    """Run a job and set when it is due again; it stays due if this process dies meanwhile."""
+    """Run a job and set when it is due again; it stays due if this process dies meanwhile.
+
+    One that this role may not run is left to the role whose it is, and keeps no other from running.
+    """
     what, again = f"job {job['job_id']} ({job['what']})", job["schedule_interval"]
+    if not job["is_ours"]:
+        return Deed(f"left {what} to {job['owner']}, whose it is")
     try:
         store.run_job(job["job_id"])
         deed = Deed(f"ran {what}")

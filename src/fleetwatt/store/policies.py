@@ -162,7 +162,11 @@ def _of_refresh(policies: Policies, now: datetime) -> Iterator[Breach]:
     raw, window = policies.keep_raw, policies.refresh_from
     reach = "for ever" if window is None else written(window)
     if not policies.refreshed:
-        yield Breach("refreshed", hourly, f"{hourly} is refreshed by no policy")
+        yield Breach(
+            "refreshed",
+            hourly,
+            f"{hourly} is refreshed by no policy: add_continuous_aggregate_policy() adds one",
+        )
         return
     if raw is not None and (window is None or window > raw - MARGIN):
         yield Breach(

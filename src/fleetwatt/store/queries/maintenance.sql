@@ -6,9 +6,11 @@ SELECT
     current_setting('timescaledb.max_background_workers', true) IS NOT NULL AS has_scheduler
 
 -- due_jobs --
--- The jobs that are due: refreshes first, what drops history last, so that what is dropped has been materialized.
--- Cost: one look at the jobs' catalog.
-SELECT job_id, concat_ws(' on ', proc_name, hypertable_name) AS what, schedule_interval, retry_period
+-- The jobs that are due: refreshes first, what drops history last, so that what is dropped has been materialized. This role may run
+-- those whose owner it is or is like. Cost: one look at the jobs' catalog.
+SELECT
+    job_id, concat_ws(' on ', proc_name, hypertable_name) AS what, schedule_interval, retry_period,
+    owner::text AS owner, pg_has_role(owner::oid, 'USAGE') AS is_ours
 FROM timescaledb_information.jobs
 WHERE scheduled AND coalesce(next_start, initial_start, '-infinity') <= now()
 ORDER BY proc_name LIKE '%%retention%%', proc_name NOT LIKE '%%refresh%%', job_id
@@ -18,10 +20,11 @@ ORDER BY proc_name LIKE '%%retention%%', proc_name NOT LIKE '%%refresh%%', job_i
 SELECT next_start FROM alter_job(%(job_id)s::integer, next_start => now() + %(after)s::interval)
 
 -- failing_jobs --
--- The jobs whose last run failed, what the last error said, and when they are due again, in the order of due_jobs.
+-- The jobs whose last run failed, what the last error said, when they are due again and whose they are, as due_jobs has them.
 -- Cost: one look at the jobs' catalog and at each one's errors.
 SELECT
     job_id, concat_ws(' on ', job.proc_name, job.hypertable_name) AS what, job.schedule_interval, job.retry_period,
+    job.owner::text AS owner, pg_has_role(job.owner::oid, 'USAGE') AS is_ours,
     (
         SELECT err_message FROM timescaledb_information.job_errors AS failed
         WHERE failed.job_id = job.job_id ORDER BY start_time DESC LIMIT 1
