@@ -175,12 +175,12 @@ def _parse(store: Store, lines: Sequence[Line], *, skip_old: bool) -> Parsed:
         for rows in parsed.rows:
             first = min(_times(rows))
             if first < oldest[rows.stream]:
-                raise TooOld(_too_old(store, rows.stream, first, now))
+                raise TooOld(_too_old(store, rows.stream, first, oldest[rows.stream], now))
         return parsed
     return parse_ndjson(body, STREAMS, Bounds(now + MAX_AHEAD, oldest))
 
 
-def _too_old(store: Store, stream: Stream, time: datetime, now: datetime) -> str:
+def _too_old(store: Store, stream: Stream, time: datetime, oldest: datetime, now: datetime) -> str:
     days = math.ceil((now - time) / timedelta(days=1)) + 1
     # The aggregate must not be kept for less time than what it is made of.
     hourly = policies.read(store)[stream].keep_hourly
@@ -189,9 +189,9 @@ def _too_old(store: Store, stream: Stream, time: datetime, now: datetime) -> str
         tables.insert(0, stream.hourly)
     commands = " and ".join(f"`fleetwatt retention set {table} {days}d`" for table in tables)
     return (
-        f"{time:%Y-%m-%dT%H:%MZ} is older than {store.oldest_accepted(stream):%Y-%m-%dT%H:%MZ}, "
-        f"as far back as {stream.history} is kept. To keep it, run {commands}; to leave out what "
-        "is older, add --skip-old"
+        f"{time:%Y-%m-%dT%H:%MZ} is older than {oldest:%Y-%m-%dT%H:%MZ}, as far back as "
+        f"{stream.history} is kept. To keep it, run {commands}; to leave out what is older, add "
+        "--skip-old"
     )
 
 

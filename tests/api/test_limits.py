@@ -21,6 +21,7 @@ from fleetwatt.api import limits
 from fleetwatt.api.limits import Limits, ProcessMemory
 from fleetwatt.config import Config
 from fleetwatt.problems import RateLimited
+from tests.native.server import free_port
 
 Serve = Callable[..., FlaskClient]
 ALL_ELSE_OFF = {"key_limit": "", "address_limit": "", "failure_limit": ""}
@@ -190,9 +191,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         if subprocess.run(install, capture_output=True, check=False).returncode:
             subprocess.run(["apt-get", "-q", "update"], capture_output=True, check=True)
             subprocess.run(install, capture_output=True, check=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     folder = tmp_path_factory.mktemp("redis")
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     server = subprocess.Popen(

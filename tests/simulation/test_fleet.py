@@ -88,10 +88,10 @@ def test_each_device_reports_once_a_minute_at_a_second_of_its_own(past: Past) ->
 
 
 def test_the_api_finds_every_reading_valid(past: Past) -> None:
-    clock = Bounds(datetime.max.replace(tzinfo=UTC), dict.fromkeys(STREAMS, MONDAY))
+    bounds = Bounds(datetime.max.replace(tzinfo=UTC), dict.fromkeys(STREAMS, MONDAY))
     for stream, devices in ((METER, past.meters), (VEHICLE, past.vehicles)):
         some = [reading for readings in devices.values() for reading in readings[::30]]
-        parsed = parse_json(msgspec.json.encode(some), [stream], clock)
+        parsed = parse_json(msgspec.json.encode(some), [stream], bounds)
         assert (parsed.valid, parsed.errors) == (len(some), [])
         assert json.loads(msgspec.json.encode(some[0])).keys() == {
             field.name for field in stream.fields
