@@ -182,19 +182,29 @@ def test_the_server_says_its_name_and_no_version(server: tuple[str, int]) -> Non
 def test_an_address_that_another_server_has_is_refused(
     server: tuple[str, int], database_url: str
 ) -> None:
-    environment = {"FLEETWATT_DATABASE_URL": database_url, "FLEETWATT_PORT": str(server[1])}
+    said = refused_start(database_url, FLEETWATT_PORT=str(server[1]))
 
-    second = subprocess.run(
+    assert f"can't listen on 127.0.0.1:{server[1]}: Address already in use" in said
+
+
+def test_a_port_that_would_differ_from_worker_to_worker_is_refused(database_url: str) -> None:
+    said = refused_start(database_url, FLEETWATT_PORT="0", FLEETWATT_WORKERS="2")
+
+    assert "port 0 would be another one for each worker" in said
+
+
+def refused_start(database_url: str, **settings: str) -> str:
+    """Return what gunicorn says that does not start."""
+    done = subprocess.run(
         [str(Path(sys.executable).with_name("gunicorn")), "wsgi:app"],
-        env=os.environ | environment,
+        env=os.environ | {"FLEETWATT_DATABASE_URL": database_url} | settings,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
     )
-
-    assert second.returncode != 0
-    assert f"can't listen on 127.0.0.1:{server[1]}: Address already in use" in second.stderr
+    assert done.returncode != 0
+    return done.stderr
 
 
 def assert_problem(answer: bytes, status: bytes) -> None:

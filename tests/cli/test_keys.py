@@ -84,6 +84,11 @@ def test_the_database_has_a_hash_of_it_and_nothing_of_its_secret(
     assert whole.split("_", 2)[2] not in row
 
 
+def test_where_there_are_no_keys_the_list_says_so(run: Command) -> None:
+    assert run("list").stdout == "There are no keys.\n"
+    assert json.loads(run("list", "--json").stdout) == []
+
+
 def test_what_a_key_may_do_is_listed_without_its_secret(run: Command) -> None:
     whole = made(
         run("create", "--scope", "ingest", "--device", "M-1", "--device", "V-1", "--name", "gate 7")
