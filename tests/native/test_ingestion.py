@@ -8,15 +8,21 @@ import os
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from fleetwatt.config import Config
+from fleetwatt.store import Store
+from fleetwatt.streams import METER, Rows
 from tests.conftest import rows, serving
 from tests.examples import NOW, at, meter, vehicle
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("FLEETWATT_NATIVE"), reason="needs FLEETWATT_NATIVE=1"
@@ -122,3 +128,28 @@ def test_overlapping_batches_of_many_clients_are_stored_once(server: str, sql: C
     assert check_everything_is_there(sql, acknowledged) == len(acknowledged)
     assert sum(accepted for _, accepted, _ in results) == len(acknowledged)
     assert deadlocks(sql) == before
+
+
+def test_a_device_that_another_transaction_makes_meanwhile_moves_forward_all_the_same(
+    config: Config, sql: Connection, database_url: str
+) -> None:
+    insert = (
+        "INSERT INTO meters_latest (meter_id, time, kwh_consumed_ac, voltage) "
+        "VALUES ('M-1', %s, 1, 230)"
+    )
+    newer = Rows(METER, [("M-1", NOW, 2.0, 230.0)])
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with (
+        closing(Store(config)) as store,
+        closing(psycopg2.connect(database_url)) as other,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        with other.cursor() as cursor:
+            cursor.execute(insert, [NOW - timedelta(minutes=1)])
+        written = thread.submit(store.write, [newer])
+        eventually(lambda: rows(sql, waiting) != [], "it does not wait for the other")
+        other.commit()
+
+        assert written.result(60).accepted == 1
+
+    assert rows(sql, "SELECT time, kwh_consumed_ac FROM meters_latest") == [(NOW, 2.0)]

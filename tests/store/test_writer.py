@@ -186,6 +186,23 @@ def test_the_newest_of_a_request_is_the_latest_with_and_without_duplicates(
     assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(7.0,)]
 
 
+def test_of_many_devices_each_has_its_newest_reading_whatever_was_there(
+    store: Store, sql: Connection
+) -> None:
+    def at_minute(minute: int, *numbers: int) -> Rows:
+        time = NOON + timedelta(minutes=minute)
+        return Rows(METER, [(f"M-{n}", time, float(minute), 230.0) for n in numbers])
+
+    store.write([at_minute(1, *range(0, 700, 3))])
+    store.write([at_minute(3, *range(1, 700, 3))])
+
+    assert store.write([at_minute(2, *range(700))]) == Written(accepted=700, duplicates=0)
+
+    assert dict(rows(sql, "SELECT meter_id, kwh_consumed_ac FROM meters_latest")) == {
+        f"M-{n}": 3.0 if n % 3 == 1 else 2.0 for n in range(700)
+    }
+
+
 def test_what_can_not_be_stored_costs_its_neighbours_nothing(
     held_up: HeldUp, sql: Connection
 ) -> None:

@@ -8,9 +8,66 @@
 -- batch as much as to store it. For a stream with another column write an overload: old workers call the old one on. So do they the
 -- one without `older`, which stays where an older release has made it.
 
+-- Moves latest forward to these readings, each of another device, sorted by id.
+--
+-- Devices that are there are found by one walk through their index. By a few hundred at a time, as PostgreSQL goes through the array
+-- again for each row that another transaction has just moved. Those that are not there come second. Either time rows are locked in the
+-- order of ids, and of those that are there none the second time: where another transaction has made one in between, all is
+-- taken back, and the writer tries again.
+CREATE OR REPLACE FUNCTION move_latest_$stream($parameters)
+RETURNS void
+LANGUAGE plpgsql
+-- The index is to be walked, in its order, whatever there was in latest when this was planned.
+SET plan_cache_mode = force_generic_plan
+SET enable_nestloop = off
+SET enable_mergejoin = off
+SET enable_seqscan = off
+SET enable_bitmapscan = off AS $$
+DECLARE
+    size CONSTANT integer := 250;
+    some_ids text[];
+    some_moved bigint;
+    moved bigint := 0;
+    is_raced boolean;
+BEGIN
+    FOR i IN 1 .. cardinality(${id}s) BY size LOOP
+        some_ids := ${id}s[i:i + size - 1];
+        UPDATE $latest AS latest
+        SET $set_reading, received_at = now()
+        FROM (SELECT $some_unnested) AS reading
+        WHERE latest.$id = reading.$id AND latest.$id = ANY (some_ids) AND reading.time > latest.time;
+        GET DIAGNOSTICS some_moved = ROW_COUNT;
+        moved := moved + some_moved;
+    END LOOP;
+    IF moved = cardinality(${id}s) THEN
+        RETURN;
+    END IF;
+
+    WITH behind AS MATERIALIZED (
+        SELECT $columns
+        FROM (SELECT $unnested) AS reading
+        WHERE NOT EXISTS (
+            SELECT FROM $latest AS latest
+            WHERE latest.$id = reading.$id AND latest.$id = ANY (${id}s) AND latest.time >= reading.time
+        )
+    ), made AS (
+        INSERT INTO $latest ($columns)
+        SELECT $columns FROM behind ORDER BY $id COLLATE "C"
+        ON CONFLICT DO NOTHING
+        RETURNING $id
+    )
+    SELECT (SELECT count(*) FROM made) < (SELECT count(*) FROM behind)
+    INTO is_raced;
+    IF is_raced THEN
+        RAISE serialization_failure USING MESSAGE = 'another transaction has just stored the first reading of one of these devices';
+    END IF;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION ingest_again_$stream($parameters, OUT positions bigint[])
 LANGUAGE plpgsql
-SET enable_hashjoin = on AS $$
+-- What is joined may be 10,000 readings, which no plan knows.
+SET enable_nestloop = off AS $$
 BEGIN
     WITH reading AS MATERIALIZED (
         SELECT row_number() OVER () AS position, * FROM (SELECT $unnested) AS given
@@ -19,13 +76,6 @@ BEGIN
         SELECT $columns FROM reading
         ON CONFLICT ($id, time) DO NOTHING
         RETURNING $id, time
-    ), moved AS (
-        INSERT INTO $latest AS latest ($columns)
-        SELECT DISTINCT ON ($id COLLATE "C") $columns FROM reading
-        ORDER BY $id COLLATE "C", time DESC, position
-        ON CONFLICT ($id) DO UPDATE
-        SET $set_excluded, received_at = now()
-        WHERE excluded.time > latest.time
     )
     SELECT coalesce(array_agg(position), '{}')
     INTO positions
@@ -34,28 +84,31 @@ BEGIN
         FROM stored JOIN reading USING ($id, time)
         GROUP BY $id, time
     ) AS first_of_each;
+
+    PERFORM move_latest_$stream($gathered)
+    FROM (
+        SELECT DISTINCT ON ($id COLLATE "C") $columns
+        FROM (SELECT row_number() OVER () AS position, * FROM (SELECT $unnested) AS given) AS reading
+        ORDER BY $id COLLATE "C", time DESC, position
+    ) AS last_of_each;
 END
 $$;
 
 CREATE OR REPLACE FUNCTION ingest_$stream($parameters, older boolean[], OUT positions bigint[])
 LANGUAGE plpgsql
--- MERGE is to look each device up, reading after reading in their order, whatever there was in latest when it was planned.
 -- A few readings would else be planned anew each time.
-SET plan_cache_mode = force_generic_plan
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-SET enable_seqscan = off AS $$
+SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     INSERT INTO $history ($columns)
     SELECT $unnested;
 
-    MERGE INTO $latest AS latest
-    USING (
-        SELECT * FROM (SELECT $unnested, unnest(older) AS is_older) AS given WHERE is_older IS NOT TRUE
-    ) AS reading
-    ON latest.$id = reading.$id
-    WHEN MATCHED AND reading.time > latest.time THEN UPDATE SET $set_reading, received_at = now()
-    WHEN NOT MATCHED THEN INSERT ($columns) VALUES ($columns);
+    IF older IS NULL THEN
+        PERFORM move_latest_$stream($arguments);
+    ELSE
+        PERFORM move_latest_$stream($gathered)
+        FROM (SELECT $unnested, unnest(older) AS is_older) AS reading
+        WHERE is_older IS NOT TRUE;
+    END IF;
 EXCEPTION WHEN unique_violation THEN
     positions := ingest_again_$stream($arguments);
 END

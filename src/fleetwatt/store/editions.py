@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fleetwatt.streams import Stream
 
 OLDEST = (2, 19)
-OLDEST_POSTGRESQL = 15  # the first that has MERGE
+OLDEST_POSTGRESQL = 15  # the oldest that fleetwatt was tried on
 EDITIONS = frozenset({"timescale", "apache"})
 
 

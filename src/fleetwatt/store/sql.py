@@ -47,6 +47,10 @@ def _names(stream: Stream) -> dict[str, str]:
         ),
         "parameters": ", ".join(f"{each.column}s {each.sql_type}[]" for each in stream.fields),
         "unnested": ", ".join(f"unnest({each}s) AS {each}" for each in stream.columns),
+        "some_unnested": ", ".join(
+            f"unnest({each}s[i:i + size - 1]) AS {each}" for each in stream.columns
+        ),
+        "gathered": ", ".join(f"array_agg({each})" for each in stream.columns),
         "arguments": ", ".join(f"{each}s" for each in stream.columns),
         "set_reading": ", ".join(f"{each} = reading.{each}" for each in stream.columns[1:]),
         "set_excluded": ", ".join(f"{each} = excluded.{each}" for each in stream.columns[1:]),
