@@ -1,16 +1,15 @@
 """How gunicorn serves.
 
-Each worker takes connections from a socket of its own, between which the kernel spreads them; but
-the master holds the sockets, so that what waits in one outlives the worker: a restart, an upgrade
-or a crash of workers loses no connection (docs/decisions/0019).
+All workers take connections from the master's socket, which outlives them: a restart, an upgrade or
+a crash of workers loses no connection. They leave each to the one that serves the fewest
+(docs/decisions/0019).
 """
 
 import ctypes
-import errno
 import gc
+import mmap
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -18,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _M_ARENA_MAX = -8  # of malloc.h
-_LETTING_GO = 3  # seconds that workers may take to leave an address once their master was killed
+_MANY = 256  # workers at once, of one master
 
 # A folder for the metrics of this master's workers, named before they are declared. SIGHUP reads
 # this file again in the same process; SIGUSR2 does so in another.
@@ -30,8 +29,6 @@ if not Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")).name.startswith(_OWN
         if not Path("/proc", _left.name.removeprefix(_PREFIX).split("-")[0]).exists():
             shutil.rmtree(_left, ignore_errors=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OWN)
-
-from gunicorn import sock  # noqa: E402
 
 from fleetwatt import exposition, logs, tallies  # noqa: E402
 from fleetwatt.config import Config, ConfigError  # noqa: E402
@@ -64,17 +61,17 @@ control_socket_disable = True
 logger_class = "fleetwatt.worker.Logger"
 logconfig_dict = logs.settings(_config)
 
+# In memory that the master shares with its workers: how many connections each of them serves.
+_served = memoryview(mmap.mmap(-1, 4 * _MANY)).cast("i")
+
 
 def on_starting(server):
-    """Open the sockets; refuse an open door and a schema that is behind; wait for a database."""
+    """Refuse an open door and a schema that is behind; do without a database that is away."""
     try:
         for address in server.address:
             # What gunicorn was told by its own options counts, too; a path is a local socket's.
-            if isinstance(address, str):
-                continue
-            _config.check_address(address[0])
-            if not address[1] and server.cfg.workers > 1:
-                raise SystemExit("fleetwatt: port 0 would be another one for each worker")
+            if not isinstance(address, str):
+                _config.check_address(address[0])
     except ConfigError as error:
         raise SystemExit(f"fleetwatt: {error}") from None
     store = Store(_config)
@@ -86,48 +83,16 @@ def on_starting(server):
         server.log.warning("the database is away, requests are answered with 503: %s", error)
     finally:
         store.close()
-    # After SIGUSR2, or from systemd, they are there already.
-    if not server.master_pid and "LISTEN_FDS" not in os.environ:
-        _refuse_taken(server.address)
-        server.cfg.set("reuse_port", True)
-        for _ in range(server.cfg.workers):
-            server.LISTENERS += sock.create_sockets(server.cfg, server.log)
-        server.cfg.set("reuse_port", False)
-
-
-def _refuse_taken(addresses):
-    """Refuse an address on which another server listens: each would get a part of the requests."""
-    deadline = time.monotonic() + _LETTING_GO
-    for address in addresses:
-        while not isinstance(address, str) and (error := _refusal(address)):
-            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                raise SystemExit(
-                    f"fleetwatt: can't listen on {address[0]}:{address[1]}: {error.strerror}"
-                )
-            time.sleep(0.1)
-
-
-def _refusal(address):
-    """Return why nobody can listen on an address beside those who do; None: one can."""
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address[:2])
-        except OSError as error:
-            return error
-    return None
 
 
 def pre_fork(server, worker):
-    """Give a worker the socket that the fewest others serve, and the core on which the fewest run.
+    """Give a worker what tells of all workers' connections, and the core on which the fewest run.
 
     Only one of a worker's threads runs Python at a time: on another core each would first have to
     fetch what the last one worked on. Where there are more cores than workers, others may count on
     some of them, as containers on one host do: then the kernel chooses.
     """
-    served = [id(each.listener) for each in server.WORKERS.values()]
-    worker.listener = min(server.LISTENERS, key=lambda each: served.count(id(each)))
+    worker.served, worker.number = _served, worker.age % _MANY
     with suppress(AttributeError):
         cores = os.sched_getaffinity(0)
         taken = [each.cores for each in server.WORKERS.values()]
@@ -135,8 +100,8 @@ def pre_fork(server, worker):
         worker.cores = cores if few else min(({each} for each in cores), key=taken.count)
 
 
-def post_fork(server, worker):
-    """Leave a worker with its own socket and core, memory that its threads share, patient threads.
+def post_fork(server, worker):  # noqa: ARG001
+    """Leave a worker with its own core, memory that its threads share, patient threads.
 
     glibc would give many threads an arena of their own, each of which keeps what the largest
     request took that its threads ever served. Another C library may not know the call.
@@ -151,10 +116,6 @@ def post_fork(server, worker):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     with suppress(AttributeError, OSError):
         os.sched_setaffinity(0, worker.cores)
-    worker.sockets = [worker.listener]
-    for each in server.LISTENERS:
-        if each is not worker.listener:
-            each.close()
 
 
 def post_worker_init(worker):
@@ -183,12 +144,9 @@ def post_worker_init(worker):
 
 
 def child_exit(server, worker):
-    """Keep what a worker counted, and close its socket where there are to be fewer workers now."""
+    """Keep what a worker counted, and leave no connection to it."""
     exposition.bury(worker.pid, server.WORKERS)
-    served = {id(each.listener) for each in server.WORKERS.values()}
-    if server.num_workers < len(server.LISTENERS) and id(worker.listener) not in served:
-        server.LISTENERS.remove(worker.listener)
-        worker.listener.close()
+    worker.served[worker.number] = 0
 
 
 def on_exit(server):  # noqa: ARG001

@@ -184,13 +184,7 @@ def test_an_address_that_another_server_has_is_refused(
 ) -> None:
     said = refused_start(database_url, FLEETWATT_PORT=str(server[1]))
 
-    assert f"can't listen on 127.0.0.1:{server[1]}: Address already in use" in said
-
-
-def test_a_port_that_would_differ_from_worker_to_worker_is_refused(database_url: str) -> None:
-    said = refused_start(database_url, FLEETWATT_PORT="0", FLEETWATT_WORKERS="2")
-
-    assert "port 0 would be another one for each worker" in said
+    assert f"Can't connect to ('127.0.0.1', {server[1]})" in said
 
 
 def refused_start(database_url: str, **settings: str) -> str:

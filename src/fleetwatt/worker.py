@@ -2,6 +2,9 @@
 
 A thread reads its request by blocking calls: without an end, a few dozen clients that send a byte
 now and then hold all threads of a worker.
+
+Workers leave a new connection to the one that serves the fewest: else the first to wake up takes
+what there is, and keeps it as long as its clients like.
 """
 
 from __future__ import annotations
@@ -85,6 +88,7 @@ class Logger(glogging.Logger):  # type: ignore[misc]
 LINGER = 4  # milliseconds that a thread waits for the next request of the connection that it served
 UNREAD = 100_000_000  # bytes of a refused body that are read before its connection is closed
 TAKING = 5  # times as long as a request may arrive, its answer may be taken
+PATIENCE = 20  # times a millisecond or more that a worker leaves a connection to the others
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -93,12 +97,39 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     A request whose body was being read is still answered, with what it lacks; one that had arrived
     whole is answered as ever, and its connection closed after it. `_busy` belongs to the pool's
     threads, one entry each, and to the main thread, which looks at a copy and again before it cuts.
+
+    Attributes:
+        served: Of each worker one more than the connections that it serves, 0 of one that takes
+            none: shared by all processes, each of which writes what is its own.
+        number: Which of them this worker is.
     """
+
+    served: memoryview
+    number: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._busy: dict[TConn, float] = {}
         self._limit = Config.from_environment().read_timeout
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a connection, unless another worker that serves fewer does so within a moment."""
+        for _ in range(PATIENCE):
+            if self.nr_conns < min(filter(None, self.served), default=1):
+                break
+            time.sleep(0.001)
+            if not _is_readable(listener, 0):
+                return
+        super().accept(listener)
+        self._tell()
+
+    def notify(self) -> None:
+        """Tell the master that this worker lives, and the others how many connections it serves."""
+        super().notify()
+        self._tell()
+
+    def _tell(self) -> None:
+        self.served[self.number] = self.nr_conns + 1 if self._accepting else 0
 
     def handle(self, conn: TConn) -> Any:
         """Serve a request, watched, and those that follow on its heels.
@@ -113,7 +144,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             finally:
                 del self._busy[conn]
             nobody_waits = self.tpool._work_queue.empty()  # noqa: SLF001 - there is no other way
-            if kept is not True or not self.alive or not nobody_waits or not _goes_on(conn):
+            if kept is not True or not self.alive or not nobody_waits:
+                return kept
+            if not _is_readable(conn.sock, LINGER):
                 return kept
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
@@ -153,8 +186,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                     conn.sock.shutdown(socket.SHUT_RDWR if late else socket.SHUT_RD)
 
 
-def _goes_on(conn: TConn) -> bool:
-    """Whether the next request comes within a moment."""
+def _is_readable(sock: socket.socket, milliseconds: float) -> bool:
+    """Whether a request, or a connection, is there or comes within so long."""
     poll = select.poll()
-    poll.register(conn.sock, select.POLLIN)
-    return bool(poll.poll(LINGER))
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(milliseconds))

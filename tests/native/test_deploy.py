@@ -17,12 +17,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
 from typing import Self
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 from psycopg2.extensions import connection as Connection
@@ -89,6 +91,27 @@ class Client:
             if not self.keeps_alive:
                 connection.close()
         connection.close()
+
+
+@contextmanager
+def kept_alive(url: str, count: int) -> Iterator[None]:
+    """So many connections, each of which was answered once."""
+    with ExitStack() as opened:
+        for _ in range(count):
+            client = opened.enter_context(
+                closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=60))
+            )
+            client.request("GET", "/healthz")
+            client.getresponse().read()
+        yield
+
+
+def connections(worker: int, url: str) -> int:
+    """How many a worker serves."""
+    return sum(
+        each.status == psutil.CONN_ESTABLISHED and each.laddr.port == urlsplit(url).port
+        for each in psutil.Process(worker).net_connections("tcp")
+    )
 
 
 @pytest.fixture
@@ -184,6 +207,27 @@ def test_workers_keep_to_a_core_each_where_there_are_as_many(
         before = children(master.pid)
         master.send_signal(signal.SIGHUP)
         eventually(lambda: not before & children(master.pid) and taken() == wanted, f"{wanted}")
+
+
+def test_workers_serve_as_many_connections_as_each_other(server: tuple[str, int]) -> None:
+    url, master = server
+
+    with kept_alive(url, 40):
+        of_each = [connections(worker, url) for worker in children(master)]
+
+    assert sum(of_each) == 40
+    assert min(of_each) >= 10
+
+
+def test_what_a_frozen_worker_does_not_take_others_do(server: tuple[str, int]) -> None:
+    url, master = server
+    frozen = min(children(master))
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        with kept_alive(url, 10):
+            pass
+    finally:
+        os.kill(frozen, signal.SIGCONT)
 
 
 def test_reloaded_workers_leave_no_request_without_an_answer(
