@@ -21,8 +21,8 @@ function init(arguments)
   path, opening, between, closing, minute_form = unpack(lines, 1, 5)
   batches = {}
   for first = 6, #lines - devices + 1, devices do
-    local parts = {}
-    for i = first, first + devices - 1 do
+    local parts = { lines[first] }
+    for i = first + 1, first + devices - 1 do
       parts[#parts + 1] = between .. lines[i]
     end
     parts[#parts + 1] = ""
@@ -45,7 +45,7 @@ function request()
       :gsub("@counter@", string.format("%.3f", 100 + minute / 64))
     readings[#readings + 1] = table.concat(parts, of_the_minute)
   end
-  local body = opening .. table.concat(readings):sub(#between + 1) .. closing
+  local body = opening .. table.concat(readings, between) .. closing
   return wrk.format("POST", path, headers, body)
 end
 
