@@ -106,12 +106,21 @@ def kept_alive(url: str, count: int) -> Iterator[None]:
         yield
 
 
-def connections(worker: int, url: str) -> int:
-    """How many a worker serves."""
-    return sum(
-        each.status == psutil.CONN_ESTABLISHED and each.laddr.port == urlsplit(url).port
-        for each in psutil.Process(worker).net_connections("tcp")
-    )
+def spread(url: str, master: int, count: int) -> list[int]:
+    """How many of so many connections each worker serves."""
+    with kept_alive(url, count):
+        return [
+            sum(
+                each.status == psutil.CONN_ESTABLISHED and each.laddr.port == urlsplit(url).port
+                for each in psutil.Process(worker).net_connections("tcp")
+            )
+            for worker in children(master)
+        ]
+
+
+def await_workers(url: str, master: int) -> None:
+    """Return when not only the first of them serves."""
+    eventually(lambda: min(spread(url, master, 8)) > 0, "a worker serves nobody")
 
 
 @pytest.fixture
@@ -211,9 +220,9 @@ def test_workers_keep_to_a_core_each_where_there_are_as_many(
 
 def test_workers_serve_as_many_connections_as_each_other(server: tuple[str, int]) -> None:
     url, master = server
+    await_workers(url, master)
 
-    with kept_alive(url, 40):
-        of_each = [connections(worker, url) for worker in children(master)]
+    of_each = spread(url, master, 40)
 
     assert sum(of_each) == 40
     assert min(of_each) >= 10
@@ -221,6 +230,7 @@ def test_workers_serve_as_many_connections_as_each_other(server: tuple[str, int]
 
 def test_what_a_frozen_worker_does_not_take_others_do(server: tuple[str, int]) -> None:
     url, master = server
+    await_workers(url, master)
     frozen = min(children(master))
     os.kill(frozen, signal.SIGSTOP)
     try:
