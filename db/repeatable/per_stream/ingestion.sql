@@ -70,7 +70,7 @@ LANGUAGE plpgsql
 SET enable_nestloop = off AS $$
 BEGIN
     WITH reading AS MATERIALIZED (
-        SELECT row_number() OVER () AS position, * FROM (SELECT $unnested) AS given
+        SELECT * FROM unnest($arguments) WITH ORDINALITY AS given ($columns, position)
     ), stored AS (
         INSERT INTO $history ($columns)
         SELECT $columns FROM reading
@@ -88,7 +88,7 @@ BEGIN
     PERFORM move_latest_$stream($gathered)
     FROM (
         SELECT DISTINCT ON ($id COLLATE "C") $columns
-        FROM (SELECT row_number() OVER () AS position, * FROM (SELECT $unnested) AS given) AS reading
+        FROM unnest($arguments) WITH ORDINALITY AS reading ($columns, position)
         ORDER BY $id COLLATE "C", time DESC, position
     ) AS last_of_each;
 END
