@@ -100,7 +100,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     Attributes:
         served: Of each worker one more than the connections that it serves, 0 of one that takes
-            none: shared by all processes, each of which writes what is its own.
+            none. All processes see it; a worker writes its own, the master that of an ended one.
         number: Which of them this worker is.
     """
 
