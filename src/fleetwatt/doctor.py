@@ -280,7 +280,8 @@ def _of_jobs(ask: Ask) -> Iterator[Finding]:
 def _of_aggregates(ask: Ask) -> Iterator[Finding]:
     for stream in STREAMS:
         (row,) = ask(f"{stream.name}.unrefreshed")
-        says = f"{stream.hourly}: {row['hours']:.0f} hours await a refresh"
+        waiting = "1 hour awaits" if row["hours"] == 1 else f"{row['hours']:.0f} hours await"
+        says = f"{stream.hourly}: {waiting} a refresh"
         if row["unreached_since"]:
             start, end = _time(row["unreached_since"]), _time(row["unreached_until"])
             yield Finding(

@@ -108,8 +108,12 @@ def test_a_device_never_seen_is_not_found(client: FlaskClient, device: str) -> N
     [
         ("limit=0", "limit"),
         ("limit=1001", "limit"),
+        ("limit=1_0", "limit"),
+        ("limit=%201", "limit"),
+        ("limit=１", "limit"),
         ("longerThan=-1", "longerThan"),
         ("longerThan=nan", "longerThan"),
+        ("longerThan=1_0", "longerThan"),
         ("start=2024-02-09T10:00:00Z&end=2024-02-09T09:00:00Z", "start"),
     ],
 )

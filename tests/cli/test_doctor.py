@@ -250,7 +250,7 @@ def test_stale_hours_that_no_policy_reaches_are_a_problem_and_its_advice_mends_i
         after = findings()
 
     assert finding["level"] == "problem"
-    assert "meter_hourly: 1 hours await a refresh, and no policy refreshes those" in finding["says"]
+    assert "meter_hourly: 1 hour awaits a refresh, and no policy refreshes those" in finding["says"]
     assert not worst(after, "aggregates")
 
 

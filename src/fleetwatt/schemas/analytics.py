@@ -8,6 +8,7 @@ from fleetwatt.schemas.fields import (
     Answer,
     Identifier,
     Timestamp,
+    WholeArgument,
     count,
     figure,
     in_our_age,
@@ -24,7 +25,7 @@ class WindowQuery(ma.Schema):
             "description": "End of the window; default now",
         },
     )
-    hours = ma.fields.Integer(
+    hours = WholeArgument(
         load_default=24,
         validate=ma.validate.Range(1, 744),
         metadata={"description": "Length of the window (h)", "x-unit": "h"},

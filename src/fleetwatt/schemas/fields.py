@@ -13,6 +13,7 @@ import msgspec
 
 from fleetwatt.streams import ID_PATTERN, TIMESTAMP, Field, Stream
 
+_SPELLING = re.compile(r"[0-9.eE+-]+")
 _LOST_PLUS = re.compile(r"\d \d\d:\d\d$")
 
 
@@ -64,6 +65,23 @@ class Number(ma.fields.Float):
 
     def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> Any:
         return value
+
+
+class _ArgumentNumber(ma.fields.Number[Any]):
+    """A number as JSON would spell it: Python takes `1_0`, ` 10` and `１０` for ten, too."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if not _SPELLING.fullmatch(value):
+            raise self.make_error("invalid")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class WholeArgument(_ArgumentNumber, ma.fields.Integer):
+    """A whole number in a URL."""
+
+
+class NumberArgument(_ArgumentNumber, ma.fields.Float):
+    """A finite number in a URL."""
 
 
 class Timestamp(ma.fields.AwareDateTime):

@@ -12,6 +12,7 @@ from fleetwatt.schemas import paging
 from fleetwatt.schemas.analytics import WARNINGS, Performance, WindowQuery
 from fleetwatt.schemas.fields import (
     Answer,
+    NumberArgument,
     Timestamp,
     count,
     figure,
@@ -98,8 +99,7 @@ class PerformancePageQuery(FleetWindowQuery):
             "format": "cursor",
         },
     )
-    efficiencyBelow = ma.fields.Float(
-        allow_nan=False,
+    efficiencyBelow = NumberArgument(
         metadata={"description": "Only vehicles with an efficiency under this"},
     )
     warning = ma.fields.String(
@@ -149,9 +149,8 @@ class PerformancePage(_Exact):
 class FleetQuery(FleetWindowQuery):
     """The window, and from when on a device is stale."""
 
-    staleAfter = ma.fields.Float(
+    staleAfter = NumberArgument(
         load_default=300.0,
-        allow_nan=False,
         validate=ma.validate.Range(0),
         metadata={
             "description": "Age of a device's newest reading past which it is stale (s)",

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import marshmallow as ma
 import msgspec
 
+from fleetwatt.schemas.fields import WholeArgument
+
 T = TypeVar("T")
 NEXT = "Value of `after` for the next page; null: this is the last"
 
@@ -38,9 +40,9 @@ class Cursor(ma.fields.String):
         return value and base64.urlsafe_b64encode(msgspec.json.encode(value)).decode()
 
 
-def limit(what: str, default: int = 100, most: int = 1000) -> ma.fields.Integer:
+def limit(what: str, default: int = 100, most: int = 1000) -> WholeArgument:
     """Return the argument that says how many of something a page holds at most."""
-    return ma.fields.Integer(
+    return WholeArgument(
         load_default=default,
         validate=ma.validate.Range(1, most),
         metadata={"description": f"{what} a page"},

@@ -9,7 +9,9 @@ import marshmallow as ma
 
 from fleetwatt.schemas.fields import (
     Answer,
+    NumberArgument,
     Timestamp,
+    WholeArgument,
     count,
     figure,
     in_our_age,
@@ -74,13 +76,12 @@ class SeriesQuery(SpanQuery):
 class GapsQuery(SpanQuery):
     """A window and which silence counts; it ends now at the latest."""
 
-    longerThan = ma.fields.Float(
+    longerThan = NumberArgument(
         load_default=SILENCE.total_seconds(),
-        allow_nan=False,
         validate=ma.validate.Range(0),
         metadata={"description": "Only spans longer than this (s)", "x-unit": "s"},
     )
-    limit = ma.fields.Integer(
+    limit = WholeArgument(
         load_default=100,
         validate=ma.validate.Range(1, 1000),
         metadata={"description": "Most spans to list"},

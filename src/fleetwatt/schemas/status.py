@@ -9,6 +9,7 @@ from fleetwatt.schemas.fields import (
     Answer,
     Identifier,
     Number,
+    NumberArgument,
     Timestamp,
     json_order,
     optional,
@@ -66,8 +67,7 @@ class PageQuery(ma.Schema):
 
     limit = paging.limit("Devices")
     after = Identifier(metadata={"description": "Only devices with an id after this one"})
-    staleAfter = ma.fields.Float(
-        allow_nan=False,
+    staleAfter = NumberArgument(
         validate=ma.validate.Range(0),
         metadata={
             "description": "Only devices whose newest reading is older than this (s)",
