@@ -286,6 +286,35 @@ def test_answers_about_a_device_keep_the_whole_hours_whose_raw_readings_were_dro
 
 
 @pytest.mark.community
+@pytest.mark.parametrize("hours", [1, 24])
+def test_the_fleets_answers_leave_out_an_hour_of_which_dropped_readings_would_have_to_be_taken(
+    store: Store, sql: Connection, client: FlaskClient, hours: int
+) -> None:
+    load(sql, 40)
+    refresh(sql)
+    window = f"end={at(today() - 35 * DAY)}&hours={hours}"
+    before = client.get(f"/v1/analytics/fleet?{window}").json
+    assert before
+    assert before["hours"][0]["vehicleReadings"] > 0
+
+    keep(store, "vehicle_telemetry", 30 * DAY)
+    keep(store, "meter_telemetry", 30 * DAY)
+    run_guard(sql)
+
+    # A reading lies on the window's start, which belongs to the window before.
+    one = client.get(f"/v1/analytics/performance/V-1?{window}").json
+    page = client.get(f"/v1/analytics/performance?{window}").json
+    after = client.get(f"/v1/analytics/fleet?{window}").json
+    assert one
+    assert page
+    assert page["items"] == [one]
+    assert after
+    assert after["hours"][0]["vehicleReadings"] == 0
+    assert after["kwhDeliveredDc"] == one["kwhDeliveredDc"]
+    assert after["avgBatteryTemp"] == one["avgBatteryTemp"]
+
+
+@pytest.mark.community
 def test_a_reading_that_comes_when_its_hour_was_dropped_changes_no_answer_and_no_aggregate(
     store: Store, sql: Connection
 ) -> None:

@@ -30,7 +30,8 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 240000 AS $$
         FROM $six_hourly AS six
         WHERE six.bucket >= six_from AND six.bucket < six_until
         UNION ALL
-        -- The first hour, less a reading at `since` and the step that it begins: `edge` is that reading and the next.
+        -- The first hour, less a reading at `since` and the step that it begins: `edge` is that reading and the next. Where they were dropped
+        -- from raw the hour is left out, as it is for one device.
         SELECT
             h.bucket, h.first_time, coalesce(edge[2][1], h.first_kwh), h.last_kwh,
             h.readings - (h.first_time = since)::int,
@@ -49,6 +50,7 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 240000 AS $$
             WHERE h.bucket = since AND since < fresh AND (h.first_time > since OR h.readings > 1)
             OFFSET 0
         ) AS h
+        WHERE edge IS DISTINCT FROM '{}'
         UNION ALL
         SELECT
             hour, raw.first_time, raw.kwh[1], raw.kwh[raw.readings], raw.readings, raw.steps[2], raw.steps[3], raw.sum_$mean, device.$id
