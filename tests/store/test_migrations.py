@@ -13,6 +13,7 @@ from fleetwatt.store import migrations
 from fleetwatt.store.connections import connect
 from fleetwatt.store.errors import MigrationChanged, SchemaBehind
 from tests.conftest import rows
+from tests.storage import do
 
 DB = Path(__file__).parents[2] / "db"
 
@@ -43,6 +44,27 @@ def test_an_upgrade_of_what_is_up_to_date_does_nothing(upgrading: Connection) ->
 def test_an_upgrade_applies_what_is_missing(upgrading: Connection, forgotten: str) -> None:
     assert list(migrations.upgrade(upgrading)) == [forgotten]
     assert list(migrations.upgrade(upgrading)) == []
+
+
+def test_an_upgrade_replaces_functions_that_views_of_others_are_made_of(
+    sql: Connection, upgrading: Connection
+) -> None:
+    do(
+        sql,
+        """
+        CREATE VIEW of_others AS
+        SELECT vehicle.avg_battery_temp, meter.energy_kwh
+        FROM (SELECT tstzrange(now() - INTERVAL '1 day', now())) AS last (day)
+        CROSS JOIN vehicle_energy('V-1', day) AS vehicle
+        CROSS JOIN meter_energy('M-1', day) AS meter
+        """,
+    )
+    do(sql, "UPDATE fleetwatt_schema SET checksum = 'older' WHERE file LIKE 'repeatable/%'")
+
+    assert len(list(migrations.upgrade(upgrading))) > 10
+
+    assert len(rows(sql, "SELECT * FROM of_others")) == 1
+    do(sql, "DROP VIEW of_others")
 
 
 def test_a_schema_that_is_behind_is_not_served(config: Config, forgotten: str) -> None:
