@@ -4,10 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
+import psycopg2
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from fleetwatt.store.connections import Row, fetch
 from tests.examples import ago
 
 
@@ -126,6 +128,24 @@ def test_unplugging_closes_the_open_mapping(client: FlaskClient) -> None:
     assert response.json
     assert response.json["validTo"] is not None
     assert client.delete("/v1/ingestion/mapping/V-1").status_code == 404
+
+
+def test_an_unplugging_whose_answer_is_lost_is_not_done_twice(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would find nothing any more, and say that the vehicle had been on no meter."""
+    plug(client, "M-1")
+
+    def lose_the_answer(*question: Any) -> list[Row]:
+        fetch(*question)
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    with monkeypatch.context() as losing:
+        losing.setattr("fleetwatt.store.fetch", lose_the_answer)
+        assert client.delete("/v1/ingestion/mapping/V-1").status_code == 503
+
+    (mapping,) = ask(client, vehicleId="V-1")["items"]
+    assert mapping["validTo"] is not None
 
 
 def test_mappings_are_listed_by_vehicle_or_meter(client: FlaskClient) -> None:

@@ -54,6 +54,11 @@ def restored(server: NativeServer, tmp_path_factory: pytest.TempPathFactory) -> 
         yield re.sub("/postgres$", "/fleetwatt", other.url)
 
 
+def upgrade(url: str) -> None:
+    with closing(connect(Config(database_url=url))) as connection:
+        list(migrations.upgrade(connection))
+
+
 def fill(url: str) -> None:
     app = create_app(Config(database_url=url))
     client = app.test_client()
@@ -122,6 +127,32 @@ def test_a_restored_database_is_served_and_stores_on(restored: str) -> None:
     assert client.post("/v1/ingestion/meter", json=late).status_code == 201
     assert client.post("/v1/ingestion/meter", json=late).status_code == 200
     app.extensions["fleetwatt"].close()
+
+
+def test_a_service_whose_database_is_replaced_says_so_until_there_is_a_schema(
+    server: NativeServer,
+) -> None:
+    url = re.sub("/postgres$", "/replaced", server.url)
+    routes = ("/readyz", "/v1/status/meters", "/v1/mappings")
+    with closing(psycopg2.connect(server.url)) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute("CREATE DATABASE replaced")
+        upgrade(url)
+        app = create_app(Config(database_url=url))
+        client = app.test_client()
+        assert client.post("/v1/ingestion/meter", json=meter()).status_code == 201
+
+        cursor.execute("DROP DATABASE replaced WITH (FORCE)")
+        cursor.execute("CREATE DATABASE replaced")
+
+        assert client.post("/v1/ingestion/meter", json=meter()).status_code == 503
+        assert {client.get(each).status_code for each in routes} == {503}
+        upgrade(url)
+        assert client.post("/v1/ingestion/meter", json=meter()).status_code == 201
+        assert {client.get(each).status_code for each in routes} == {200}
+        app.extensions["fleetwatt"].close()
+        cursor.execute("DROP DATABASE replaced WITH (FORCE)")
 
 
 def test_a_restored_database_is_the_owner_s_and_served_by_the_app(restored: str) -> None:

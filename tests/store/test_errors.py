@@ -40,6 +40,11 @@ def test_a_function_that_another_release_has_is_a_schema_that_is_behind(sql: Con
     assert "does not exist: run `fleetwatt db upgrade`" in str(raised.value)
 
 
+def test_a_table_that_is_not_restored_yet_is_a_schema_that_is_behind(sql: Connection) -> None:
+    with pytest.raises(SchemaBehind), translated(), sql.cursor() as cursor:
+        cursor.execute("SELECT FROM meters_of_tomorrow")
+
+
 def test_a_database_that_answers_no_connection_is_not_tried_twice() -> None:
     """Nobody waits longer than FLEETWATT_CONNECT_TIMEOUT says."""
     asked: list[str] = []

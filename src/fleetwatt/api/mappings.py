@@ -62,7 +62,7 @@ def unplug_vehicle(vehicleId: str) -> Row:
     the answer is the first of those, empty: it ends where it begins.
     """
     auth.check_device(vehicleId)
-    closed = store().one("unplug_vehicle", vehicle_id=vehicleId)
+    closed = store().change("unplug_vehicle", vehicle_id=vehicleId)
     if closed is None:
         raise NotKnown(f"Vehicle {vehicleId} is on no meter, now or later.")
     return closed

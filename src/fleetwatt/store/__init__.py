@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -49,7 +48,6 @@ class Store:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._queries = sql.load()
-        self._schema_checked = threading.Event()
         self._pool = Pool(self._open, config.pool_size, config.pool_timeout)
         self._for_replica = sql.for_replica()
         self._replica = (
@@ -170,13 +168,12 @@ class Store:
 
     def _open(self) -> Connection:
         opened = connect(self._config)
-        if not self._schema_checked.is_set():
-            try:
-                migrations.check(opened)
-            except BaseException:
-                opened.close()
-                raise
-            self._schema_checked.set()
+        try:
+            # Each time: a database may be replaced, or restored, while this process lives.
+            migrations.check(opened)
+        except BaseException:
+            opened.close()
+            raise
         return opened
 
     def _store(self, batch: Sequence[Rows]) -> list[set[Key] | None]:

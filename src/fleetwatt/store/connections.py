@@ -183,17 +183,16 @@ class Pool:
 
     def _take(self) -> Connection | None:
         """Take an idle connection, or return None with the right to open one."""
-        deadline = time.monotonic() + self._timeout
         with self._changed:
-            while not self._idle:
-                if self._open < self._size:
-                    self._open += 1
-                    return None
-                if not self._changed.wait(deadline - time.monotonic()):
-                    raise PoolExhausted(
-                        f"no database connection came free within {self._timeout:g} s"
-                    )
-            return self._idle.pop()
+            # It looks once more after the time is over: that moment's notify went to nobody else.
+            if not self._changed.wait_for(
+                lambda: self._idle or self._open < self._size, self._timeout
+            ):
+                raise PoolExhausted(f"no database connection came free within {self._timeout:g} s")
+            if self._idle:
+                return self._idle.pop()
+            self._open += 1
+            return None
 
     def _new(self) -> Connection:
         try:

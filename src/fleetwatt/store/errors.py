@@ -77,6 +77,8 @@ _TRANSLATED: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     # A function that a release has changed: only missing files are looked for at the start.
     (errors.UndefinedFunction, SchemaBehind),
     (errors.UndefinedColumn, SchemaBehind),
+    # A database that is being restored.
+    (errors.UndefinedTable, SchemaBehind),
     # What was the primary is a standby now, or an administrator let nobody write.
     (errors.ReadOnlySqlTransaction, Unavailable),
     (psycopg2.OperationalError, Unavailable),
