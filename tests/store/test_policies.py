@@ -287,6 +287,39 @@ def test_answers_about_a_device_keep_the_whole_hours_whose_raw_readings_were_dro
 
 @pytest.mark.community
 @pytest.mark.parametrize("hours", [1, 24])
+def test_dropped_readings_are_missed_by_no_answer_about_hours_that_begin_and_end_between_them(
+    store: Store, sql: Connection, client: FlaskClient, hours: int
+) -> None:
+    load(sql, 40)
+    do(sql, "UPDATE vehicle_telemetry SET time = time + INTERVAL '20 minutes'")
+    do(sql, "UPDATE meter_telemetry SET time = time + INTERVAL '20 minutes'")
+    do(sql, "INSERT INTO vehicle_meter_mapping VALUES ('V-1', 'M-1', '(,)')")
+    refresh(sql)
+    end = today() - 35 * DAY
+    routes = [
+        f"/v1/analytics/performance/V-1?end={at(end)}&hours={hours}",
+        f"/v1/analytics/performance?end={at(end)}&hours={hours}",
+        *(
+            f"/v1/analytics/{device}/series?bucket={bucket}"
+            f"&start={at(end - hours * HOUR)}&end={at(end)}"
+            for device in ("vehicles/V-1", "meters/M-1")
+            for bucket in ("1h", "1d")
+        ),
+    ]
+    before = [client.get(each).json for each in routes]
+    assert before[0]
+    assert before[0]["kwhConsumedAc"] == pytest.approx(hours - 0.5)
+
+    keep(store, "vehicle_telemetry", 30 * DAY)
+    keep(store, "meter_telemetry", 30 * DAY)
+    run_guard(sql)
+
+    assert count(sql, "vehicle_telemetry", "time < %(day)s", day=end) == 0
+    assert [client.get(each).json for each in routes] == before
+
+
+@pytest.mark.community
+@pytest.mark.parametrize("hours", [1, 24])
 def test_the_fleets_answers_leave_out_an_hour_of_which_dropped_readings_would_have_to_be_taken(
     store: Store, sql: Connection, client: FlaskClient, hours: int
 ) -> None:

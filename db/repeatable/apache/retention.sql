@@ -3,6 +3,10 @@ CREATE OR REPLACE VIEW retention AS
 SELECT table_name, drop_after, NULL::timestamptz AS dropped_before
 FROM fleetwatt_retention;
 
+CREATE OR REPLACE FUNCTION raw_dropped_before(history text) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN NULL::timestamptz;
+
 -- What the database does by itself: nothing. `fleetwatt maintain` drops what retention says, and keeps no record of its runs.
 CREATE OR REPLACE VIEW policy AS
 SELECT

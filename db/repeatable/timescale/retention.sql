@@ -10,6 +10,11 @@ FROM (
 ) AS kept
 FULL JOIN fleetwatt_dropped AS dropped USING (table_name);
 
+-- Up to when raw readings have been dropped that the aggregates still have; NULL: none were.
+CREATE OR REPLACE FUNCTION raw_dropped_before(history text) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT dropped_before FROM fleetwatt_dropped WHERE table_name = history);
+
 -- The spans of history whose chunks end by a time, without those that stand alone because their neighbours have been dropped before.
 CREATE OR REPLACE FUNCTION doomed(history text, before timestamptz) RETURNS tstzmultirange
 LANGUAGE sql STABLE AS $$

@@ -7,7 +7,7 @@ WITH span AS MATERIALIZED (
     SELECT
         asked,
         CASE WHEN %(width)s::interval >= INTERVAL '1 hour' THEN whole_hours(asked) - stale_hours('$hourly', asked) ELSE '{}' END AS hours
-    FROM half_open(tstzrange(%(start)s::timestamptz, %(end)s::timestamptz, '(]')) AS asked
+    FROM ${stream}_told_span(%(id)s::text, half_open(tstzrange(%(start)s::timestamptz, %(end)s::timestamptz, '(]'))) AS asked
 ), piece AS (
     SELECT hour.*
     FROM span
@@ -15,7 +15,7 @@ WITH span AS MATERIALIZED (
     -- OFFSET and LIMIT keep the planner from reading the window as a whole, also where there is no such part.
     CROSS JOIN LATERAL (
         SELECT first_time, first_kwh, last_kwh, readings, energy_kwh, falls, $hourly_told FROM $hourly
-        WHERE $id = %(id)s::text AND bucket > %(start)s::timestamptz AND bucket <= %(end)s::timestamptz
+        WHERE $id = %(id)s::text AND bucket >= %(start)s::timestamptz AND bucket <= %(end)s::timestamptz
           AND bucket >= lower(part) AND bucket < upper(part)
         OFFSET 0
     ) AS hour
