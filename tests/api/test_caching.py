@@ -43,6 +43,14 @@ def test_who_has_the_answer_already_gets_304_until_a_late_reading_changes_it(
     assert changed.json != first.json
 
 
+@pytest.mark.parametrize("tag", ['"another"', "*"])
+def test_what_is_only_asked_for_has_no_precondition(client: FlaskClient, tag: str) -> None:
+    hear(client, 10)
+
+    for route in ROUTES.values():
+        assert client.get(route, headers={"If-Match": tag}).status_code == 200
+
+
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
 def test_an_answer_that_late_readings_may_change_is_asked_for_again(
     client: FlaskClient, route: str

@@ -277,24 +277,30 @@ def test_what_was_never_materialized_is_exact_at_once(client: FlaskClient) -> No
 
 @pytest.mark.usefixtures("day")
 def test_a_cursor_is_good_for_its_own_list_alone(client: FlaskClient) -> None:
-    after = ask(client, "performance", sort="efficiency", limit=2)["next"]
-    query = {"sort": "efficiency", "after": after}
+    first: dict[str, Any] = {"sort": "efficiency", "hours": 23, "end": at(END)}
+    after = ask(client, "performance", **first, limit=2)["next"]
+    query = first | {"after": after}
 
-    # Its window goes on where none is given, so that no hour ends between two pages.
-    assert client.get("/v1/analytics/performance", query_string=query).json == ask(
-        client, "performance", **query
-    )
-    assert refused(client, "after", after=after) == "Belongs to sort=efficiency."
-    other = {"end": at(END + HOUR)}, {"hours": 25}
+    # It goes on where no list is given, so that no hour ends between two pages.
+    bare = client.get("/v1/analytics/performance", query_string={"after": after}).json
+    assert bare == ask(client, "performance", **query)
+    says = refused(client, "after", after=after, sort="vehicleId")
+    assert says == "Belongs to sort=efficiency."
+    other = {"end": at(END + HOUR)}, {"hours": 24}
     for window in other:
         says = refused(client, "after", **query | window)
-        assert says == f"Belongs to end={at(END)} and hours=24."
+        assert says == f"Belongs to end={at(END)} and hours=23."
     for nonsense in ("", "nonsense", "bm8=", "W10=", "ü", after[:-4]):
         says = refused(client, "after", sort="efficiency", after=nonsense)
         assert says == "Not a `next` of an earlier page."
-    for end in ("0001-01-01T00:00:00Z", at(END + timedelta(minutes=30))):
-        made_up = base64.urlsafe_b64encode(f'["efficiency","{end}",24,1,"V-1"]'.encode()).decode()
-        refused(client, "after", sort="efficiency", after=made_up)
+    for sort, end, hours in (
+        ("efficiency", "0001-01-01T00:00:00Z", 24),
+        ("efficiency", at(END + timedelta(minutes=30)), 24),
+        ("efficiency", at(END), 745),
+        ("pg_sleep", at(END), 24),
+    ):
+        made_up = f'["{sort}","{end}",{hours},1,"V-1"]'.encode()
+        refused(client, "after", after=base64.urlsafe_b64encode(made_up).decode())
 
 
 @pytest.mark.parametrize(

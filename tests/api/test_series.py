@@ -280,6 +280,8 @@ def test_csv_holds_what_json_holds_with_empty_cells_for_nulls(client: FlaskClien
         ("text/*", "text/csv"),
         ("text/csv;q=0.1, application/json", "application/json"),
         ("text/csv, */*;q=0.1", "text/csv"),
+        ("text/csv; charset=utf-8", "text/csv"),
+        ("text/csv;header=present;q=0.1, application/json; charset=utf-8", "application/json"),
     ],
 )
 def test_the_form_is_the_one_that_the_client_prefers(

@@ -53,6 +53,51 @@ def test_an_unknown_method_is_a_problem_that_says_which_are_allowed(client: Flas
     assert "POST" in response.headers["Allow"]
 
 
+@pytest.mark.parametrize(
+    ("method", "route"),
+    [
+        ("POST", "/v1/ingestion/mapping?validFrom=2026-01-01T00:00:00Z"),
+        ("DELETE", "/v1/ingestion/mapping/V-1?validFrom=2026-01-01T00:00:00Z"),
+        ("GET", "/v1/status/meters?validFrom=2026-01-01T00:00:00Z"),
+        ("GET", "/v1/status/vehicles/V-1?validFrom=2026-01-01T00:00:00Z"),
+        ("GET", "/v1/admin/storage?validFrom="),
+        ("GET", "/v1/analytics/fleet?validFrom="),
+    ],
+)
+def test_an_argument_that_a_route_does_not_have_is_refused_by_name(
+    client: FlaskClient, method: str, route: str
+) -> None:
+    response = client.open(route, method=method, json={"vehicleId": "V-1", "meterId": "M-1"})
+
+    assert response.status_code == 422
+    assert response.json
+    assert response.json["type"] == "urn:fleetwatt:problem:invalid-arguments"
+    assert [each["field"] for each in response.json["errors"]] == ["validFrom"]
+    assert client.get("/v1/mappings").json == {"items": [], "next": None}
+
+
+@pytest.mark.parametrize(
+    ("method", "route", "field"),
+    [
+        ("GET", "/v1/status/meters?limit=1&limit=2", "limit"),
+        ("POST", "/v1/ingestion/meter?atomic=false&atomic=true", "atomic"),
+    ],
+)
+def test_an_argument_that_is_given_twice_is_refused_by_name(
+    client: FlaskClient, method: str, route: str, field: str
+) -> None:
+    response = client.open(route, method=method, json=meter())
+
+    assert response.status_code == 422
+    assert response.json
+    errors = [{"index": None, "field": field, "message": "Given more than once."}]
+    assert response.json["errors"] == errors
+
+
+def test_a_probe_may_ask_with_whatever_it_likes(client: FlaskClient) -> None:
+    assert client.get("/readyz?from=probe").status_code == 200
+
+
 def test_a_request_gets_an_id_back(client: FlaskClient) -> None:
     assert client.get("/healthz").headers["X-Request-Id"]
     given = client.get("/healthz", headers={"X-Request-Id": "abc-1"})

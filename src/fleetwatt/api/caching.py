@@ -64,5 +64,7 @@ def _tag(response: Response) -> Response:
     response.headers.setdefault("Cache-Control", ASK_AGAIN)
     if not response.is_streamed:
         response.add_etag()
-        response.make_conditional(request)
+        # Nothing is changed by what is asked here, so that If-Match has nothing to prevent.
+        asked = {name: each for name, each in request.environ.items() if name != "HTTP_IF_MATCH"}
+        response.make_conditional(asked)
     return response

@@ -38,7 +38,7 @@ def performances(query: dict[str, Any]) -> dict[str, Any]:
     aggregates: `exactUntil` says up to when nothing that has arrived is missing.
     """
     after: Cursor | None = query.get("after")
-    window = _window(after.end if after else query.get("end"), query["hours"])
+    window = _window(query.get("end"), query["hours"])
     # Asked first: a refresh that comes between the two can only make the answer better than said.
     exact = store().one("exact_until", **window)
     figure = query["sort"].removeprefix("-")

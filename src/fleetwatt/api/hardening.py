@@ -10,6 +10,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import marshmallow as ma
+from flask import current_app, request
+from flask_smorest import abort
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -44,6 +46,13 @@ class ArgumentsParser(FlaskParser):
     """
 
     DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": ma.RAISE}
+
+    def load_querystring(self, req: Request, schema: Any) -> Any:
+        """Read a query in which nothing is said twice: one of the two would count for nothing."""
+        twice = [name for name, values in req.args.lists() if len(values) > 1]
+        if twice:
+            raise ma.ValidationError({name: ["Given more than once."] for name in twice})
+        return super().load_querystring(req, schema)
 
     def load_json(self, req: Request, schema: Any) -> Any:
         """Read JSON without duplicate names, NaN and infinities, and not nested too deeply.
@@ -103,7 +112,22 @@ def register(app: Flask, config: Config) -> None:
         )
 
     app.config["MAX_CONTENT_LENGTH"] = MAX_ARGUMENTS
+    app.before_request(_refuse_arguments)
     app.wsgi_app = _headed(app.wsgi_app)  # type: ignore[assignment, method-assign]
+
+
+def _refuse_arguments() -> None:
+    """Refuse a query where a documented route takes none, as `ArgumentsParser` does elsewhere."""
+    if not request.query_string or request.endpoint is None:
+        return
+    described = getattr(current_app.view_functions[request.endpoint], "_apidoc", None)
+    # Probes and scrapers may add what they like.
+    if described is None or not request.path.startswith("/v1/"):
+        return
+    taken = described.get("arguments", {}).get("parameters", [])
+    if not any(each["in"] == "query" for each in taken):
+        unknown = {name: ["Unknown field."] for name in request.args}
+        abort(422, messages={"query": unknown})
 
 
 def _headed(app: WSGIApplication) -> WSGIApplication:

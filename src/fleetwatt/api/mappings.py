@@ -54,7 +54,7 @@ def map_vehicle(mapping: dict[str, Any]) -> tuple[Row, int]:
 
 @blueprint.route("/ingestion/mapping/<device_id:vehicleId>", methods=["DELETE"])
 @blueprint.response(200, Mapping, description="The mapping, closed")
-@raises(blueprint, 404, 503)
+@raises(blueprint, 404, 422, 503)
 def unplug_vehicle(vehicleId: str) -> Row:
     """Take a vehicle off its meter.
 

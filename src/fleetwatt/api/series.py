@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from flask import Response, request
+from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
 
 from fleetwatt.api import Blueprint, caching, raises, store
@@ -190,7 +191,10 @@ def _too_many(points: str, start: datetime, end: datetime) -> TooManyPoints:
 
 
 def _form_asked() -> str:
-    accepted = request.accept_mimetypes
+    # Whatever parameters a client adds, as our own charset: there is one form of each.
+    accepted = MIMEAccept(
+        [(kind.partition(";")[0].strip(), weight) for kind, weight in request.accept_mimetypes]
+    )
     form = accepted.best_match((JSON, CSV)) if accepted else JSON
     if form is None:
         raise NotAcceptable(f"Accept has to allow {JSON} or {CSV}.")

@@ -34,7 +34,7 @@ def _routes(stream: Stream) -> None:
     @blueprint.route(f"/{stream.plural}/<device_id:{stream.id.name}>", endpoint=stream.name)
     @blueprint.response(200, STATUS_SCHEMAS[stream])
     @blueprint.doc(summary=f"Status of one {stream.name}")
-    @raises(blueprint, 404, 503)
+    @raises(blueprint, 404, 422, 503)
     def one(**path: str) -> Row:
         (device,) = path.values()
         return status_of(stream, device)

@@ -15,6 +15,8 @@ from fleetwatt.schemas.fields import (
     window_ends,
 )
 
+MOST_HOURS = 744  # of a window: 31 days
+
 
 class WindowQuery(ma.Schema):
     """The window of a summary, start < time <= end."""
@@ -27,7 +29,7 @@ class WindowQuery(ma.Schema):
     )
     hours = WholeArgument(
         load_default=24,
-        validate=ma.validate.Range(1, 744),
+        validate=ma.validate.Range(1, MOST_HOURS),
         metadata={"description": "Length of the window (h)", "x-unit": "h"},
     )
 

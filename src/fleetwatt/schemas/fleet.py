@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import marshmallow as ma
 import msgspec
 
 from fleetwatt.schemas import paging
-from fleetwatt.schemas.analytics import WARNINGS, Performance, WindowQuery
+from fleetwatt.schemas.analytics import MOST_HOURS, WARNINGS, Performance, WindowQuery
 from fleetwatt.schemas.fields import (
     Answer,
     NumberArgument,
@@ -35,6 +36,9 @@ FIGURES = (
     "meterCoverage",
     "counterResets",
 )
+
+
+ORDERS = [sign + each for each in FIGURES for sign in ("", "-")]
 
 
 def hour_of(time: datetime) -> datetime:
@@ -74,8 +78,13 @@ class Cursor(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
 
 def _of_a_window(cursor: Cursor) -> None:
     in_our_age(cursor.end)
-    # Ours are, and a window goes on from it.
-    if cursor.end.tzinfo is not UTC or hour_of(cursor.end) != cursor.end:
+    # Ours are, and a list goes on by it.
+    if (
+        cursor.end.tzinfo is not UTC
+        or hour_of(cursor.end) != cursor.end
+        or not 1 <= cursor.hours <= MOST_HOURS
+        or cursor.sort not in ORDERS
+    ):
         raise paging.NotACursor
 
 
@@ -84,7 +93,7 @@ class PerformancePageQuery(FleetWindowQuery):
 
     sort = ma.fields.String(
         load_default="vehicleId",
-        validate=ma.validate.OneOf([sign + each for each in FIGURES for sign in ("", "-")]),
+        validate=ma.validate.OneOf(ORDERS),
         metadata={
             "description": "The figure to sort by, with a minus from the largest down; "
             "nulls come last either way, ties go by vehicleId"
@@ -95,7 +104,7 @@ class PerformancePageQuery(FleetWindowQuery):
         Cursor,
         validate=_of_a_window,
         metadata={
-            "description": "`next` of the page before; its window goes on without `end`",
+            "description": "`next` of the page before; goes on with its `sort`, `end` and `hours`",
             "format": "cursor",
         },
     )
@@ -107,27 +116,35 @@ class PerformancePageQuery(FleetWindowQuery):
         metadata={"description": "Only vehicles with this warning"},
     )
 
-    @ma.validates_schema
-    def _one_list(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse a cursor of another list: what it ended after says nothing here."""
+    @ma.post_load(pass_original=True)
+    def _one_list(
+        self, data: dict[str, Any], original: Mapping[str, Any], **_: Any
+    ) -> dict[str, Any]:
+        """Go on with a cursor's list; what it ended after says nothing in another, if one is named.
+
+        Raises:
+            ma.ValidationError: Another is.
+        """
         after: Cursor | None = data.get("after")
         if after is None:
-            return
-        if after.sort != data["sort"]:
+            return data
+        if "sort" in original and after.sort != data["sort"]:
             raise ma.ValidationError(f"Belongs to sort={after.sort}.", "after")
-        end = hour_of(data["end"]) if "end" in data else after.end
-        if (after.end, after.hours) != (end, data["hours"]):
+        end = hour_of(data["end"]) if "end" in original else after.end
+        hours = data["hours"] if "hours" in original else after.hours
+        if (after.end, after.hours) != (end, hours):
             raise ma.ValidationError(
                 f"Belongs to end={rfc3339(after.end)} and hours={after.hours}.", "after"
             )
+        return data | {"sort": after.sort, "end": end, "hours": hours}
 
 
 class _Exact(Answer):
     windowStart, windowEnd = window_ends()
     exactUntil = Timestamp(
         metadata={
-            "description": "Every reading up to then that has arrived is counted; what came late "
-            "after it counts from the next refresh on",
+            "description": "Every reading before then that has arrived is counted, and at "
+            "`windowEnd` one on it, too; what came late after it counts from the next refresh on",
             "example": "2024-02-10T10:00:00Z",
         }
     )
