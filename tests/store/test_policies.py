@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt.store import Store, policies
+from fleetwatt.store import Store, migrations, policies
 from fleetwatt.store.errors import NotInEdition, PolicyRefused
 from fleetwatt.store.policies import Policies
 from fleetwatt.streams import METER
@@ -365,6 +365,28 @@ def test_a_reading_that_comes_when_its_hour_was_dropped_changes_no_answer_and_no
     run_guard(sql)
     assert count(sql, "meter_telemetry", "time < %(day)s", day=today() - 31 * DAY) == 0
     assert readings_of(sql, hour) == 2
+
+
+@pytest.mark.community
+def test_in_a_schema_of_its_own_raw_is_dropped_by_a_scheduler_that_does_not_know_of_it(
+    sql: Connection,
+) -> None:
+    ((path,),) = rows(sql, "SHOW search_path")
+    do(sql, "CREATE SCHEMA of_its_own")
+    do(sql, f"SET search_path = of_its_own, {path}")
+    list(migrations.upgrade(sql))
+    load(sql, 40)
+    refresh(sql)
+    do(sql, "SELECT set_retention('meter_telemetry', '30 days', '29 days')")
+    do(sql, f"SET search_path = {path}")
+
+    run_guard(sql)
+
+    old = "time < %(day)s"
+    assert count(sql, "of_its_own.meter_telemetry", old, day=today() - 31 * DAY) == 0
+    assert count(sql, "of_its_own.meter_telemetry", "true") > 0
+    assert rows(sql, "SELECT to_regclass('meter_telemetry')::text") == [("meter_telemetry",)]
+    do(sql, "DROP SCHEMA of_its_own CASCADE")
 
 
 @pytest.mark.community

@@ -84,11 +84,14 @@ END
 $$;
 
 -- The job that drops raw readings. It takes the dropping over from a policy that a DBA has added, and leaves its interval as it is.
+-- TimescaleDB's scheduler runs it on its owner's search_path, which may name another schema: so the job brings its own.
 CREATE OR REPLACE PROCEDURE retention_guard(job_id integer, config jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
     kept record;
+    path_before CONSTANT text := current_setting('search_path');
 BEGIN
+    PERFORM set_config('search_path', coalesce(config ->> 'search_path', path_before), false);
     FOR kept IN
         SELECT job.job_id AS id, job.scheduled, job.hypertable_name::text AS history,
             (job.config ->> 'drop_after')::interval AS drop_after
@@ -104,6 +107,7 @@ BEGIN
         END IF;
         CALL drop_raw(kept.history, now() - kept.drop_after);
     END LOOP;
+    PERFORM set_config('search_path', path_before, false);
 END
 $$;
 
@@ -123,7 +127,10 @@ WITH job AS (
         END AS kind,
         proc_name = 'policy_retention'
             AND hypertable_name IN (SELECT hypertable_name FROM timescaledb_information.continuous_aggregates) AS drops_raw,
-        (SELECT guard.job_id FROM job AS guard WHERE guard.proc_name = 'retention_guard' AND guard.scheduled) AS guard
+        (
+            SELECT guard.job_id FROM job AS guard
+            WHERE guard.proc_schema = current_schema() AND guard.proc_name = 'retention_guard' AND guard.scheduled
+        ) AS guard
     FROM job
     WHERE hypertable_schema = current_schema()
 )
@@ -207,7 +214,12 @@ END
 $$;
 
 SELECT add_job('retention_guard', INTERVAL '1 hour')
-WHERE NOT EXISTS (SELECT FROM timescaledb_information.jobs WHERE proc_name = 'retention_guard');
+WHERE NOT EXISTS (
+    SELECT FROM timescaledb_information.jobs WHERE proc_schema = current_schema() AND proc_name = 'retention_guard'
+);
+SELECT alter_job(job_id, config => jsonb_build_object('search_path', current_setting('search_path')))
+FROM timescaledb_information.jobs
+WHERE proc_schema = current_schema() AND proc_name = 'retention_guard';
 
 -- What was set on the Apache edition goes on here, once: nothing is dropped that would have stayed there. The aggregates are kept no
 -- shorter than raw and refreshed as far back. Less than 27 hours would not let raw be refreshed first.
