@@ -36,6 +36,7 @@ BEGINNING = datetime(2, 1, 1, tzinfo=UTC)
 # Seconds past statement_timeout that a server has to say that a statement was too long.
 _GRACE = 5.0
 _RETENTION_KEPT = 5.0  # seconds for which an answer about retention is used again
+_ASKING = float("inf")  # when it was asked that is being asked for anew
 
 
 class Store:
@@ -124,11 +125,20 @@ class Store:
 
     def oldest_accepted(self, stream: Stream) -> datetime:
         """Return the time before which retention would drop a reading unseen."""
-        asked, oldest = self._oldest.get(stream, (-_RETENTION_KEPT, BEGINNING))
-        if time.monotonic() - asked >= _RETENTION_KEPT:
+        known = self._oldest.get(stream)
+        if known and time.monotonic() - known[0] < _RETENTION_KEPT:
+            return known[1]
+        if known:
+            # Others go by it as long as one asks: where the database stands still, they don't wait.
+            self._oldest[stream] = (_ASKING, known[1])
+        try:
             row = self.one(f"{stream.name}.oldest_accepted")
-            oldest = row["oldest"] if row and row["oldest"] else BEGINNING
-            self._oldest[stream] = (time.monotonic(), oldest)
+        except BaseException:
+            if known:
+                self._oldest[stream] = known
+            raise
+        oldest = row["oldest"] if row and row["oldest"] else BEGINNING
+        self._oldest[stream] = (time.monotonic(), oldest)
         return oldest
 
     @property
