@@ -231,6 +231,24 @@ def test_what_is_not_json_is_said_to_be(body: bytes) -> None:
         parse(body)
 
 
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "there is nothing in it"),
+        (b" \n", "there is nothing in it"),
+        (b'{"meterId":"\xff"}', "byte 0xff in position 12"),
+        (b'[{"meterId":"M-1"},{"meterId":"abc\xff"}]', "byte 0xff in position 34"),
+        (b'{"meterId":"M-1",}', "char 17"),
+        (b'[{"voltage":NaN}]', "NaN is not JSON"),
+        (b'{"z":"\\ud800"}', "half of a surrogate pair"),
+        (b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_where_a_body_stops_being_json_is_said(body: bytes, says: str) -> None:
+    with pytest.raises(NotJson, match=says):
+        parse(body)
+
+
 @pytest.mark.parametrize("body", [b"[]", b"1", b"1e999", b"null", b'""', b'"meterId"', b" [ ] "])
 def test_json_without_a_reading_is_said_to_be(body: bytes) -> None:
     with pytest.raises(NoReading):

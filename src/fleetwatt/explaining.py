@@ -49,6 +49,28 @@ def explain(item: bytes, streams: Sequence[Stream]) -> Iterator[tuple[str | None
             yield field, message
 
 
+def why_not_json(body: bytes) -> str | None:
+    """Say where a body stops being JSON, which the decoder counts from the start of a string.
+
+    Returns:
+        What is wrong there; None where only the decoder knows.
+    """
+    if not body.strip():
+        return "there is nothing in it"
+    try:
+        json.loads(body.decode(), parse_constant=_no_constant, parse_int=float)
+    except RecursionError:
+        return "it is nested too deeply"
+    except ValueError as error:
+        return str(error)
+    # What Python lets through.
+    return "a string in it has half of a surrogate pair" if rb"\u" in body else None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
 def _repeated(item: bytes) -> list[str]:
     """Return the names that an object has more than once, of which decoders keep the last."""
     # As floats, since Python refuses to read integers of thousands of digits.

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from fleetwatt.explaining import check_strings, explain
+from fleetwatt.explaining import check_strings, explain, why_not_json
 from fleetwatt.streams import ID_PATTERN, STREAMS, TIMESTAMP, Field, Rows, Stream
 
 MAX_READINGS = 10_000
@@ -190,7 +190,7 @@ def _json_one_by_one(body: bytes, streams: Sequence[Stream], bounds: Bounds) -> 
         items = _RAW_ITEMS.decode(body) if start == b"[" else [_RAW.decode(body)]
         check_strings(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise NotJson(str(error)) from None
+        raise NotJson(why_not_json(body) or str(error)) from None
     if start not in {b"[", b"{"}:
         raise NoReading
     return _each(items, streams, bounds)
