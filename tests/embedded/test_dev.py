@@ -178,6 +178,16 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
     assert "choose another port" in "".join(refused.lines)
 
 
+def test_without_a_port_it_takes_a_free_one_and_says_which(tmp_path: Path) -> None:
+    running = Dev(tmp_path, 0)
+    try:
+        (line,) = (line for line in running.lines if line.startswith("fleetwatt serves "))
+        running.url = line.split()[-1]
+        assert running.is_ready()
+    finally:
+        running.stop()
+
+
 def test_without_its_checkout_it_says_what_is_missing(tmp_path: Path) -> None:
     package = Path(fleetwatt.__file__).parent
     shutil.copytree(

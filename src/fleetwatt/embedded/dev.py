@@ -64,8 +64,8 @@ def serve(config: Config, upgrade: Callable[[str], None]) -> int:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _raise_stopped)
     with suppress(Stopped), ExitStack() as running:
-        _check_port(config)
-        environment = dict(os.environ)
+        config = replace(config, port=_free_port(config))
+        environment = dict(os.environ) | {"FLEETWATT_PORT": str(config.port)}
         database = None
         url = config.database_url
         if not url:
@@ -95,11 +95,13 @@ def _raise_stopped(*_: object) -> None:
     raise Stopped
 
 
-def _check_port(config: Config) -> None:
+def _free_port(config: Config) -> int:
+    """Return the port to listen on, a free one for 0; say so where it is taken."""
     with socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((config.host, config.port))
+            return int(probe.getsockname()[1])
         except OSError as error:
             raise click.ClickException(
                 f"can't listen on {config.netloc} ({error.strerror}): choose another port, "
