@@ -9,6 +9,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,24 @@ def test_a_body_over_the_limit_is_a_problem(proxy: Proxy) -> None:
     assert status == answer["status"] == 413
     assert headers["Content-Type"] == "application/problem+json"
     assert answer["type"] == "urn:fleetwatt:problem:too-large"
+
+
+def test_an_address_with_too_many_requests_under_way_is_told_by_a_problem(proxy: Proxy) -> None:
+    slow = b"POST /v1/ingestion HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
+    with ExitStack() as under_way:
+        for _ in range(100):
+            plain = under_way.enter_context(socket.create_connection(("127.0.0.1", proxy.port), 30))
+            secure = under_way.enter_context(
+                proxy.trust.wrap_socket(plain, server_hostname="localhost")
+            )
+            secure.sendall(slow)
+        eventually(lambda: proxy.ask("/healthz")[0] == 429, "nobody is refused")
+        status, headers, answer = proxy.ask("/healthz")
+
+    assert status == answer["status"] == 429
+    assert headers["Content-Type"] == "application/problem+json"
+    assert headers["Retry-After"] == "1"
+    assert answer["type"] == "urn:fleetwatt:problem:rate-limited"
 
 
 def test_a_body_of_just_the_limit_reaches_fleetwatt(proxy: Proxy) -> None:
