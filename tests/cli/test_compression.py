@@ -39,6 +39,10 @@ def test_what_is_due_is_shown_and_the_next_run_compresses_it(
     assert "The next run compresses 2 chunks, about " in result.output
     run_jobs(sql, "proc_name = 'policy_compression' AND hypertable_name = 'meter_telemetry'")
 
+    assert (
+        "The next run compresses 1 chunk, about "
+        in compression("set", "meter_telemetry", "9d", "--dry-run").output
+    )
     packed = "SELECT count(*) FROM stored_chunk WHERE compressed"
     assert rows(sql, packed) == [(2,)]
     assert (

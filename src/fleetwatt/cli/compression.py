@@ -89,4 +89,4 @@ def _packs(store: Store, table: str, after: timedelta | None) -> str:
     due = None if after is None else store.one("packed_chunks", table=table, older_than=after)
     if not due or not due["chunks"]:
         return "nothing"
-    return f"{due['chunks']} chunks, about {due['rows']:,} rows, {shown.size(due['bytes'])}"
+    return f"{shown.chunks(due)}, about {due['rows']:,} rows, {shown.size(due['bytes'])}"

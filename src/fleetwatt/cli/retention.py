@@ -87,9 +87,8 @@ def _drops(store: Store, table: str, keep: timedelta | None) -> str:
     doomed = None if keep is None else store.one("doomed_chunks", table=table, older_than=keep)
     if not doomed or not doomed["chunks"]:
         return "nothing"
-    chunks = "1 chunk" if doomed["chunks"] == 1 else f"{doomed['chunks']} chunks"
     return (
-        f"{chunks} of {shown.time(doomed['oldest'])} to "
+        f"{shown.chunks(doomed)} of {shown.time(doomed['oldest'])} to "
         f"{shown.time(doomed['up_to'])}, about {doomed['rows']:,} rows, "
         f"{shown.size(doomed['bytes'])}"
     )

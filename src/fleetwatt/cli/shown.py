@@ -11,7 +11,7 @@ from fleetwatt import durations
 from fleetwatt.streams import ID_PATTERN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
 
@@ -48,6 +48,11 @@ class Device(click.ParamType[str]):
                 ctx,
             )
         return value
+
+
+def chunks(counted: Mapping[str, Any]) -> str:
+    """Write how many chunks were counted."""
+    return "1 chunk" if counted["chunks"] == 1 else f"{counted['chunks']} chunks"
 
 
 def size(count: float | None) -> str:
