@@ -59,6 +59,8 @@ def create_app(config: Config | None = None) -> Flask:
     app.config |= _OPENAPI
     store = app.extensions["fleetwatt"] = Store(config)
     app.url_map.converters["device_id"] = DeviceId
+    # A path with an empty part is none of ours: nobody is redirected to what they may not see.
+    app.url_map.merge_slashes = False
     logs.register(app, config)
     problems.register(app)
     hardening.register(app, config)

@@ -278,6 +278,11 @@ def test_the_documentation_is_found_without_its_slash(client: FlaskClient) -> No
     assert response.headers["Location"].endswith("/docs/")
 
 
+def test_a_stranger_is_redirected_to_no_other_path(client: FlaskClient) -> None:
+    for path in ("/v1//ingestion", "//v1/status/meters"):
+        assert client.post(path).status_code == 401
+
+
 def test_the_body_of_a_stranger_is_not_read(client: FlaskClient) -> None:
     for path in ("", "/meter", "/mapping"):
         sent = {"wsgi.input": Unread(), "CONTENT_LENGTH": "9", "CONTENT_TYPE": "application/json"}
