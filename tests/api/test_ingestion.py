@@ -211,6 +211,16 @@ def test_what_is_no_request_is_a_problem(
     assert response.json["type"] == f"urn:fleetwatt:problem:{kind}"
 
 
+def test_a_body_that_says_it_is_too_large_is_not_read(client: FlaskClient) -> None:
+    unread = {"wsgi.input": None, "CONTENT_LENGTH": "10000001"}
+
+    response = client.post(
+        f"{ROUTE}/meter", content_type="application/json", environ_overrides=unread
+    )
+
+    assert response.status_code == 413
+
+
 @pytest.mark.parametrize(
     "timestamp",
     [ago(days=-1), pytest.param(ago(days=1096), marks=pytest.mark.community)],
