@@ -12,9 +12,12 @@ DECLARE
     planned record;
 BEGIN
     FOR planned IN
-        VALUES
-            ('recent', '', $$AND h.bucket > now() - INTERVAL '2 days'$$, $$AND r.time > now() - INTERVAL '2 days'$$),
-            ('older', 'SET plan_cache_mode = force_custom_plan', '', '')
+        SELECT *
+        FROM (
+            VALUES
+                ('recent', '', $$AND h.bucket > now() - INTERVAL '2 days'$$, $$AND r.time > now() - INTERVAL '2 days'$$),
+                ('older', 'SET plan_cache_mode = force_custom_plan', '', '')
+        ) AS given (name, settings, of_hours, of_readings)
     LOOP
         EXECUTE format($CREATE$
 CREATE OR REPLACE FUNCTION ${stream}_energy_%s(
@@ -50,7 +53,7 @@ BEGIN
     ) AS joined;
 END
 $$
-        $CREATE$, planned.column1, planned.column2, planned.column3, planned.column4);
+        $CREATE$, planned.name, planned.settings, planned.of_hours, planned.of_readings);
     END LOOP;
 END
 $DO$;
