@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +14,7 @@ from werkzeug.exceptions import NotAcceptable
 
 from fleetwatt.api import Blueprint, caching, raises, store
 from fleetwatt.api.status import status_of
+from fleetwatt.buckets import filled, parted, touched
 from fleetwatt.energy import rounded
 from fleetwatt.problems import TooManyPoints
 from fleetwatt.schemas.fields import rfc3339
@@ -23,7 +24,6 @@ from fleetwatt.schemas.series import (
     MOST_POINTS,
     POINT_SCHEMAS,
     SERIES_SCHEMAS,
-    SILENCE,
     GapsQuery,
     SeriesQuery,
 )
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from fleetwatt.store.connections import Row
 
 JSON, CSV = "application/json", "text/csv"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-MINUTE = timedelta(minutes=1)
 LINES_A_CHUNK = 500
 
 blueprint = Blueprint(
@@ -130,7 +127,7 @@ def _points(
         TooManyPoints: They are more than an answer may hold.
     """
     width = BUCKETS[bucket]
-    if width and (count := _buckets(start, end, width)[1]) > MOST_POINTS:
+    if width and (count := touched(start, end, width)[1]) > MOST_POINTS:
         raise _too_many(f"{count:,}", start, end)
     asked = {"id": device, "start": start, "end": end}
     most = None if width else MOST_POINTS + 1
@@ -141,49 +138,15 @@ def _points(
     sums = ["energy_kwh", *(each.column for each in stream.figures if each.what == "avg")]
     for row in rows:
         row.update({column: rounded(row[column]) for column in sums})
-    points = list(_filled(rows, start, end, width) if width else _parted(rows, start, end))
+    points = list(filled(rows, start, end, width) if width else parted(rows, start, end))
     if len(points) > MOST_POINTS:
         raise _too_many(f"{len(points):,}", start, end)
     return points
 
 
-def _buckets(start: datetime, end: datetime, width: timedelta) -> tuple[datetime, int]:
-    """Return the first bucket that a window, start < time <= end, touches, and how many it does."""
-
-    def begun(time: datetime) -> datetime:
-        return time - (time - EPOCH) % width
-
-    first = begun(start + MICROSECOND)
-    return first, (begun(end) - first) // width + 1
-
-
-def _filled(rows: list[Row], start: datetime, end: datetime, width: timedelta) -> Iterator[Row]:
-    """Yield a window's buckets, those without a reading empty."""
-    found = {row["start"]: row for row in rows}
-    first, count = _buckets(start, end, width)
-    for each in (first + number * width for number in range(count)):
-        yield found.get(each) or _empty(each)
-
-
-def _parted(rows: list[Row], start: datetime, end: datetime) -> Iterator[Row]:
-    """Yield a window's readings, and an empty bucket where none came for longer than SILENCE."""
-    last = start
-    for row in rows:
-        if row["start"] - last > SILENCE:
-            yield _empty(last + MINUTE)
-        yield row
-        last = row["start"]
-    if end - last > SILENCE:
-        yield _empty(last + MINUTE)
-
-
-def _empty(start: datetime) -> Row:
-    return {"start": start, "readings": 0, "falls": 0}
-
-
 def _too_many(points: str, start: datetime, end: datetime) -> TooManyPoints:
     widths = {name: width for name, width in BUCKETS.items() if width}
-    fitting = (name for name in widths if _buckets(start, end, widths[name])[1] <= MOST_POINTS)
+    fitting = (name for name in widths if touched(start, end, widths[name])[1] <= MOST_POINTS)
     advice = next((f"bucket={name} would fit" for name in fitting), "ask for a shorter window")
     return TooManyPoints(
         "bucket", f"It would be {points} points, of {MOST_POINTS:,} at most: {advice}."
