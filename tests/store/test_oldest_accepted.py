@@ -14,12 +14,18 @@ from fleetwatt.store.connections import Row
 from fleetwatt.streams import METER
 
 
-def test_while_one_asks_the_others_go_by_the_last_answer(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store: Store = app.extensions["fleetwatt"]
-    known = store.oldest_accepted(METER)
+@pytest.fixture
+def store(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The store, which keeps no answer."""
     monkeypatch.setattr("fleetwatt.store._RETENTION_KEPT", 0)
+    found: Store = app.extensions["fleetwatt"]
+    return found
+
+
+def test_while_one_asks_the_others_go_by_the_last_answer(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = store.oldest_accepted(METER)
     asked, answered, one = Event(), Event(), store.one
 
     def stand_still(query: str, **parameters: Any) -> Row | None:
@@ -37,11 +43,9 @@ def test_while_one_asks_the_others_go_by_the_last_answer(
 
 
 def test_an_answer_that_did_not_come_is_asked_for_again(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store: Store = app.extensions["fleetwatt"]
     known = store.oldest_accepted(METER)
-    monkeypatch.setattr("fleetwatt.store._RETENTION_KEPT", 0)
 
     def fail(query: str, **_: Any) -> Row | None:
         raise ConnectionError(query)
