@@ -1,4 +1,4 @@
--- How long tables are kept and how raw readings are dropped: docs/decisions/0010. The last two statements may run again, too.
+-- How long tables are kept and how raw readings are dropped: docs/decisions/0010. The last three statements may run again, too.
 
 -- How long each table is kept, by TimescaleDB's own policies, and up to when raw readings have been dropped.
 CREATE OR REPLACE VIEW retention AS
@@ -12,8 +12,12 @@ FULL JOIN fleetwatt_dropped AS dropped USING (table_name);
 
 -- Up to when raw readings have been dropped that the aggregates still have; NULL: none were.
 CREATE OR REPLACE FUNCTION raw_dropped_before(history text) RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (SELECT dropped_before FROM fleetwatt_dropped WHERE table_name = history);
+-- In plpgsql, which keeps its plan.
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN (SELECT dropped_before FROM fleetwatt_dropped WHERE table_name = history);
+END
+$$;
 
 -- The spans of history whose chunks end by a time, without those that stand alone because their neighbours have been dropped before.
 CREATE OR REPLACE FUNCTION doomed(history text, before timestamptz) RETURNS tstzmultirange
