@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetwatt.readings import (
-    MAX_AHEAD,
     Bounds,
     NoReading,
     NotJson,
@@ -19,7 +18,7 @@ from fleetwatt.readings import (
     parse_ndjson,
 )
 from fleetwatt.schemas.readings import READING_SCHEMAS
-from fleetwatt.streams import METER, STREAMS, VEHICLE, Stream
+from fleetwatt.streams import MAX_AHEAD, METER, STREAMS, VEHICLE, Stream
 from tests.examples import NOW, ago, meter, vehicle
 
 YEARS_AGO = datetime(1, 1, 2, tzinfo=UTC)

@@ -17,9 +17,9 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from fleetwatt.readings import MAX_AHEAD, Bounds, Parsed, parse_ndjson
+from fleetwatt.readings import Bounds, Parsed, parse_ndjson
 from fleetwatt.store import BEGINNING, policies
-from fleetwatt.streams import STREAMS, Rows, Stream
+from fleetwatt.streams import MAX_AHEAD, STREAMS, Rows, Stream
 
 if TYPE_CHECKING:
     from fleetwatt.files import Batch, Line, Position

@@ -9,17 +9,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
 
 from fleetwatt.explaining import check_strings, explain, why_not_json
-from fleetwatt.streams import ID_PATTERN, STREAMS, TIMESTAMP, Field, Rows, Stream
+from fleetwatt.streams import ID_PATTERN, MAX_AHEAD, STREAMS, TIMESTAMP, Field, Rows, Stream
 
 MAX_READINGS = 10_000
-MAX_AHEAD = timedelta(minutes=5)
 
 
 class NotJson(Exception):
@@ -156,7 +155,8 @@ class Bounds:
         if self.devices is not None and device not in self.devices:
             return stream.id.name, "Not one of the devices that the API key may write for."
         if time > self.newest:
-            return TIMESTAMP.name, "More than 5 minutes ahead of the server's clock."
+            minutes = MAX_AHEAD.seconds // 60
+            return TIMESTAMP.name, f"More than {minutes} minutes ahead of the server's clock."
         if time < self.oldest[stream]:
             return (
                 TIMESTAMP.name,

@@ -7,6 +7,7 @@ derive from these entries: a third stream is one more entry and what CONTRIBUTIN
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 ID_PATTERN = "[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
@@ -63,11 +64,12 @@ def _id(device: str, example: str) -> Field:
     return Field(f"{device}Id", f"{device}_id", f"Id of the {device}", example, sql_type="text")
 
 
+MAX_AHEAD = timedelta(minutes=5)  # of a device's clock, before the server's
 TIMESTAMP = Field(
     "timestamp",
     "time",
-    "When the reading was taken: RFC 3339 with an offset; at most 5 minutes ahead of the server "
-    "and not older than raw retention",
+    "When the reading was taken: RFC 3339 with an offset; at most "
+    f"{MAX_AHEAD.seconds // 60} minutes ahead of the server and not older than raw retention",
     "2024-02-09T10:00:00Z",
     sql_type="timestamptz",
 )

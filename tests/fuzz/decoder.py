@@ -19,7 +19,6 @@ from random import Random
 
 from fleetwatt import readings
 from fleetwatt.readings import (
-    MAX_AHEAD,
     Bounds,
     NoReading,
     NotJson,
@@ -28,7 +27,7 @@ from fleetwatt.readings import (
     parse_json,
     parse_ndjson,
 )
-from fleetwatt.streams import METER, STREAMS, VEHICLE, Stream
+from fleetwatt.streams import MAX_AHEAD, METER, STREAMS, VEHICLE, Stream
 from tests.fuzz import inputs
 from tests.fuzz.inputs import NOW
 from tests.fuzz.rules import Expected, TooDeep, expect_json, expect_ndjson

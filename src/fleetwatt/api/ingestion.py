@@ -20,10 +20,10 @@ from fleetwatt.problems import (
     InvalidReadings,
     UnsupportedMedia,
 )
-from fleetwatt.readings import MAX_AHEAD, MAX_READINGS, Bounds, Parsed, parse_json, parse_ndjson
+from fleetwatt.readings import MAX_READINGS, Bounds, Parsed, parse_json, parse_ndjson
 from fleetwatt.schemas.fields import json_order
 from fleetwatt.schemas.readings import READING_SCHEMAS, IngestionResult
-from fleetwatt.streams import STREAMS, Stream
+from fleetwatt.streams import MAX_AHEAD, STREAMS, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from fleetwatt.streams import STREAMS, Figure, Stream
+from fleetwatt.streams import MAX_AHEAD, STREAMS, Figure, Stream
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -54,6 +54,7 @@ def _names(stream: Stream) -> dict[str, str]:
         "arguments": ", ".join(f"{each}s" for each in stream.columns),
         "set_reading": ", ".join(f"{each} = reading.{each}" for each in stream.columns[1:]),
         "set_excluded": ", ".join(f"{each} = excluded.{each}" for each in stream.columns[1:]),
+        "max_ahead": f"INTERVAL '{MAX_AHEAD.total_seconds():g} seconds'",
         "counter": stream.counter.column,
         "hourly": stream.hourly,
         "six_hourly": stream.six_hourly,

@@ -2,7 +2,7 @@
 -- The chunks that begin later than any reading may lie ahead. Cost: one look at the chunks' catalog.
 SELECT count(*) AS chunks, min(range_start) AS since
 FROM timescaledb_information.chunks
-WHERE hypertable_schema = current_schema() AND hypertable_name = '$history' AND range_start > now() + INTERVAL '5 minutes'
+WHERE hypertable_schema = current_schema() AND hypertable_name = '$history' AND range_start > now() + $max_ahead
 
 -- unrefreshed --
 -- How many hours of history, up to three ago, the aggregate still lacks readings of, and how many of them no refresh policy will ever
