@@ -63,8 +63,9 @@ def create_app(config: Config | None = None) -> Flask:
     app.url_map.merge_slashes = False
     logs.register(app, config)
     problems.register(app)
-    hardening.register(app, config)
+    # Who asks is looked at before what is asked.
     auth.register(app, config, store)
+    hardening.register(app, config)
 
     security = auth.Security(required=config.auth == "required")
     info = {"version": version("fleetwatt")}

@@ -278,6 +278,13 @@ def test_the_documentation_is_found_without_its_slash(client: FlaskClient) -> No
     assert response.headers["Location"].endswith("/docs/")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+def test_a_stranger_is_not_told_which_arguments_there_are(client: FlaskClient, method: str) -> None:
+    path = "/v1/ingestion/mapping/V-1" if method == "DELETE" else "/v1/admin/storage"
+
+    assert client.open(f"{path}?x=1", method=method).status_code == 401
+
+
 def test_a_stranger_is_redirected_to_no_other_path(client: FlaskClient) -> None:
     for path in ("/v1//ingestion", "//v1/status/meters"):
         assert client.post(path).status_code == 401

@@ -94,6 +94,13 @@ def test_an_argument_that_is_given_twice_is_refused_by_name(
     assert response.json["errors"] == errors
 
 
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_a_query_without_an_argument_says_nothing(client: FlaskClient, method: str) -> None:
+    query = "" if method == "GET" else "x=1"
+
+    assert client.open(f"/v1/admin/storage?&{query}", method=method).status_code == 200
+
+
 def test_a_probe_may_ask_with_whatever_it_likes(client: FlaskClient) -> None:
     assert client.get("/readyz?from=probe").status_code == 200
 
