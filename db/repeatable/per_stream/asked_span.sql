@@ -1,6 +1,6 @@
 -- A half-open span, taken from the whole hour on where it begins just past one of which raw was dropped: if the device sent nothing on the hour
 -- itself, all that the aggregate has of that hour lies in the span.
-CREATE OR REPLACE FUNCTION ${stream}_told_span(device text, asked tstzrange) RETURNS tstzrange
+CREATE OR REPLACE FUNCTION ${stream}_asked_span(device text, asked tstzrange) RETURNS tstzrange
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
     hour CONSTANT timestamptz := lower(asked) - INTERVAL '1 microsecond';

@@ -70,7 +70,7 @@ CREATE OR REPLACE FUNCTION ${stream}_energy(device text, span tstzrange)
 RETURNS TABLE (readings bigint, energy_kwh double precision, falls bigint, avg_$mean double precision)
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1 AS $$
 DECLARE
-    asked CONSTANT tstzrange      := ${stream}_told_span(device, half_open(span));
+    asked CONSTANT tstzrange      := ${stream}_asked_span(device, half_open(span));
     hours CONSTANT tstzmultirange := whole_hours(asked) - stale_hours('$hourly', asked);
 BEGIN
     -- Half a day less than the two that `recent` reads: a kept plan covers the window even after the clock was set back by as much.

@@ -221,9 +221,11 @@ SELECT add_job('retention_guard', INTERVAL '1 hour')
 WHERE NOT EXISTS (
     SELECT FROM timescaledb_information.jobs WHERE proc_schema = current_schema() AND proc_name = 'retention_guard'
 );
-SELECT alter_job(job_id, config => jsonb_build_object('search_path', current_setting('search_path')))
+-- One that was made before there were roles is not the owner's, and finds the schema by its own owner's path.
+SELECT alter_job(job_id, config => jsonb_build_object('search_path', path))
 FROM timescaledb_information.jobs
-WHERE proc_schema = current_schema() AND proc_name = 'retention_guard';
+CROSS JOIN (SELECT string_agg(quote_ident(name), ', ') AS path FROM unnest(current_schemas(false)) AS name) AS resolved
+WHERE proc_schema = current_schema() AND proc_name = 'retention_guard' AND pg_has_role(owner, 'USAGE');
 
 -- What was set on the Apache edition goes on here, once: nothing is dropped that would have stayed there. The aggregates are kept no
 -- shorter than raw and refreshed as far back. Less than 27 hours would not let raw be refreshed first.

@@ -7,7 +7,7 @@ WITH span AS MATERIALIZED (
     SELECT
         asked,
         CASE WHEN %(width)s::interval >= INTERVAL '1 hour' THEN whole_hours(asked) - stale_hours('$hourly', asked) ELSE '{}' END AS hours
-    FROM ${stream}_told_span(%(id)s::text, half_open(tstzrange(%(start)s::timestamptz, %(end)s::timestamptz, '(]'))) AS asked
+    FROM ${stream}_asked_span(%(id)s::text, half_open(tstzrange(%(start)s::timestamptz, %(end)s::timestamptz, '(]'))) AS asked
 ), piece AS (
     SELECT hour.*
     FROM span
