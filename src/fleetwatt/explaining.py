@@ -18,6 +18,7 @@ import msgspec
 from fleetwatt.schemas.readings import READING_SCHEMAS
 from fleetwatt.streams import Stream
 
+MAX_EXPLAINED = 1_000_000  # bytes
 _STRINGS = msgspec.json.Decoder(list[str])
 _find_strings = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL).findall
 _RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -53,10 +54,13 @@ def why_not_json(body: bytes) -> str | None:
     """Say where a body stops being JSON, which the decoder counts from the start of a string.
 
     Returns:
-        What is wrong there; None where only the decoder knows.
+        What is wrong there; None where only the decoder knows, or the body is too large to be read
+        again by what is slower by far.
     """
     if not body.strip():
         return "there is nothing in it"
+    if len(body) > MAX_EXPLAINED:
+        return None
     try:
         json.loads(body.decode(), parse_constant=_no_constant, parse_int=float)
     except RecursionError:

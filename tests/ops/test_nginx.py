@@ -95,6 +95,7 @@ def test_an_address_with_too_many_requests_under_way_is_told_by_a_problem(proxy:
     assert status == answer["status"] == 429
     assert headers["Content-Type"] == "application/problem+json"
     assert headers["Retry-After"] == "1"
+    assert "max-age" in headers["Strict-Transport-Security"]
     assert answer["type"] == "urn:fleetwatt:problem:rate-limited"
 
 
@@ -143,3 +144,4 @@ def test_without_fleetwatt_a_device_is_told_to_try_again(folder: Path) -> None:
 
     assert status == answer["status"] == 503
     assert headers["Retry-After"] == "5"
+    assert "max-age" in headers["Strict-Transport-Security"]

@@ -30,7 +30,7 @@ def test_while_one_asks_the_others_go_by_the_last_answer(
 
     def stand_still(query: str, **parameters: Any) -> Row | None:
         asked.set()
-        answered.wait()
+        answered.wait(10)
         return one(query, **parameters)
 
     with ThreadPoolExecutor(1) as other, monkeypatch.context() as standing:

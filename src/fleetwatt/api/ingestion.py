@@ -144,7 +144,7 @@ def _body() -> bytes:
     encoding = encoding_of(request)
     if encoding not in {"identity", "gzip", "x-gzip"}:
         raise UnsupportedMedia(f"Content-Encoding is {encoding}; send gzip or none")
-    # Before a byte of it is asked for, where it is announced.
+    # Before it is read, where it is announced.
     _check_size(request.content_length or 0)
     request.max_content_length = sys.maxsize  # what counts is the size after decompression
     sent = received(request, MAX_BYTES + 1)

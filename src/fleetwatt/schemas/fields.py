@@ -68,7 +68,7 @@ class Number(ma.fields.Float):
 
 
 class _ArgumentNumber(ma.fields.Number[Any]):
-    """A number as JSON would spell it: Python takes `1_0`, ` 10` and `１０` for ten, too."""
+    """A number in ASCII digits: Python takes `1_0`, ` 10` and `１０` for ten, too."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if not _SPELLING.fullmatch(value):

@@ -36,7 +36,7 @@ BEGINNING = datetime(2, 1, 1, tzinfo=UTC)
 # Seconds past statement_timeout that a server has to say that a statement was too long.
 _GRACE = 5.0
 _RETENTION_KEPT = 5.0  # seconds for which an answer about retention is used again
-_ASKING = float("inf")  # when it was asked that is being asked for anew
+_ASKING = 60.0  # seconds for which it is used on while one asks anew
 
 
 class Store:
@@ -130,7 +130,7 @@ class Store:
             return known[1]
         if known:
             # Others go by it as long as one asks: where the database stands still, they don't wait.
-            self._oldest[stream] = (_ASKING, known[1])
+            self._oldest[stream] = (time.monotonic() + _ASKING, known[1])
         try:
             row = self.one(f"{stream.name}.oldest_accepted")
         except BaseException:
