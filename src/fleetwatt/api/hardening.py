@@ -16,6 +16,7 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from fleetwatt.explaining import refuse_constant
 from fleetwatt.problems import BodyTooLarge, CutShort, UnsupportedMedia
 from fleetwatt.readings import NotJson
 
@@ -73,7 +74,7 @@ class ArgumentsParser(FlaskParser):
             return json.loads(
                 received(req),
                 object_pairs_hook=_unique,
-                parse_constant=_no_constant,
+                parse_constant=refuse_constant,
                 parse_float=_finite,
             )
         except ValueError as error:
@@ -170,10 +171,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(names) < len(pairs):
         raise ValueError(f"an object has the name {names.most_common(1)[0][0]!r} more than once")
     return dict(pairs)
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _finite(text: str) -> float:
