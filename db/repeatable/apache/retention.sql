@@ -3,6 +3,7 @@ CREATE OR REPLACE VIEW retention AS
 SELECT table_name, drop_after, NULL::timestamptz AS dropped_before
 FROM fleetwatt_retention;
 
+-- Up to when raw readings have been dropped that the aggregates still have: they have none.
 CREATE OR REPLACE FUNCTION raw_dropped_before(history text) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN NULL::timestamptz;

@@ -34,7 +34,7 @@ SELECT min(bucket) AS oldest, max(bucket) AS newest FROM $six_hourly
 -- The time before which raw readings are gone that the aggregate still has, or null: as recorded, or by the chunks that are left.
 -- Cost: one look at the chunks' catalog and at the aggregate's index by time.
 SELECT greatest(
-    (SELECT dropped_before FROM retention WHERE table_name = '$history'),
+    raw_dropped_before('$history'),
     CASE WHEN EXISTS (SELECT FROM $hourly WHERE bucket < oldest) THEN oldest END
 ) AS gone_before
 FROM (
