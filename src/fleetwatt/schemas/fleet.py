@@ -36,8 +36,6 @@ FIGURES = (
     "meterCoverage",
     "counterResets",
 )
-
-
 ORDERS = [sign + each for each in FIGURES for sign in ("", "-")]
 
 
@@ -136,7 +134,7 @@ class PerformancePageQuery(FleetWindowQuery):
             raise ma.ValidationError(
                 f"Belongs to end={rfc3339(after.end)} and hours={after.hours}.", "after"
             )
-        return data | {"sort": after.sort, "end": end, "hours": hours}
+        return data | {"sort": after.sort, "end": after.end, "hours": after.hours}
 
 
 class _Exact(Answer):
