@@ -14,7 +14,7 @@ test: $(READY)
 
 # The tests that ask a database on a TimescaleDB with many processes, from Debian's packages: the Apache edition.
 test-native: $(READY)
-	FLEETWATT_NATIVE=1 $(BIN)/python -m pytest tests/native tests/api tests/cli tests/store tests/test_end_to_end.py
+	FLEETWATT_NATIVE=1 $(BIN)/python -m pytest tests/native tests/api tests/cli tests/database tests/http tests/lifecycle tests/test_end_to_end.py
 
 # The decoder and the embedded server's protocol on FUZZ_INPUTS (1,000,000) odd inputs each, from FUZZ_SEED (1) on.
 fuzz: $(READY)

@@ -30,10 +30,10 @@ if not Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")).name.startswith(_OWN
             shutil.rmtree(_left, ignore_errors=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OWN)
 
-from fleetwatt import exposition, logs, tallies  # noqa: E402
 from fleetwatt.config import Config, ConfigError  # noqa: E402
-from fleetwatt.store import Store  # noqa: E402
-from fleetwatt.store.errors import SchemaBehind, StoreError  # noqa: E402
+from fleetwatt.database.client import Store  # noqa: E402
+from fleetwatt.database.errors import SchemaBehind, StoreError  # noqa: E402
+from fleetwatt.observability import buffered, exposition, logs  # noqa: E402
 
 try:
     _config = Config.of_a_database()
@@ -41,7 +41,7 @@ except ConfigError as error:
     raise SystemExit(f"fleetwatt: {error}") from None
 
 bind = _config.netloc
-worker_class = "fleetwatt.worker.Worker"
+worker_class = "fleetwatt.serving.worker.Worker"
 # A container may be let run on some of a host's cores.
 _cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 workers = _config.workers or _cores or 1
@@ -58,7 +58,7 @@ limit_request_fields = 64
 limit_request_field_size = 8190
 # Its default path is one for all servers of a user.
 control_socket_disable = True
-logger_class = "fleetwatt.worker.Logger"
+logger_class = "fleetwatt.serving.worker.Logger"
 logconfig_dict = logs.settings(_config)
 
 # In memory that the master shares with its workers: how many connections each of them serves.
@@ -133,7 +133,7 @@ def post_worker_init(worker):
 
     def look_after():
         while True:
-            for duty in (store.cut_unanswered, store.tell, tallies.flush):
+            for duty in (store.cut_unanswered, store.tell, buffered.flush):
                 try:
                     duty()
                 except Exception:

@@ -1,5 +1,5 @@
 """gunicorn's entry: `gunicorn wsgi:app`."""
 
-from fleetwatt import create_app
+from fleetwatt.app import create_app
 
 app = create_app()

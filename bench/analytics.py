@@ -27,8 +27,9 @@ from psycopg2.extensions import connection as Connection
 
 from bench import database
 from bench.history import HOUR, LOAD, connected, load, map_all, materialize
-from fleetwatt.energy import LOW_COVERAGE
-from fleetwatt.store import migrations, sql
+from fleetwatt.analytics.energy import LOW_COVERAGE
+from fleetwatt.database import queries
+from fleetwatt.database.schema import migrations
 from tests.native.server import NativeServer
 
 NAME = "fleetwatt_bench_analytics"
@@ -92,12 +93,12 @@ def one_vehicle(end: datetime, history: str, runs: int, target: str) -> Question
     until = end - timedelta(minutes=17)
     given = {"vehicle_id": "V-1", "start": until - 24 * HOUR, "end": until}
     name = f"one vehicle's 24 hours, {history}"
-    return Question(name, sql.load()["vehicle_window"], given, runs, target, inside=True)
+    return Question(name, queries.load()["vehicle_window"], given, runs, target, inside=True)
 
 
 def questions(end: datetime, runs: int) -> list[Question]:
     """The fleet's day has readings on its very start and end, and more on either side."""
-    queries = sql.load()
+    statements = queries.load()
     day = {"start": end - 25 * HOUR, "end": end - HOUR}
     page = {
         "figure": "efficiency",
@@ -116,17 +117,17 @@ def questions(end: datetime, runs: int) -> list[Question]:
     fleet = max(runs // 20, 3)
     return [
         Question(
-            "status by id", queries["vehicle.status"], {"id": "V-1"}, runs, "0.1", inside=True
+            "status by id", statements["vehicle.status"], {"id": "V-1"}, runs, "0.1", inside=True
         ),
         Question(
             "every vehicle's 24 hours, first page",
-            queries["performance_page"],
+            statements["performance_page"],
             day | page,
             fleet,
             "800",
         ),
         Question(f"24 hours of {raw}", RAW.format(grouping="device"), day | few, 1),
-        Question("the fleet's 24 hours", queries["fleet_hours"], day, fleet, "500"),
+        Question("the fleet's 24 hours", statements["fleet_hours"], day, fleet, "500"),
         Question(
             f"totals by the hour of {raw}",
             RAW.format(grouping="time_bucket('1 hour', time)"),

@@ -19,7 +19,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from bench import readings
-from fleetwatt.store import migrations
+from fleetwatt.database.schema import migrations
 from fleetwatt.streams import STREAMS, Stream
 
 NAME = "fleetwatt_bench"

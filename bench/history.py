@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt.config import Config
-from fleetwatt.store.connections import connect
+from fleetwatt.database.pool import connect
 from fleetwatt.streams import STREAMS
 
 HOUR = timedelta(hours=1)

@@ -22,11 +22,11 @@ from hypothesis import HealthCheck, settings
 from psycopg2.errors import DeadlockDetected
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt import create_app
+from fleetwatt.app import create_app
 from fleetwatt.config import Config
+from fleetwatt.database.pool import connect
+from fleetwatt.database.schema import editions, migrations
 from fleetwatt.embedded.database import EmbeddedDatabase
-from fleetwatt.store import editions, migrations
-from fleetwatt.store.connections import connect
 from fleetwatt.streams import STREAMS
 from tests.native.server import NativeServer, free_port
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from fleetwatt import create_app
+from fleetwatt.app import create_app
 from fleetwatt.cli import fleetwatt
 from fleetwatt.config import PREFIX, SETTINGS, Config, ConfigError, Setting
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import pytest
 
-from fleetwatt import create_app
+from fleetwatt.app import create_app
 from fleetwatt.cli import fleetwatt
 from fleetwatt.config import SETTINGS, Config
-from fleetwatt.problems import HTTP_KINDS, KINDS
+from fleetwatt.http.problems import HTTP_KINDS, KINDS
 from fleetwatt.schemas.analytics import WARNINGS
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 
 from tests.examples import ago, meter, vehicle
-from tests.test_openapi import DOCUMENT, OPERATIONS
+from tests.http.test_openapi import DOCUMENT, OPERATIONS
 
 TIMES = [ago(minutes=1), ago(hours=1), ago(days=1)]
 # Of a window: any of these starts comes before any of these ends.

@@ -22,7 +22,7 @@ from schemathesis import GenerationMode
 
 from fleetwatt.streams import STREAMS
 from tests.conftest import empty
-from tests.test_openapi import DOCUMENT, OPERATIONS
+from tests.http.test_openapi import DOCUMENT, OPERATIONS
 from tests.test_schemathesis import TIMES, answerable
 
 IDS = {"vehicleId": ["V-1", "V-2"], "meterId": ["M-1", "M-2"]}

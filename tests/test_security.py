@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from fleetwatt import create_app
+from fleetwatt.app import create_app
 from fleetwatt.config import Config
-from fleetwatt.store import Store
-from fleetwatt.store.connections import masked
-from fleetwatt.store.errors import Unavailable
+from fleetwatt.database.client import Store
+from fleetwatt.database.errors import Unavailable
+from fleetwatt.database.pool import masked
 from tests.examples import meter
 
 ROOT = Path(__file__).parents[1]

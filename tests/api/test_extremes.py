@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection
 from werkzeug.test import TestResponse
 
 from fleetwatt.streams import STREAMS
-from tests.api.test_analytics import END, MINUTE, START, plug
+from tests.api.test_summary import END, MINUTE, START, plug
 from tests.conftest import refresh
 from tests.examples import Reading, at, meter, vehicle
 

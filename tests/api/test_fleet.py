@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
-from tests.api.test_analytics import END, MINUTE, START, ac, dc, plug, post, summary
+from tests.api.test_summary import END, MINUTE, START, ac, dc, plug, post, summary
 from tests.conftest import refresh, rows
 from tests.examples import NOW, at, meter, vehicle
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection
 
 from tests import reference
-from tests.api.test_reference import Fleet, assert_equal, fleets, plug, posted, send
+from tests.api.test_summary_reference import Fleet, assert_equal, fleets, plug, posted, send
 from tests.conftest import empty, refresh
 from tests.examples import NOW, at
 

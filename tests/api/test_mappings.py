@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from fleetwatt.store.connections import Row, fetch
+from fleetwatt.database.pool import Row, fetch
 from tests.examples import ago
 
 
@@ -145,7 +145,7 @@ def test_an_unplugging_whose_answer_is_lost_is_not_done_twice(
         return answers[-1]
 
     with monkeypatch.context() as losing:
-        losing.setattr("fleetwatt.store.fetch", lose_the_answer)
+        losing.setattr("fleetwatt.database.client.fetch", lose_the_answer)
         assert client.delete("/v1/ingestion/mapping/V-1").status_code == 503
 
     (mapping,) = ask(client, vehicleId="V-1")["items"]

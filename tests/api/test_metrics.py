@@ -7,18 +7,19 @@ import pytest
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt import create_app, exposition, metrics
+from fleetwatt.app import create_app
 from fleetwatt.config import Config
-from fleetwatt.store import figures
-from tests.api.test_service import NOBODY
+from fleetwatt.database import gauges
+from fleetwatt.observability import exposition, metrics
+from tests.api.test_health import NOBODY
 from tests.conftest import rows
 from tests.examples import NOW, at, meter, vehicle
-from tests.test_metrics import samples
+from tests.observability.test_metrics import samples
 
 
 @pytest.fixture(autouse=True)
 def _a_slow_machine_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "PATIENCE", 60.0)
+    monkeypatch.setattr(gauges, "PATIENCE", 60.0)
 
 
 def scrape(client: FlaskClient) -> dict[tuple[str, ...], float]:
@@ -139,7 +140,7 @@ def test_a_database_that_is_away_takes_its_own_figures_along_and_no_more() -> No
 def test_a_database_that_hangs_is_waited_for_a_moment_and_asked_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(figures, "PATIENCE", 0.1)
+    monkeypatch.setattr(gauges, "PATIENCE", 0.1)
     asked = []
     over = threading.Event()
 
@@ -148,7 +149,7 @@ def test_a_database_that_hangs_is_waited_for_a_moment_and_asked_once(
         over.wait()
         return []
 
-    hanging = figures.Figures(hang)
+    hanging = gauges.Figures(hang)
 
     assert hanging.latest() == hanging.latest() == [metrics.Figure("fleetwatt_database_up", 0.0)]
     assert asked == [1]
@@ -159,8 +160,8 @@ def test_without_a_thread_to_ask_in_the_next_look_asks(monkeypatch: pytest.Monke
     def no_more(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(figures, "KEPT", 0)
-    asked = figures.Figures(lambda: [metrics.Figure("fleetwatt_database_bytes", 1)])
+    monkeypatch.setattr(gauges, "KEPT", 0)
+    asked = gauges.Figures(lambda: [metrics.Figure("fleetwatt_database_bytes", 1)])
     with monkeypatch.context() as without:
         without.setattr(threading.Thread, "start", no_more)
         assert asked.latest() == [metrics.Figure("fleetwatt_database_up", 0.0)]
@@ -175,7 +176,7 @@ def test_figures_are_used_again_for_some_seconds() -> None:
         asked.append(1)
         return [metrics.Figure("fleetwatt_database_bytes", len(asked))]
 
-    kept = figures.Figures(ask)
+    kept = gauges.Figures(ask)
 
     assert kept.latest() == kept.latest()
     assert kept.latest()[1].value == 1

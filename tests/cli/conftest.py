@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt.cli import fleetwatt
-from fleetwatt.store import editions
+from fleetwatt.database.schema import editions
 from tests.conftest import rows
 
 Command = Callable[..., Result]

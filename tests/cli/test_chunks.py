@@ -10,7 +10,7 @@ from click.testing import Result
 from flask import Flask
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt.store import intervals
+from fleetwatt.lifecycle import chunk_advice
 from tests.conftest import rows
 from tests.storage import DAY, load, put_back, run, today
 
@@ -71,14 +71,14 @@ def test_indexes_that_do_not_fit_are_advised_a_shorter_interval(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = app.extensions["fleetwatt"]
-    taken = intervals.advise(store).taken
+    taken = chunk_advice.advise(store).taken
     real = store.one
     small = {"shared_buffers": taken * 0.3}
     monkeypatch.setattr(
         store, "one", lambda query, **given: small if query == "server" else real(query, **given)
     )
 
-    fitting = intervals.advise(store).fitting
+    fitting = chunk_advice.advise(store).fitting
 
     # 0.3 of a day is 7.2 hours; chunks shall begin where days do.
     assert fitting["meter_telemetry"] == timedelta(hours=6)

@@ -8,8 +8,8 @@ import pytest
 from click.testing import Result
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt.store import editions
-from fleetwatt.store.errors import NotInEdition, PolicyRefused
+from fleetwatt.database.errors import NotInEdition, PolicyRefused
+from fleetwatt.database.schema import editions
 from tests.conftest import rows
 from tests.storage import load, put_back, run, run_jobs
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt import doctor
-from fleetwatt.store import editions
+from fleetwatt.database.schema import editions
+from fleetwatt.lifecycle import doctor
 from fleetwatt.streams import STREAMS
 from tests.cli.conftest import SCHEDULER, Command, plan
 from tests.conftest import refresh, rows

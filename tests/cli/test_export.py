@@ -13,9 +13,9 @@ from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 from pyarrow import parquet
 
-from fleetwatt import exporting
-from fleetwatt.store import Store
+from fleetwatt.database.client import Store
 from fleetwatt.streams import STREAMS, Stream
+from fleetwatt.transfer import exporting
 from tests.cli.conftest import Command
 from tests.conftest import rows
 from tests.examples import NOW, at, meter, vehicle

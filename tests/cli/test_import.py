@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt import importing
-from fleetwatt.store import Store, editions
-from fleetwatt.store.errors import Unavailable
-from fleetwatt.store.writer import Written
+from fleetwatt.database.client import Store
+from fleetwatt.database.errors import Unavailable
+from fleetwatt.database.schema import editions
+from fleetwatt.database.write_queue import Written
 from fleetwatt.streams import METER, VEHICLE, Rows
+from fleetwatt.transfer import importing
 from tests.cli.conftest import Command
 from tests.conftest import rows
 from tests.examples import NOW, Reading, ago, at, meter, vehicle
@@ -295,7 +296,7 @@ def test_lines_of_nothing_but_a_byte_order_mark_are_blank(
 
 def cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the database go away after the first of the batches, which are of 10 lines."""
-    monkeypatch.setattr("fleetwatt.files.MAX_READINGS", 10)
+    monkeypatch.setattr("fleetwatt.transfer.formats.MAX_READINGS", 10)
     write, calls = Store.write, iter([True])
 
     def write_once(store: Store, batch: Sequence[Rows]) -> Written:

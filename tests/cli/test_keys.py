@@ -14,9 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt import create_app, keys
+from fleetwatt.app import create_app
 from fleetwatt.cli import fleetwatt
 from fleetwatt.config import Config
+from fleetwatt.security import keys
 from tests.conftest import rows
 
 Command = Callable[..., Result]

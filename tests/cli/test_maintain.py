@@ -10,9 +10,9 @@ import pytest
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt.store import editions
-from fleetwatt.store import sql as queries
-from fleetwatt.store.connections import fetch
+from fleetwatt.database import queries
+from fleetwatt.database.pool import fetch
+from fleetwatt.database.schema import editions
 from tests.cli.conftest import SCHEDULER, Command, plan
 from tests.conftest import rows
 from tests.examples import NOW, ago, meter

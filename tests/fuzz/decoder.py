@@ -17,8 +17,8 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from fleetwatt import readings
-from fleetwatt.readings import (
+from fleetwatt.ingestion import decode
+from fleetwatt.ingestion.decode import (
     Bounds,
     NoReading,
     NotJson,
@@ -50,12 +50,12 @@ _BOUNDS = {
 
 
 def _lines_one_by_one(body: bytes, streams: Streams, bounds: Bounds) -> Parsed:
-    return readings._each(readings._lines(body), streams, bounds)
+    return decode._each(decode._lines(body), streams, bounds)
 
 
 # How a form is parsed as a whole, how one by one, and what the rules say.
 _FORMS: dict[str, tuple[Parse, Parse, Callable[[bytes, Streams, Bounds], Expected | str]]] = {
-    "json": (parse_json, readings._json_one_by_one, expect_json),
+    "json": (parse_json, decode._json_one_by_one, expect_json),
     "ndjson": (parse_ndjson, _lines_one_by_one, expect_ndjson),
 }
 

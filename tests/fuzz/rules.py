@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NoReturn
 
-from fleetwatt.readings import Bounds
+from fleetwatt.ingestion.decode import Bounds
 from fleetwatt.streams import Field, Stream
 
 LIMIT = 10_000

@@ -18,8 +18,8 @@ from psycopg2.extensions import connection as Connection
 
 from bench import processes
 from fleetwatt.config import Config
-from fleetwatt.store import migrations
-from fleetwatt.store.connections import connect
+from fleetwatt.database.pool import connect
+from fleetwatt.database.schema import migrations
 from fleetwatt.streams import STREAMS
 from tests.native.server import NativeServer, alive, free_port, give_away
 from tests.waiting import eventually

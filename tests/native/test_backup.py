@@ -13,10 +13,10 @@ from typing import Any
 import psycopg2
 import pytest
 
-from fleetwatt import create_app
+from fleetwatt.app import create_app
 from fleetwatt.config import Config
-from fleetwatt.store import editions, migrations, roles
-from fleetwatt.store.connections import connect
+from fleetwatt.database.pool import connect
+from fleetwatt.database.schema import editions, migrations, roles
 from tests.conftest import refresh, rows
 from tests.examples import NOW, ago, at, meter, vehicle
 from tests.native.binaries import bindir, run

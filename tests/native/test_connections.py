@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from fleetwatt.config import Config
-from fleetwatt.store.connections import connect
+from fleetwatt.database.pool import connect
 from tests.conftest import rows
 
 pytestmark = pytest.mark.skipif(

@@ -12,14 +12,16 @@ import pytest
 from click.testing import CliRunner
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt import create_app
+from fleetwatt.app import create_app
 from fleetwatt.cli import fleetwatt
 from fleetwatt.config import Config
-from fleetwatt.durations import parse
-from fleetwatt.store import Store, migrations, policies
-from fleetwatt.store.connections import connect
-from fleetwatt.store.errors import EditionChanged
+from fleetwatt.database.client import Store
+from fleetwatt.database.errors import EditionChanged
+from fleetwatt.database.pool import connect
+from fleetwatt.database.schema import migrations
+from fleetwatt.lifecycle import policies
 from fleetwatt.streams import METER, STREAMS
+from fleetwatt.times import parse
 from tests.conftest import refresh, rows
 from tests.examples import NOW, ago, at, meter, vehicle
 from tests.native.binaries import bindir

@@ -18,7 +18,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt.config import Config
-from fleetwatt.store import Store
+from fleetwatt.database.client import Store
 from fleetwatt.streams import METER, Rows
 from tests.conftest import rows, serving
 from tests.examples import NOW, at, meter, vehicle

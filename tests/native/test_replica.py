@@ -18,11 +18,12 @@ from flask.testing import FlaskClient
 from psycopg2.errors import QueryCanceled, SerializationFailure
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt import create_app
+from fleetwatt.app import create_app
 from fleetwatt.config import Config
-from fleetwatt.store import Store, migrations
-from fleetwatt.store import replica as replicas
-from fleetwatt.store.connections import connect
+from fleetwatt.database import replica as replicas
+from fleetwatt.database.client import Store
+from fleetwatt.database.pool import connect
+from fleetwatt.database.schema import migrations
 from tests.conftest import rows
 from tests.examples import ago, vehicle
 from tests.native.replica import NativeReplica

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from flask.testing import FlaskClient
 from psycopg2 import errors
 
-from fleetwatt import create_app
+from fleetwatt.app import create_app
 from fleetwatt.cli import fleetwatt
 from fleetwatt.config import Config
-from fleetwatt.store import editions
-from fleetwatt.store.connections import connect
+from fleetwatt.database.pool import connect
+from fleetwatt.database.schema import editions
 from tests.conftest import refresh, rows
 from tests.examples import ago, meter, vehicle
 from tests.native.server import NativeServer

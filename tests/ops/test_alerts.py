@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fleetwatt import metrics
+from fleetwatt.observability import metrics
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "ops" / "prometheus"

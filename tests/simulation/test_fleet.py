@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fleetwatt.readings import Bounds, parse_json
+from fleetwatt.ingestion.decode import Bounds, parse_json
 from fleetwatt.simulation.fleet import Fleet, Meter
 from fleetwatt.simulation.plan import Plan
 from fleetwatt.simulation.vehicle import FULL, Mode, Vehicle

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleetwatt import storage
-from fleetwatt.api import Blueprint, raises, store
+from fleetwatt.http.openapi import Blueprint, raises, store
+from fleetwatt.lifecycle import storage
 from fleetwatt.schemas.admin import Storage
 
 blueprint = Blueprint("admin", __name__, url_prefix="/v1/admin", description="For administrators")

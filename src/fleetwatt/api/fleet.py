@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from fleetwatt import energy
-from fleetwatt.api import Blueprint, caching, raises, store
+from fleetwatt.analytics import energy
+from fleetwatt.http import caching
+from fleetwatt.http.openapi import Blueprint, raises, store
 from fleetwatt.schemas.fleet import (
     Cursor,
     Fleet,
@@ -19,7 +20,7 @@ from fleetwatt.schemas.paging import cut
 from fleetwatt.streams import STREAMS
 
 if TYPE_CHECKING:
-    from fleetwatt.store.connections import Row
+    from fleetwatt.database.pool import Row
 
 blueprint = Blueprint(
     "fleet", __name__, url_prefix="/v1/analytics", description="Energy of the whole fleet"

@@ -11,16 +11,12 @@ import msgspec
 from flask import Response, request
 from marshmallow import Schema, fields
 
-from fleetwatt import metrics
-from fleetwatt.api import Blueprint, auth, documented, raises, store
-from fleetwatt.api.hardening import encoding_of, received
-from fleetwatt.problems import (
-    BodyTooLarge,
-    BrokenEncoding,
-    InvalidReadings,
-    UnsupportedMedia,
-)
-from fleetwatt.readings import MAX_READINGS, Bounds, Parsed, parse_json, parse_ndjson
+from fleetwatt.http import auth
+from fleetwatt.http.hardening import encoding_of, received
+from fleetwatt.http.openapi import Blueprint, documented, raises, store
+from fleetwatt.http.problems import BodyTooLarge, BrokenEncoding, InvalidReadings, UnsupportedMedia
+from fleetwatt.ingestion.decode import MAX_READINGS, Bounds, Parsed, parse_json, parse_ndjson
+from fleetwatt.observability import metrics
 from fleetwatt.schemas.fields import json_order
 from fleetwatt.schemas.readings import READING_SCHEMAS, IngestionResult
 from fleetwatt.streams import MAX_AHEAD, STREAMS, Stream
@@ -28,7 +24,7 @@ from fleetwatt.streams import MAX_AHEAD, STREAMS, Stream
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fleetwatt.store import Store
+    from fleetwatt.database.client import Store
 
 MAX_BYTES = 10_000_000
 # Each costs a copy of those that follow.

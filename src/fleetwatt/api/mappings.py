@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fleetwatt.api import Blueprint, auth, raises, store
-from fleetwatt.problems import MappingConflict, NotKnown
+from fleetwatt.http import auth
+from fleetwatt.http.openapi import Blueprint, raises, store
+from fleetwatt.http.problems import MappingConflict, NotKnown
 from fleetwatt.schemas.fields import rfc3339
-from fleetwatt.schemas.mappings import (
-    Cursor,
-    Mapping,
-    MappingPage,
-    MappingQuery,
-    MappingRequest,
-)
+from fleetwatt.schemas.mappings import Cursor, Mapping, MappingPage, MappingQuery, MappingRequest
 from fleetwatt.schemas.paging import cut
 
 if TYPE_CHECKING:
-    from fleetwatt.store.connections import Row
+    from fleetwatt.database.pool import Row
 
 blueprint = Blueprint("mappings", __name__, url_prefix="/v1", description="Vehicles on meters")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Response
 
-from fleetwatt import exposition
-from fleetwatt.api import Blueprint, store
+from fleetwatt.http.openapi import Blueprint, store
+from fleetwatt.observability import exposition
 
 blueprint = Blueprint("monitoring", __name__, description="For Prometheus")
 

@@ -12,11 +12,12 @@ from flask import Response, request
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
 
-from fleetwatt.api import Blueprint, caching, raises, store
+from fleetwatt.analytics.buckets import filled, parted, touched
+from fleetwatt.analytics.energy import rounded
 from fleetwatt.api.status import status_of
-from fleetwatt.buckets import filled, parted, touched
-from fleetwatt.energy import rounded
-from fleetwatt.problems import TooManyPoints
+from fleetwatt.http import caching
+from fleetwatt.http.openapi import Blueprint, raises, store
+from fleetwatt.http.problems import TooManyPoints
 from fleetwatt.schemas.fields import rfc3339
 from fleetwatt.schemas.series import (
     BUCKETS,
@@ -32,7 +33,7 @@ from fleetwatt.streams import STREAMS, Stream
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from fleetwatt.store.connections import Row
+    from fleetwatt.database.pool import Row
 
 JSON, CSV = "application/json", "text/csv"
 LINES_A_CHUNK = 500

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fleetwatt.api import Blueprint, raises, store
-from fleetwatt.problems import NotKnown
+from fleetwatt.http.openapi import Blueprint, raises, store
+from fleetwatt.http.problems import NotKnown
 from fleetwatt.schemas.paging import cut
 from fleetwatt.schemas.status import STATUS_PAGE_SCHEMAS, STATUS_SCHEMAS, PageQuery
 from fleetwatt.streams import STREAMS, Stream
 
 if TYPE_CHECKING:
-    from fleetwatt.store.connections import Row
+    from fleetwatt.database.pool import Row
 
 blueprint = Blueprint(
     "status", __name__, url_prefix="/v1/status", description="What each device said last"

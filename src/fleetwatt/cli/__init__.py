@@ -7,7 +7,6 @@ import sys
 
 import click
 
-from fleetwatt import logs
 from fleetwatt.cli import (
     audit,
     chunks,
@@ -22,9 +21,10 @@ from fleetwatt.cli import (
     transfer,
 )
 from fleetwatt.config import Config, ConfigError
+from fleetwatt.database.errors import SchemaBehind, StoreError, Unavailable
 from fleetwatt.embedded.database import EmbeddedDatabaseError
 from fleetwatt.embedded.node import NodeError
-from fleetwatt.store.errors import SchemaBehind, StoreError, Unavailable
+from fleetwatt.observability import logs
 
 
 @click.group()

@@ -8,7 +8,7 @@ import sys
 import click
 import msgspec
 
-from fleetwatt import audit as auditing
+from fleetwatt.analytics import audit as auditing
 from fleetwatt.cli.database import opened_store
 
 _COUNT = click.IntRange(min=1)

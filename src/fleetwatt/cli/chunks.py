@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetwatt import storage
 from fleetwatt.cli import shown
 from fleetwatt.cli.change import changing, confirm
 from fleetwatt.cli.database import opened_store
-from fleetwatt.store import intervals, policies
+from fleetwatt.lifecycle import chunk_advice, policies, storage
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -52,7 +51,7 @@ def interval() -> None:
     """Show how much time a chunk holds, and how much would be good."""
     with opened_store() as store:
         stored = storage.ordered(store.all("stored_tables"))
-        advice = intervals.advise(store)
+        advice = chunk_advice.advise(store)
     shown.echo_table(
         ("table", "a chunk holds", "chunks", "indexes of a chunk"),
         [

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetwatt import storage
 from fleetwatt.cli import shown
 from fleetwatt.cli.change import changing, confirm
 from fleetwatt.cli.database import opened_store
-from fleetwatt.store import policies
+from fleetwatt.lifecycle import policies, storage
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from fleetwatt.store import Store
+    from fleetwatt.database.client import Store
 
 # The aggregates are refreshed as far back as readings come late: they stay as they are.
 _TABLE = click.argument("table", type=click.Choice(list(policies.HISTORIES)), metavar="TABLE")

@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
-from fleetwatt import storage
 from fleetwatt.cli import shown
 from fleetwatt.config import Config
+from fleetwatt.database.client import Store
+from fleetwatt.database.errors import translated
+from fleetwatt.database.pool import connect
+from fleetwatt.database.schema import migrations
+from fleetwatt.lifecycle import storage
 from fleetwatt.schemas.admin import Storage
-from fleetwatt.store import Store, migrations
-from fleetwatt.store.connections import connect
-from fleetwatt.store.errors import translated
 
 
 @click.group()

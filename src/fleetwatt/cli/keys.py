@@ -10,11 +10,11 @@ from typing import Any
 import click
 import msgspec
 
-from fleetwatt import keys as api_keys
-from fleetwatt import logs
 from fleetwatt.cli import shown
 from fleetwatt.cli.database import opened_store
-from fleetwatt.keys import INGEST, SCOPES, Key
+from fleetwatt.observability import logs
+from fleetwatt.security import keys as api_keys
+from fleetwatt.security.keys import INGEST, SCOPES, Key
 
 MOST_NAME = 200  # characters
 

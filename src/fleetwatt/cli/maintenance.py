@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from fleetwatt import doctor as diagnosis
 from fleetwatt.cli import shown
 from fleetwatt.config import Config
-from fleetwatt.store import Store, maintenance
-from fleetwatt.store.errors import StoreError
+from fleetwatt.database.client import Store
+from fleetwatt.database.errors import StoreError
+from fleetwatt.lifecycle import doctor as diagnosis
+from fleetwatt.lifecycle import maintenance
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -9,13 +9,13 @@ import click
 from fleetwatt.cli import shown
 from fleetwatt.cli.change import changing, confirm
 from fleetwatt.cli.database import opened_store
-from fleetwatt.store import policies
+from fleetwatt.lifecycle import policies
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from fleetwatt.store import Store
-    from fleetwatt.store.policies import Policies
+    from fleetwatt.database.client import Store
+    from fleetwatt.lifecycle.policies import Policies
 
 _TABLE = click.argument("table", type=click.Choice(list(policies.TABLES)), metavar="TABLE")
 _WHICH = f"TABLE is one of {', '.join(policies.TABLES)}."

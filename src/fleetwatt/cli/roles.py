@@ -7,9 +7,9 @@ from contextlib import closing
 import click
 
 from fleetwatt.config import Config
-from fleetwatt.store import roles as database_roles
-from fleetwatt.store.connections import connect
-from fleetwatt.store.errors import translated
+from fleetwatt.database.errors import translated
+from fleetwatt.database.pool import connect
+from fleetwatt.database.schema import roles as database_roles
 
 
 @click.command()

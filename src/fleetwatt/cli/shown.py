@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetwatt import durations
+from fleetwatt import times
 from fleetwatt.streams import ID_PATTERN
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Duration(click.ParamType["timedelta"]):
 
     name = "duration"
 
-    def __init__(self, least: timedelta = durations.UNITS["s"]) -> None:
+    def __init__(self, least: timedelta = times.UNITS["s"]) -> None:
         self._least = least
 
     def convert(
@@ -28,7 +28,7 @@ class Duration(click.ParamType["timedelta"]):
     ) -> timedelta:
         """Read it; what can't be one is told how it is written."""
         try:
-            return durations.parse(value, self._least)
+            return times.parse(value, self._least)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -73,7 +73,7 @@ def time(moment: datetime | None, nothing: str = "-") -> str:
 
 
 def duration(span: timedelta | None, nothing: str = "-") -> str:
-    return nothing if span is None else durations.written(span)
+    return nothing if span is None else times.written(span)
 
 
 def echo_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from fleetwatt import durations
+from fleetwatt import times
 from fleetwatt.config import Config
-from fleetwatt.readings import MAX_READINGS
+from fleetwatt.ingestion.decode import MAX_READINGS
 from fleetwatt.simulation.plan import Plan
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fleetwatt.simulation.sending import Run, Sender
 
-MINUTE = durations.UNITS["m"]
+MINUTE = times.UNITS["m"]
 COLUMNS = (
     *("made", "lost", "late", "repeated", "sent", "accepted", "duplicates", "rejected"),
     *("unanswered", "retries", "unsure"),
@@ -41,7 +41,7 @@ def _moment(
     if value is None:
         return None
     try:
-        moment = datetime.now(UTC) + sign * durations.parse(value, least=MINUTE)
+        moment = datetime.now(UTC) + sign * times.parse(value, least=MINUTE)
     except ValueError as no_duration:
         moment = _time(value, str(no_duration))
     return moment.replace(second=0, microsecond=0)

@@ -10,13 +10,20 @@ from pathlib import Path
 
 import click
 
-from fleetwatt import exporting, importing
 from fleetwatt.cli import shown
 from fleetwatt.cli.database import opened_store
-from fleetwatt.files import STDIN, ParquetMissing, Position, ReadingsFile, UnreadableFile, opened
-from fleetwatt.importing import Checkpoint, Progress, TooOld
-from fleetwatt.store import Store
+from fleetwatt.database.client import Store
 from fleetwatt.streams import STREAMS
+from fleetwatt.transfer import exporting, importing
+from fleetwatt.transfer.formats import (
+    STDIN,
+    ParquetMissing,
+    Position,
+    ReadingsFile,
+    UnreadableFile,
+    opened,
+)
+from fleetwatt.transfer.importing import Checkpoint, Progress, TooOld
 
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 _NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)

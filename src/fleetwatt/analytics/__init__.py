@@ -1,0 +1,1 @@
+"""What the readings mean: energy, buckets of time, and whether what is derived equals history."""

@@ -1,0 +1,124 @@
+"""Whether what is derived equals history: the aggregates and the latest readings.
+
+All are sampled: random devices in random hours of those that history still has, and the six hours
+around each. An hour that awaits a refresh is read from raw by every answer about a device; it is
+counted, not compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from fleetwatt.streams import STREAMS, Stream
+
+if TYPE_CHECKING:
+    from fleetwatt.database.client import Store
+
+HOUR = timedelta(hours=1)
+SIX = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A value that is not what history says.
+
+    Attributes:
+        hour: Start of the aggregate's row; None: the latest reading.
+        hours: How many hours that row is about: 1 or 6; None: the latest reading.
+        raw, stored: The value by history and the stored one, as text; None where there is none.
+    """
+
+    device: str
+    hour: datetime | None = None
+    hours: int | None = None
+    column: str
+    raw: str | None
+    stored: str | None
+
+    def __str__(self) -> str:
+        place = self.hour.strftime("%Y-%m-%dT%H:%MZ") if self.hour else "latest"
+        if self.hours == SIX:
+            place += " (six hours)"
+        raw, stored = (each or "nothing" for each in (self.raw, self.stored))
+        return f"{self.device} {place} {self.column}: {raw} by history, {stored} stored"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an audit of a stream looked at and found."""
+
+    stream: Stream
+    devices: int
+    hours: int
+    pending: int
+    differences: list[Difference]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.stream.name}: {self.devices} devices, {self.hours} hours "
+            f"({self.pending} more read from raw until a refresh), "
+            f"differences: {len(self.differences)}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return them as `fleetwatt audit --json` prints them."""
+        return {
+            "devices": self.devices,
+            "hours": self.hours,
+            "pending": self.pending,
+            "differences": [asdict(each) for each in self.differences],
+        }
+
+
+def audit(store: Store, *, sample: int, hours: int, seed: str) -> list[Findings]:
+    """Compare up to `sample` devices of each stream in up to `hours` hours.
+
+    The same seed chooses the same devices and hours while history has no new ones.
+    """
+    return [_audit(store, stream, sample, hours, seed) for stream in STREAMS]
+
+
+def _audit(store: Store, stream: Stream, sample: int, hours: int, seed: str) -> Findings:
+    sampled = store.all(f"{stream.name}.audit_hours", hours=hours, seed=seed)
+    newest = sampled[-1]["hour"] if sampled else None
+    found = store.all(f"{stream.name}.audit_devices", sample=sample, seed=seed, hour=newest)
+    devices = [row["device"] for row in found]
+    fresh = [row["hour"] for row in sampled if not row["pending"]]
+    sixes = sorted({row["six"] for row in sampled if row["six"]})
+    # Row by row of the aggregates, so that each plan reads one chunk.
+    differing = [
+        row | {"hours": hours}
+        for start, hours in (*((hour, 1) for hour in fresh), *((six, SIX) for six in sixes))
+        for row in store.all(
+            f"{stream.name}.audit_aggregate",
+            devices=devices,
+            start=start,
+            before=start + hours * HOUR,
+            hours=hours,
+        )
+    ]
+    differing += store.all(f"{stream.name}.audit_latest", devices=devices)
+    return Findings(
+        stream,
+        len(devices),
+        len(fresh),
+        len(sampled) - len(fresh),
+        [Difference(**row) for row in differing],
+    )
+
+
+def repair(store: Store, findings: Findings) -> None:
+    """Refresh the hours that differ and set the latest readings that differ from history.
+
+    History is what counts: an hour or a device that it has nothing of is removed.
+    """
+    stream = findings.stream
+    for aggregate, hours in zip(stream.aggregates, (1, SIX), strict=True):
+        starts = {each.hour for each in findings.differences if each.hours == hours and each.hour}
+        for start in sorted(starts):
+            store.refresh(aggregate, start, start + hours * HOUR)
+    devices = sorted({each.device for each in findings.differences if not each.hour})
+    if devices:
+        store.all(f"{stream.name}.repair_latest", devices=devices)

@@ -1,0 +1,33 @@
+"""Whether the service lives and is ready."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleetwatt.http.openapi import Blueprint, raises, store
+from fleetwatt.schemas.service import Health, Readiness
+
+blueprint = Blueprint("service", __name__, description="Liveness and readiness")
+
+
+@blueprint.route("/healthz")
+@blueprint.response(200, Health)
+def healthz() -> dict[str, str]:
+    """Say that the process lives."""
+    return {"status": "ok"}
+
+
+@blueprint.route("/readyz")
+@blueprint.response(200, Readiness)
+@raises(blueprint, 503)
+def readyz() -> dict[str, Any]:
+    """Say that the database answers and its schema is up to date.
+
+    A replica that is away is told of, and changes nothing: the primary answers in its place.
+    """
+    store().one("ping")
+    if not store().has_replica:
+        return {"status": "ok"}
+    lag = store().replica_lag()
+    replica = {"status": "away" if lag is None else "ok", "lagSeconds": lag}
+    return {"status": "ok", "replica": replica}

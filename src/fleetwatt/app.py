@@ -1,0 +1,86 @@
+"""fleetwatt: energy telemetry of vehicle fleets on TimescaleDB."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from flask import Flask
+from flask_swagger_ui import get_swaggerui_blueprint
+
+from fleetwatt.api import (
+    admin,
+    fleet,
+    health,
+    ingestion,
+    mappings,
+    monitoring,
+    series,
+    status,
+    summary,
+)
+from fleetwatt.config import Config
+from fleetwatt.database.client import Store
+from fleetwatt.http import auth, hardening, links, problems
+from fleetwatt.http.openapi import Api, DeviceId, OperationIds
+from fleetwatt.observability import logs
+
+_OPENAPI = {
+    "API_TITLE": "fleetwatt",
+    "API_VERSION": "v1",
+    "OPENAPI_VERSION": "3.1.0",
+    "OPENAPI_URL_PREFIX": "/",
+    "OPENAPI_JSON_PATH": "openapi.json",
+    "API_SPEC_OPTIONS": {
+        "info": {
+            "description": "Energy telemetry of a vehicle fleet: ingestion, status and analytics. "
+            "Timestamps are RFC 3339; answers are UTC. Energy is in kWh.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        }
+    },
+}
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """Build the app: config, store, api.
+
+    No connection is opened before the first request, so that workers may fork after this.
+
+    Raises:
+        ConfigError: The settings would let in everybody.
+    """
+    config = config or Config.from_environment()
+    config.check_address(config.host)
+    app = Flask("fleetwatt", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config |= _OPENAPI
+    store = app.extensions["fleetwatt"] = Store(config)
+    app.url_map.converters["device_id"] = DeviceId
+    # A path with an empty part is none of ours: nobody is redirected to what they may not see.
+    app.url_map.merge_slashes = False
+    logs.register(app, config)
+    problems.register(app)
+    # Who asks is looked at before what is asked.
+    auth.register(app, config, store)
+    hardening.register(app, config)
+
+    security = auth.Security(required=config.auth == "required")
+    info = {"version": version("fleetwatt")}
+    plugins = [OperationIds(), security, links.Links()]
+    api = Api(app, spec_kwargs={"info": info, "extra_plugins": plugins})
+    api.register_converter(DeviceId, DeviceId.schema)
+    for module in (
+        health,
+        monitoring,
+        ingestion,
+        mappings,
+        status,
+        summary,
+        fleet,
+        series,
+        admin,
+    ):
+        api.register_blueprint(module.blueprint)
+    docs = get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "fleetwatt"})
+    docs.after_request(hardening.allow_page)
+    app.register_blueprint(docs)
+    return app

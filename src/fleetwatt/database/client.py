@@ -1,0 +1,211 @@
+"""The database: all that knows psycopg2.
+
+`Store` is what the routes ask: `one` and `all` for a named query, `write` for readings.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg2
+
+from fleetwatt.database import gauges, queries
+from fleetwatt.database.errors import is_lost, translated
+from fleetwatt.database.insert import store_rows
+from fleetwatt.database.pool import Pool, Row, connect, cut_unanswered, fetch
+from fleetwatt.database.replica import Replica, ReplicaAway
+from fleetwatt.database.schema import editions, migrations
+from fleetwatt.database.write_queue import Writer
+from fleetwatt.observability import metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from psycopg2.extensions import connection as Connection
+
+    from fleetwatt.config import Config
+    from fleetwatt.database.insert import Key
+    from fleetwatt.database.write_queue import Written
+    from fleetwatt.streams import Rows, Stream
+
+T = TypeVar("T")
+# Far enough from the first of all days to be converted between time zones.
+BEGINNING = datetime(2, 1, 1, tzinfo=UTC)
+# Seconds past statement_timeout that a server has to say that a statement was too long.
+_GRACE = 5.0
+_RETENTION_KEPT = 5.0  # seconds for which an answer about retention is used again
+_ASKING = 60.0  # seconds for which it is used on while one asks anew
+
+
+class Store:
+    """A database with fleetwatt's schema, used by all threads of a process.
+
+    Every method raises `Unavailable` or `Busy` where the database is. Connections are opened when
+    they are first needed, and none of them serves before the schema has been found up to date.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._queries = queries.load()
+        self._pool = Pool(self._open, config.pool_size, config.pool_timeout)
+        self._for_replica = queries.for_replica()
+        self._replica = (
+            Replica(config, self._queries["replica_lag"]) if config.replica_url else None
+        )
+        # Of few connections one is enough to write by: others are to read.
+        writers = 2 if config.pool_size > 2 else 1
+        self._writer = Writer(self._store, config.queue_size, config.write_timeout, writers)
+        self._figures = gauges.Figures(lambda: gauges.ask(self))
+        # Written and read without a lock: the worst that a race costs is one more look.
+        self._oldest: dict[Stream, tuple[float, datetime]] = {}
+
+    def all(self, query: str, **parameters: Any) -> list[Row]:
+        """Return every row of a named query, from the replica where that may answer it."""
+        statement = self._queries[query]
+
+        def work(connection: Connection) -> list[Row]:
+            return fetch(connection, statement, parameters)
+
+        if self._replica and query in self._for_replica:
+            with suppress(ReplicaAway), translated():
+                return self._replica.ask(work)
+        return self._twice(work)
+
+    def one(self, query: str, **parameters: Any) -> Row | None:
+        """Return the first row of a named query, or None."""
+        rows = self.all(query, **parameters)
+        return rows[0] if rows else None
+
+    def change(self, query: str, **parameters: Any) -> Row | None:
+        """Run a named query that would do something else if it were run again.
+
+        Returns:
+            Its first row, or None.
+        """
+        with translated(), self._pool.connection() as connection:
+            rows = fetch(connection, self._queries[query], parameters)
+            return rows[0] if rows else None
+
+    def write(self, batch: Sequence[Rows]) -> Written:
+        """Store readings in history and latest, all or nothing, and return after the commit."""
+        return self._writer.write(batch)
+
+    def refresh(
+        self, aggregate: str, start: datetime, end: datetime, *, force: bool = True
+    ) -> bool:
+        """Materialize a span's whole rows; by force also those that nothing says are stale.
+
+        Where raw was dropped, that erases the aggregate: the span must lie inside raw retention.
+
+        Returns:
+            Whether anything is materialized in this edition.
+        """
+        return self._twice(
+            lambda connection: editions.refresh(connection, aggregate, start, end, force=force)
+        )
+
+    def run_job(self, job: int) -> None:
+        """Run one of TimescaleDB's jobs now, and return when it is done."""
+        self._twice(lambda connection: editions.run_job(connection, job))
+
+    def tidy(self) -> None:
+        """Do what autovacuum and the checkpointer do, for a database that has neither."""
+        self._twice(editions.tidy)
+
+    @property
+    def lateness(self) -> timedelta:
+        """How long late readings are common."""
+        return timedelta(days=self._config.lateness)
+
+    def settle(self, stream: Stream, older_than: timedelta) -> None:
+        """Materialize what the aggregates lack of the raw readings that retention would drop."""
+        self._twice(lambda connection: editions.settle(connection, stream, older_than))
+
+    def oldest_accepted(self, stream: Stream) -> datetime:
+        """Return the time before which retention would drop a reading unseen."""
+        known = self._oldest.get(stream)
+        if known and time.monotonic() - known[0] < _RETENTION_KEPT:
+            return known[1]
+        if known:
+            # Others go by it as long as one asks: where the database stands still, they don't wait.
+            self._oldest[stream] = (time.monotonic() + _ASKING, known[1])
+        try:
+            row = self.one(f"{stream.name}.oldest_accepted")
+        except BaseException:
+            if known:
+                self._oldest[stream] = known
+            raise
+        oldest = row["oldest"] if row and row["oldest"] else BEGINNING
+        self._oldest[stream] = (time.monotonic(), oldest)
+        return oldest
+
+    @property
+    def has_replica(self) -> bool:
+        """Whether a replica is set."""
+        return self._replica is not None
+
+    def replica_lag(self) -> float | None:
+        """Return by how many seconds the replica is behind; None: it is away, or none is set."""
+        return self._replica.lag() if self._replica else None
+
+    def figures(self) -> list[metrics.Figure]:
+        """Return what the database says of itself, now or a moment ago; never raises."""
+        return self._figures.latest()
+
+    def cut_unanswered(self) -> None:
+        """Let nobody wait for a database that stands still; to be called every second."""
+        if self._config.statement_timeout:
+            cut_unanswered(self._config.statement_timeout + _GRACE)
+
+    def tell(self) -> None:
+        """Set the gauges of this process: its queue and its connections."""
+        used, idle = self._pool.usage()
+        metrics.POOL.labels("used").set(used)
+        metrics.POOL.labels("idle").set(idle)
+        metrics.POOL_LIMIT.set(self._config.pool_size)
+        metrics.QUEUE.set(self._writer.queued)
+        metrics.QUEUE_AGE.set(self._writer.waited)
+        metrics.QUEUE_LIMIT.set(self._config.queue_size)
+
+    def close(self) -> None:
+        """Write what waits, and close the connections."""
+        self._writer.close()
+        self._pool.drop_idle()
+        if self._replica:
+            self._replica.close()
+
+    def _open(self) -> Connection:
+        opened = connect(self._config)
+        try:
+            # Each time: a database may be replaced, or restored, while this process lives.
+            migrations.check(opened)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def _store(self, batch: Sequence[Rows]) -> list[set[Key] | None]:
+        """Store readings; when the connection breaks, once more: nothing is stored twice."""
+        started = time.perf_counter()
+        stored = self._twice(lambda connection: store_rows(connection, self._queries, batch))
+        metrics.committed(batch, stored, time.perf_counter() - started)
+        return stored
+
+    def _twice(self, work: Callable[[Connection], T]) -> T:
+        """Do idempotent work, and once more when the connection had died while it lay idle."""
+        lent = False
+        with translated():
+            try:
+                with self._pool.connection() as connection:
+                    lent = True
+                    return work(connection)
+            except psycopg2.Error as error:
+                if not lent or not is_lost(error):
+                    raise
+                # If one idle connection died, so did the others: the server went away.
+                self._pool.drop_idle()
+            with self._pool.connection() as connection:
+                return work(connection)

@@ -1,0 +1,212 @@
+"""Connections to the database: how one is opened, and a pool of them.
+
+psycopg2's own pool raises at once when it is empty and needs the database up to start; this one
+waits, bounded, and opens a connection when it is first needed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import psycopg2
+from psycopg2.extensions import parse_dsn
+from psycopg2.extras import RealDictCursor
+
+from fleetwatt.database.errors import Busy, PoolExhausted
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+    from psycopg2.sql import Composable
+
+    from fleetwatt.config import Config
+
+Row = dict[str, Any]
+# As a URL has it before its last @, and as a parameter.
+_PASSWORDS = re.compile(r"/[^:]*:(.*)@|password\s*=\s*(?:'([^']*)'|([^\s&]*))", re.DOTALL)
+_SHORTEST_SECRET = 3
+
+
+def connect(config: Config, timezone: str | None = "UTC") -> Connection:
+    """Open a connection in autocommit, so that reading leaves no transaction open.
+
+    Args:
+        config: Which database, and how long anything may take.
+        timezone: The session's; None for the server's own.
+
+    Raises:
+        psycopg2.OperationalError: The database can't be reached.
+    """
+    options = f"-c statement_timeout={round(config.statement_timeout * 1000)}"
+    if timezone:
+        options += f" -c timezone={timezone}"
+    try:
+        # Ours would replace the URL's, such as a search_path.
+        given = parse_dsn(config.database_url).get("options") or os.environ.get("PGOPTIONS", "")
+        opened: Connection = psycopg2.connect(
+            config.database_url,
+            connect_timeout=config.connect_timeout,
+            application_name="fleetwatt",
+            options=f"{given} {options}",
+            # Of a host that is gone the kernel would else tell only after a quarter of an hour.
+            tcp_user_timeout=60_000,
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+        )
+    except psycopg2.Error as error:
+        # libpq quotes what it can't read, and without the chain no traceback shows the original.
+        raise psycopg2.OperationalError(masked(str(error), config.database_url)) from None
+    opened.autocommit = True
+    return opened
+
+
+def masked(message: str, url: str) -> str:
+    """Return a message without any part of a database URL's password.
+
+    A character that should have been percent-encoded lets libpq take a part of the password for
+    something else, and say that this is no port, say: each part is looked for.
+    """
+    secrets = set()
+    for password in _PASSWORDS.findall(url):
+        text = next(filter(None, password), "")
+        secrets |= {text, unquote(text), *re.split(r"[/?#@:&\s']", text)}
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            message = message.replace(secret, "***")
+    return message
+
+
+# When each connection was asked what it has not answered yet, of all threads of a process.
+_asked: dict[Connection, float] = {}
+_CUT = float("inf")
+# Held to forget a connection, and to cut some: none that is cut has been closed meanwhile.
+_cutting = threading.Lock()
+
+
+def fetch(
+    connection: Connection,
+    statement: str | Composable,
+    parameters: Mapping[str, Any] | None = None,
+) -> list[Row]:
+    """Run a statement and return its rows.
+
+    Raises:
+        Busy: The connection was cut, since no answer came.
+    """
+    _asked[connection] = time.monotonic()
+    try:
+        with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+            cursor.execute(statement, parameters)
+            return [dict(row) for row in cursor.fetchall()]
+    except psycopg2.Error as error:
+        if _asked[connection] == _CUT:
+            raise Busy("a statement was not answered in time") from error
+        raise
+    finally:
+        with _cutting:
+            del _asked[connection]
+
+
+def cut_unanswered(seconds: float) -> None:
+    """Cut the connections that have not answered for so long.
+
+    A server that stands still keeps no statement_timeout, and its kernel goes on to acknowledge
+    what it is sent: whoever waits inside libpq would wait until it moves again.
+    """
+    with _cutting:
+        for connection, asked in list(_asked.items()):
+            if time.monotonic() - asked > seconds:
+                _asked[connection] = _CUT
+                # It may have broken by itself just now.
+                with suppress(psycopg2.Error, OSError), _socket(connection) as own:
+                    own.shutdown(socket.SHUT_RDWR)
+
+
+def _socket(connection: Connection) -> socket.socket:
+    return socket.socket(fileno=os.dup(connection.fileno()))
+
+
+class Pool:
+    """Up to `size` connections that threads take turns with, the last used first.
+
+    `_changed` guards `_idle` and `_open`: a thread holds it to take, to return, or to reserve the
+    right to open one, and never while it talks to the database. There is no thread of its own.
+    """
+
+    def __init__(self, open_one: Callable[[], Connection], size: int, timeout: float) -> None:
+        self._open_one = open_one
+        self._size = size
+        self._timeout = timeout
+        self._changed = threading.Condition()
+        self._idle: list[Connection] = []
+        self._open = 0
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Lend a connection; one that is closed when it comes back is forgotten.
+
+        Raises:
+            PoolExhausted: None came free in time.
+            psycopg2.OperationalError: A new one could not be opened.
+        """
+        taken = self._take() or self._new()
+        try:
+            yield taken
+        except BaseException:
+            # Whatever state it was left in: a broken or half-read connection helps nobody.
+            taken.close()
+            raise
+        finally:
+            self._return(taken)
+
+    def usage(self) -> tuple[int, int]:
+        """Return how many connections are in use, and how many are open and free."""
+        with self._changed:
+            return self._open - len(self._idle), len(self._idle)
+
+    def drop_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        with self._changed:
+            idle, self._idle = self._idle, []
+            self._open -= len(idle)
+            self._changed.notify_all()
+        for each in idle:
+            each.close()
+
+    def _take(self) -> Connection | None:
+        """Take an idle connection, or return None with the right to open one."""
+        with self._changed:
+            # It looks once more after the time is over: that moment's notify went to nobody else.
+            if not self._changed.wait_for(
+                lambda: self._idle or self._open < self._size, self._timeout
+            ):
+                raise PoolExhausted(f"no database connection came free within {self._timeout:g} s")
+            if self._idle:
+                return self._idle.pop()
+            self._open += 1
+            return None
+
+    def _new(self) -> Connection:
+        try:
+            return self._open_one()
+        except BaseException:
+            with self._changed:
+                self._open -= 1
+                self._changed.notify()
+            raise
+
+    def _return(self, connection: Connection) -> None:
+        with self._changed:
+            if connection.closed:
+                self._open -= 1
+            else:
+                self._idle.append(connection)
+            self._changed.notify()

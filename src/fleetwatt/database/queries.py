@@ -1,0 +1,125 @@
+"""Loads the named queries of queries/*.sql.
+
+A block starts with `-- name --`, then comment lines that say what it answers and what it costs,
+then the statement with psycopg2's `%(parameter)s`. The blocks in per_stream/ are there once for
+each stream, as `meter.name` and `vehicle.name`; so are the functions of db/repeatable/per_stream.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from fleetwatt.streams import MAX_AHEAD, STREAMS, Figure, Stream
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+# Files of what dashboards draw, which may be a moment old. Never what a write goes by, nor status.
+FOR_REPLICA = {"analytics.sql", "fleet.sql", "series.sql"}
+_BLOCK = re.compile(r"^-- (\w+) --\n((?:--.*\n)*)", re.MULTILINE)
+_NAME = re.compile(r"\$(?:\{(\w+)\}|([a-z]\w*))")  # neither `$$` nor `$1`
+
+
+def of_stream(text: str, stream: Stream) -> str:
+    """Put a stream's names in the place of `$history`, `${stream}_hours` and the like.
+
+    They are those of streams.py, never anything that came from outside.
+    """
+    names = _names(stream)
+    return _NAME.sub(lambda found: names[found[1] or found[2]], text)
+
+
+@cache
+def _names(stream: Stream) -> dict[str, str]:
+    return {
+        "stream": stream.name,
+        "history": stream.history,
+        "latest": stream.latest,
+        "status": stream.status,
+        "id": stream.id.column,
+        "columns": ", ".join(stream.columns),
+        "arrays": ", ".join(
+            f"%({stream.name}_{each.column})s::{each.sql_type}[]" for each in stream.fields
+        ),
+        "parameters": ", ".join(f"{each.column}s {each.sql_type}[]" for each in stream.fields),
+        "unnested": ", ".join(f"unnest({each}s) AS {each}" for each in stream.columns),
+        "some_unnested": ", ".join(
+            f"unnest({each}s[i:i + size - 1]) AS {each}" for each in stream.columns
+        ),
+        "gathered": ", ".join(f"array_agg({each})" for each in stream.columns),
+        "arguments": ", ".join(f"{each}s" for each in stream.columns),
+        "set_reading": ", ".join(f"{each} = reading.{each}" for each in stream.columns[1:]),
+        "set_excluded": ", ".join(f"{each} = excluded.{each}" for each in stream.columns[1:]),
+        "max_ahead": f"INTERVAL '{MAX_AHEAD.total_seconds():g} seconds'",
+        "counter": stream.counter.column,
+        "hourly": stream.hourly,
+        "six_hourly": stream.six_hourly,
+        "mean": next(each.column for each in stream.measures if "avg" in each.told),
+        "figures": ", ".join(_figures(stream)),
+        "hourly_told": ", ".join(_stored(each) for each in stream.figures),
+        "reading_told": ", ".join(each.measure.column for each in stream.figures),
+        "bucket_told": ", ".join(
+            f"{_TOLD[each.what].format(_stored(each))} AS {each.column}" for each in stream.figures
+        ),
+    }
+
+
+# How what a series tells of a bucket comes from what is known of its pieces.
+_TOLD = {
+    "first": "first({}, first_time)",
+    "last": "last({}, first_time)",
+    "min": "min({})",
+    "avg": "quotient(sum({}), sum(readings))",
+    "max": "max({})",
+}
+
+
+def _stored(figure: Figure) -> str:
+    """Return the column of the hourly aggregate that a figure comes from."""
+    what = "sum" if figure.what == "avg" else figure.what
+    return f"{what}_{figure.measure.column}"
+
+
+def _figures(stream: Stream) -> Iterator[str]:
+    """Yield what an hourly aggregate may hold of each measure but the counter."""
+    for measure in (each.column for each in stream.measures if each != stream.counter):
+        for name in ("first", "last"):
+            yield f"{name}({measure}, time) AS {name}_{measure}"
+        for name in ("min", "max", "sum"):
+            yield f"{name}({measure}) AS {name}_{measure}"
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str]]:
+    parts = _BLOCK.split(text)
+    for name, statement in zip(parts[1::3], parts[3::3], strict=True):
+        yield name, statement.strip().removesuffix(";")
+
+
+def _of(folder: Traversable) -> Iterator[tuple[str, str, str]]:
+    for file in folder.iterdir():
+        if file.name.endswith(".sql"):
+            for name, statement in _blocks(file.read_text(encoding="utf-8")):
+                yield file.name, name, statement
+
+
+def _all() -> Iterator[tuple[str, str, str]]:
+    """Yield of each query the name of its file, its own, and the statement."""
+    folder = files(__package__).joinpath("sql")
+    yield from _of(folder)
+    for stream in STREAMS:
+        for file, name, statement in _of(folder.joinpath("per_stream")):
+            yield file, f"{stream.name}.{name}", of_stream(statement, stream)
+
+
+def load() -> dict[str, str]:
+    """Return every query by its name."""
+    return {name: statement for _, name, statement in _all()}
+
+
+def for_replica() -> frozenset[str]:
+    """Return the names of the queries that a replica may answer."""
+    return frozenset(name for file, name, _ in _all() if file in FOR_REPLICA)

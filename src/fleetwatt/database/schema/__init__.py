@@ -1,0 +1,1 @@
+"""The schema: its migrations, its editions, its roles."""

@@ -1,0 +1,222 @@
+"""Brings the schema up to date from the SQL files of db/ (why not a library: decision 0002).
+
+db/migrations holds what is applied once, in order, db/repeatable what is applied again when it
+changes; what lies in its folder per_stream is there once for each stream. Each file is one
+transaction under one advisory lock, together with its row in `fleetwatt_schema`: a crash leaves
+nothing half done and no lock behind. A change of edition is one transaction with all its files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from psycopg2 import errors
+
+from fleetwatt.database import queries
+from fleetwatt.database.errors import (
+    UPGRADE,
+    EditionChanged,
+    MigrationChanged,
+    SchemaBehind,
+    translated,
+)
+from fleetwatt.database.pool import fetch
+from fleetwatt.database.schema import roles
+from fleetwatt.database.schema.editions import EDITIONS, edition, ensure_timescaledb
+from fleetwatt.streams import STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg2.extensions import connection as Connection
+    from psycopg2.extensions import cursor as Cursor
+
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('fleetwatt_schema', 0))"
+_TABLE = """
+CREATE TABLE IF NOT EXISTS fleetwatt_schema (
+    file       text        PRIMARY KEY,
+    checksum   text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+_RECORD = """
+INSERT INTO fleetwatt_schema (file, checksum) VALUES (%s, %s)
+ON CONFLICT (file) DO UPDATE SET checksum = excluded.checksum, applied_at = now()
+"""
+_FORGET = "DELETE FROM fleetwatt_schema WHERE file = ANY (%s) OR file LIKE 'repeatable/%%'"
+
+
+@dataclass(frozen=True)
+class Script:
+    """A file of db/, by its name without the edition's folder."""
+
+    file: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def repeatable(self) -> bool:
+        return self.file.startswith("repeatable/")
+
+
+def scripts(edition_name: str) -> list[Script]:
+    """Return what an edition's schema is made of, in the order in which it is applied."""
+    found = []
+    for kind in ("migrations", "repeatable"):
+        folder = files("fleetwatt_db").joinpath(kind)
+        texts = {
+            file.name: file.read_text(encoding="utf-8")
+            for place in (folder, folder.joinpath(edition_name))
+            for file in place.iterdir()
+            if file.name.endswith(".sql")
+        }
+        found += [Script(f"{kind}/{name}", texts[name]) for name in sorted(texts)]
+    # Last, as they are made of what is there once.
+    of_streams = {
+        f"{stream.name}_{file.name}": queries.of_stream(file.read_text("utf-8"), stream)
+        for file in folder.joinpath("per_stream").iterdir()
+        for stream in STREAMS
+    }
+    return found + [Script(f"repeatable/{name}", of_streams[name]) for name in sorted(of_streams)]
+
+
+def upgrade(connection: Connection) -> Iterator[str]:
+    """Apply what is missing, yielding each file's name when it is committed.
+
+    Raises:
+        EditionChanged: The schema was made for an edition that this one can't take over from.
+        MigrationChanged: A migration that was applied has been edited since.
+        UnsupportedServer: The server is none that fleetwatt runs on.
+    """
+    with translated():
+        name = ensure_timescaledb(connection)
+        with _locked(connection) as cursor:
+            cursor.execute(_TABLE)
+            changed = _change_edition(connection, name)
+        yield from changed
+        for script in scripts(name):
+            # Two upgrades at once take turns, file by file; the second finds the work done.
+            with _locked(connection):
+                applied = _apply(connection, script)
+            if applied:
+                yield script.file
+        if roles.exist(connection):
+            # What is new belongs to the owner, and the service has to be let in.
+            roles.apply(connection)
+
+
+@contextmanager
+def _locked(connection: Connection) -> Iterator[Cursor]:
+    """Open a transaction that no other upgrade runs beside."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(_LOCK)
+        yield cursor
+
+
+def _change_edition(connection: Connection, name: str) -> list[str]:
+    """Make way for an edition's own migrations where the other's were applied, and apply them.
+
+    All in the caller's transaction: a policy that came before what was set for it would run.
+
+    Returns:
+        The files that were applied.
+    """
+    (other,) = EDITIONS - {name}
+    applied = _applied(connection)
+    own = scripts(name)
+    foreign = [
+        each.file
+        for each in scripts(other)
+        if each not in own and not each.repeatable and applied.get(each.file) == each.checksum
+    ]
+    if not foreign:
+        return []
+    leave = files("fleetwatt_db").joinpath("leave", f"{other}.sql")
+    if not leave.is_file():
+        raise EditionChanged(
+            f"the schema was made for the edition {other} and the server's is {name}: set "
+            f"timescaledb.license back to {other}, or import an export into a new database"
+        )
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(leave.read_text(encoding="utf-8"))
+        except errors.DependentObjectsStillExist as error:
+            raise EditionChanged(
+                f"drop what you have built on these yourself, and create it again later: {error}"
+            ) from error
+        cursor.execute(_FORGET, (foreign,))
+    return [f"leave/{other}.sql", *(each.file for each in own if _apply(connection, each))]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How a database's schema differs from this program's: names of files.
+
+    Attributes:
+        missing: Never applied.
+        changed: Applied with another text.
+        unknown: Applied by another release, most likely a newer one.
+    """
+
+    missing: list[str]
+    changed: list[str]
+    unknown: list[str]
+
+
+def drift(connection: Connection) -> Drift:
+    """Compare a database's schema with this program's."""
+    known = {each.file: each.checksum for each in scripts(edition(connection))}
+    applied = _applied(connection) if _begun(connection) else {}
+    return Drift(
+        [file for file in known if file not in applied],
+        [file for file in known if file in applied and applied[file] != known[file]],
+        [file for file in applied if file not in known],
+    )
+
+
+def check(connection: Connection) -> None:
+    """Make sure that nothing is missing.
+
+    Raises:
+        SchemaBehind: Something is; the message says which command mends it.
+    """
+    if not _begun(connection):
+        # There may be no TimescaleDB yet, whose edition says what belongs there.
+        raise SchemaBehind(f"the database has no schema: {UPGRADE}")
+    if missing := drift(connection).missing:
+        raise SchemaBehind(
+            f"the database's schema is behind ({', '.join(missing)} missing): {UPGRADE}"
+        )
+
+
+def _begun(connection: Connection) -> bool:
+    [found] = fetch(connection, "SELECT to_regclass('fleetwatt_schema') IS NOT NULL AS begun")
+    return bool(found["begun"])
+
+
+def _applied(connection: Connection) -> dict[str, str]:
+    rows = fetch(connection, "SELECT file, checksum FROM fleetwatt_schema")
+    return {row["file"]: row["checksum"] for row in rows}
+
+
+def _apply(connection: Connection, script: Script) -> bool:
+    """Apply a script in the caller's transaction; return whether it was missing."""
+    applied = _applied(connection).get(script.file)
+    if applied == script.checksum:
+        return False
+    if applied is not None and not script.repeatable:
+        raise MigrationChanged(
+            f"{script.file} was applied and has been edited since: put it back as it was and "
+            "write a new migration instead"
+        )
+    with connection.cursor() as cursor:
+        cursor.execute(script.sql)
+        cursor.execute(_RECORD, (script.file, script.checksum))
+    return True

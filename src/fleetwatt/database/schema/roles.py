@@ -1,0 +1,23 @@
+"""The roles of db/roles.sql: who owns the schema, who serves, who only looks."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from fleetwatt.database.pool import fetch
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+
+
+def apply(connection: Connection) -> None:
+    """Create the roles where they are missing, hand the schema to its owner and grant the rest."""
+    script = files("fleetwatt_db").joinpath("roles.sql").read_text(encoding="utf-8")
+    with connection, connection.cursor() as cursor:
+        cursor.execute(script)
+
+
+def exist(connection: Connection) -> bool:
+    """Say whether somebody has created them."""
+    return bool(fetch(connection, "SELECT FROM pg_roles WHERE rolname = 'fleetwatt_owner'"))

@@ -1,0 +1,179 @@
+"""Who may do what: an API key in each request, before anything else of it is read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import apispec
+from flask import g, request
+from werkzeug.routing import RequestRedirect
+
+from fleetwatt.database.errors import StoreError
+from fleetwatt.http import problems
+from fleetwatt.http.limits import Limits
+from fleetwatt.http.problems import Forbidden, Unauthenticated
+from fleetwatt.observability.logs import audit
+from fleetwatt.security.keys import ADMIN, INGEST, READ, Key, Keyring, prefix_of
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from fleetwatt.config import Config
+    from fleetwatt.database.client import Store
+
+# The longest that fits counts. What stands nowhere here is for administrators.
+SCOPES: dict[str, str | None] = {
+    "/healthz": None,
+    "/readyz": None,
+    "/openapi.json": None,
+    "/docs": None,
+    "/metrics": READ,
+    "/v1/ingestion": INGEST,
+    "/v1/status": READ,
+    "/v1/analytics": READ,
+    "/v1/mappings": READ,
+    "/v1/admin": ADMIN,
+}
+# Where a key that was seen before will do while the database is away: what a process counts is
+# needed most then. Everywhere else nothing could be read or stored anyway.
+OFFLINE = {"/metrics"}
+SCHEME = "apiKey"
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
+
+
+@cache
+def scope_of(rule: str) -> str | None:
+    """Return the scope that a route needs, or None for an open one."""
+    parts = rule.split("/")
+    for length in range(len(parts), 1, -1):
+        prefix = "/".join(parts[:length])
+        if prefix in SCOPES:
+            return SCOPES[prefix]
+    return ADMIN
+
+
+def register(app: Flask, config: Config, store: Store) -> None:
+    """Let in only those who have a key, where keys are required."""
+    if config.auth == "off":
+        return
+    keyring = Keyring(store)
+    limits = Limits(config)
+
+    @app.before_request
+    def admit() -> None:
+        limits.count("address", request.remote_addr or "")
+        if isinstance(request.routing_exception, RequestRedirect):
+            # To a route that asks for itself.
+            return
+        # A path that no route has is an administrator's, without remembering each of them.
+        scope = scope_of(request.url_rule.rule) if request.url_rule else ADMIN
+        if scope is None:
+            return
+        key = g.key = _authenticated(keyring, limits)
+        limits.count("key", key.prefix)
+        if request.url_rule is None:
+            return
+        if scope not in key.scopes:
+            audit("forbidden", key=key.prefix, scope=scope)
+            raise Forbidden(f"This needs a key of the scope {scope}; {key.prefix} has none.", scope)
+        if scope == ADMIN:
+            audit("administration", key=key.prefix)
+
+
+def devices() -> frozenset[str] | None:
+    """Return the only devices that the request's key may write for, or None for all."""
+    key: Key | None = g.get("key")
+    return key.devices if key else None
+
+
+def check_device(device: str) -> None:
+    """Make sure that the request's key may write for a device.
+
+    Raises:
+        Forbidden: It may not.
+    """
+    bound = devices()
+    if bound is not None and device not in bound:
+        audit("forbidden", key=g.key.prefix, device=device)
+        raise Forbidden(f"{device} is not one of the devices of {g.key.prefix}.", INGEST)
+
+
+def _authenticated(keyring: Keyring, limits: Limits) -> Key:
+    kind, _, given = request.headers.get("Authorization", "").partition(" ")
+    given = given.strip()
+    prefix = prefix_of(given) if kind.lower() == "bearer" else None
+    key = None
+    if prefix:
+        try:
+            key = keyring.known(given, prefix)
+        except StoreError:
+            key = keyring.remembered(given, prefix) if request.path in OFFLINE else None
+            if key is None:
+                raise
+        if key is None:
+            # Whoever guesses is stopped before each guess costs a query.
+            limits.check("failure", request.remote_addr or "")
+            key = keyring.looked_up(given, prefix)
+    refusal = key.refusal(datetime.now(UTC)) if key else "is not known"
+    if key is None or refusal:
+        raise _failure(limits, prefix, refusal or "")
+    return key
+
+
+def _failure(limits: Limits, prefix: str | None, refusal: str) -> Unauthenticated:
+    limits.count("failure", request.remote_addr or "")
+    given = "Authorization" in request.headers
+    if not given:
+        reason = "no key was given"
+    elif not prefix:
+        reason = "what was given is no key"
+    else:
+        reason = f"the key {refusal}"
+    audit("authentication failed", key=prefix, reason=reason)
+    return Unauthenticated(
+        f"{reason[0].upper()}{reason[1:]}: send `Authorization: Bearer` and an API key.",
+        given=given,
+    )
+
+
+class Security(apispec.BasePlugin):
+    """Documents the scope that each operation needs, and the answers to those who lack it.
+
+    Attributes:
+        required: Whether keys are required here; where they aren't, they do no harm.
+    """
+
+    def __init__(self, *, required: bool) -> None:
+        self.required = required
+
+    def init_spec(self, spec: apispec.APISpec) -> None:
+        """Document the scheme."""
+        scheme = {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key that `fleetwatt keys create` made, of the scope that the "
+            "operation names (`ingest`, `read`, `admin`; admin implies the others)",
+        }
+        spec.components.security_scheme(SCHEME, scheme)
+
+    def operation_helper(
+        self, path: str | None = None, operations: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Document a path's operations."""
+        scope = scope_of(path or "")
+        optional: list[dict[str, list[str]]] = [] if self.required else [{}]
+        security = [*optional, {SCHEME: [scope]}] if scope else []
+        for operation in (operations or {}).values():
+            operation["security"] = security
+            if scope:
+                told = operation.get("description", "")
+                operation["description"] = f"{told}\n\nNeeds a key of the scope `{scope}`.".strip()
+            for status in (401, 403, 429, 500) if scope else (429, 500):
+                described = problems.described(status)
+                problem = {"schema": _PROBLEM, "example": described.pop("example")}
+                operation["responses"][str(status)] = {
+                    **described,
+                    "content": {problems.MEDIA_TYPE: problem},
+                }

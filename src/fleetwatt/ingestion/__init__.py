@@ -1,0 +1,1 @@
+"""From the bytes of a body to rows, or to what is wrong with them."""

@@ -1,0 +1,101 @@
+"""What has to be done where no scheduler of TimescaleDB's does it.
+
+| database | what | who does it |
+|---|---|---|
+| Community | jobs: refresh, columnstore, retention | its scheduler; what failed there, this |
+| embedded | the same jobs; vacuum, checkpoint | this: nothing there runs by itself |
+| Apache | retention; there are no jobs | this, by drop_chunks() |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg2
+
+from fleetwatt.database.errors import StoreError
+from fleetwatt.times import written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fleetwatt.database.client import Store
+    from fleetwatt.database.pool import Row
+
+
+@dataclass(frozen=True)
+class Deed:
+    """Something that was done, or that failed for the reason in `error`."""
+
+    what: str
+    error: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.error}" if self.error else self.what
+
+
+def is_needed(store: Store) -> bool:
+    """Whether this database needs somebody who does it."""
+    is_apache, has_scheduler = _kind(store)
+    return is_apache or not has_scheduler or bool(store.all("failing_jobs"))
+
+
+def maintain(store: Store) -> Iterator[Deed]:
+    """Do what is due, one thing after the other, so that others get in between.
+
+    Where TimescaleDB's scheduler runs the jobs, those whose last run failed are run here: what
+    fails in a background worker may do in a session (docs/decisions/0014).
+    """
+    is_apache, has_scheduler = _kind(store)
+    if is_apache:
+        yield from _drop_expired(store)
+    elif has_scheduler:
+        for row in store.all("failing_jobs"):
+            yield _run(store, row)
+    else:
+        for row in store.all("due_jobs"):
+            yield _run(store, row)
+        store.tidy()
+
+
+def _kind(store: Store) -> tuple[bool, bool]:
+    """Return whether a database is of the Apache edition, and whether a scheduler runs there."""
+    found = store.one("maintainer")
+    assert found is not None  # noqa: S101 - it has no FROM
+    return found["edition"] == "apache", found["has_scheduler"]
+
+
+def _run(store: Store, job: Row) -> Deed:
+    """Run a job and set when it is due again; it stays due if this process dies meanwhile.
+
+    One that this role may not run is left to the role whose it is, and keeps no other from running.
+    """
+    what, again = f"job {job['job_id']} ({job['what']})", job["schedule_interval"]
+    if not job["is_ours"]:
+        return Deed(f"left {what} to {job['owner']}, whose it is")
+    try:
+        store.run_job(job["job_id"])
+        deed = Deed(f"ran {what}")
+    except (psycopg2.Error, StoreError) as error:
+        deed = Deed(f"{what} failed", _in_a_line(error))
+        again = job["retry_period"]
+    store.one("plan_next_run", job_id=job["job_id"], after=again)
+    return deed
+
+
+def _drop_expired(store: Store) -> Iterator[Deed]:
+    for row in store.all("kept"):
+        table, drop_after = row["table_name"], row["drop_after"]
+        what = f"chunks of {table} older than {written(drop_after)}"
+        try:
+            dropped = store.one("drop_chunks", table=table, drop_after=drop_after)
+        except (psycopg2.Error, StoreError) as error:
+            yield Deed(f"dropping {what} failed", _in_a_line(error))
+            continue
+        if dropped and dropped["chunks"]:
+            yield Deed(f"dropped {dropped['chunks']} {what}")
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())

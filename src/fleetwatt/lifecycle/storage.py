@@ -1,0 +1,88 @@
+"""What is stored, what it costs, and what the database does with it by itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from fleetwatt.lifecycle import policies
+from fleetwatt.lifecycle.policies import Breach
+from fleetwatt.streams import STREAMS
+from fleetwatt.times import written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fleetwatt.database.client import Store
+    from fleetwatt.database.pool import Row
+
+# By its table, the query for the times between which it holds something.
+SPANS = {
+    table: f"{stream.name}.{query}"
+    for stream in STREAMS
+    for table, query in zip(
+        stream.tables, ("history_span", "hourly_span", "six_hourly_span"), strict=True
+    )
+}
+ORDER = list(SPANS)
+
+
+def report(store: Store) -> dict[str, Any]:
+    """Return all of it, as `fleetwatt db status` and GET /v1/admin/storage show it."""
+    rows = store.all("policies")
+    kept = policies.read(store).values()
+    now = datetime.now(UTC)
+    return {
+        **(store.one("server") or {}),
+        "tables": [_table(store, row) for row in ordered(store.all("stored_tables"))],
+        "policies": [row | {"does": _does(row)} for row in ordered(rows)],
+        "warnings": [
+            asdict(breach)
+            for breach in (
+                *(each for one in kept for each in policies.breaches(one, store.lateness, now)),
+                *_failing(rows),
+            )
+        ],
+    }
+
+
+def ordered(rows: list[Row]) -> list[Row]:
+    """Sort by table, in the order of the streams; tables that are not fleetwatt's stay out."""
+    ours = [row for row in rows if row["table_name"] in SPANS]
+    return sorted(ours, key=lambda row: ORDER.index(row["table_name"]))
+
+
+def _table(store: Store, row: Row) -> Row:
+    rows = row["rows"]
+    return {
+        **row,
+        **(store.one(SPANS[row["table_name"]]) or {}),
+        "kind": "history" if row["table_name"] in policies.HISTORIES else "aggregate",
+        "bytes_a_row": round(row["bytes"] / rows, 1) if rows else None,
+        "bytes_a_row_uncompressed": round(row["bytes_uncompressed"] / rows, 1) if rows else None,
+    }
+
+
+def _does(row: Row) -> str:
+    """Say in words what a policy does."""
+    if row["kind"] == "refresh":
+        start, end = row["start_offset"], row["end_offset"]
+        reach = "ever" if start is None else f"{written(start)} ago"
+        return f"refresh from {reach} to {written(end) + ' ago' if end else 'now'}"
+    if row["after"] is None:
+        return f"{row['kind']} by another measure than age"
+    verb = "drop" if row["kind"] == "retention" else "compress"
+    guarded = verb == "drop" and row["guarded"] and row["job_id"] is not None
+    first = ", refreshed first" if guarded and row["table_name"] in policies.HISTORIES else ""
+    return f"{verb} chunks older than {written(row['after'])}{first}"
+
+
+def _failing(rows: list[Row]) -> Iterator[Breach]:
+    for row in rows:
+        if row["last_status"] == "Failed":
+            yield Breach(
+                "job-succeeds",
+                row["table_name"],
+                f"the last run of {row['kind']} of {row['table_name']} failed: {row['last_error']}",
+            )

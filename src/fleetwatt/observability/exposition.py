@@ -1,0 +1,135 @@
+"""Shows the metrics of all processes in Prometheus's text format.
+
+With PROMETHEUS_MULTIPROC_DIR set before `metrics` is imported (gunicorn.conf.py does), each process
+counts in files of its own in that folder, and any of them answers for all. When one has ended,
+`bury` adds its files to those of the dead, so that they don't grow in number and no counter falls.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from fleetwatt.observability.buffered import flush
+from fleetwatt.observability.metrics import DATABASE, REGISTRY, Figure
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class _FromDatabase(Collector):
+    def __init__(self, figures: Iterable[Figure]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        families = {
+            name: GaugeMetricFamily(name, family.help, labels=family.labels)
+            for name, family in DATABASE.items()
+        }
+        for figure in self._figures:
+            families[figure.name].add_metric(figure.labels, figure.value)
+        yield from families.values()
+
+
+def render(figures: Iterable[Figure]) -> bytes:
+    """Return all metrics of all processes in Prometheus's text format."""
+    flush()
+    database = CollectorRegistry()
+    database.register(_FromDatabase(figures))
+    return _of_processes() + generate_latest(database)
+
+
+def _of_processes() -> bytes:
+    folder = _folder()
+    if folder is None:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    registry.register(_FromFiles(folder))
+    with _locked(folder, fcntl.LOCK_SH):
+        return generate_latest(registry)
+
+
+class _FromFiles(Collector):
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _merged(self._folder.glob("*.db"), accumulate=True)
+
+
+def _merged(files: Iterable[Path], *, accumulate: bool) -> Iterable[Metric]:
+    begun = [str(file) for file in files if _is_begun(file)]
+    merged: Iterable[Metric] = MultiProcessCollector.merge(begun, accumulate)  # type: ignore[no-untyped-call]
+    return merged
+
+
+def _is_begun(file: Path) -> bool:
+    """Whether anything is in it: a process that died just after opening it left it empty."""
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        # A gauge of a process that has ended since.
+        return False
+
+
+def bury(pid: int, alive: Iterable[int]) -> None:
+    """Let go of a process that ended: drop its gauges, add its counters to those of the dead.
+
+    Also of those that were left because a scrape held the lock. It never waits and never raises,
+    since the master calls it.
+    """
+    folder = _folder()
+    if folder is None:
+        return
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    kept = {str(each) for each in alive} | {str(os.getpid())}
+    with suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        for kind in ("counter", "histogram"):
+            dead = [
+                file
+                for file in folder.glob(f"{kind}_*.db")
+                if file.stem.removeprefix(f"{kind}_") not in kept
+            ]
+            if [file.stem for file in dead] != [f"{kind}_dead"]:
+                _merge(dead, folder / f"{kind}_dead.db")
+
+
+def _merge(files: Sequence[Path], into: Path) -> None:
+    merged = into.with_suffix(".new")
+    merged.unlink(missing_ok=True)
+    sums = MmapedDict(str(merged))  # type: ignore[no-untyped-call]
+    for metric in _merged(files, accumulate=False):
+        for sample in metric.samples:
+            names, values = list(sample.labels), list(sample.labels.values())
+            key = mmap_key(metric.name, sample.name, names, values, metric.documentation)
+            sums.write_value(key, sample.value, 0.0)  # type: ignore[no-untyped-call]
+    sums.close()  # type: ignore[no-untyped-call]
+    merged.replace(into)
+    for file in files:
+        if file != into:
+            file.unlink()
+
+
+def _folder() -> Path | None:
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Path(folder) if folder else None
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """Keep a scrape and a merge apart: half of each would count twice, or not at all."""
+    with (folder / "lock").open("ab") as file:
+        fcntl.flock(file, how)
+        yield

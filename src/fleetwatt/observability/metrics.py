@@ -1,0 +1,207 @@
+"""Every Prometheus metric, declared once: what it is called, its unit, its labels, its meaning.
+
+What happens is counted here, where the code that does it calls, in tallies that are written every
+second. What is merely so has two owners: a process tells its queue and pool (`Store.tell`), the
+database its devices, chunks and jobs (`DATABASE`, asked by `store/figures.py`). `exposition.py`
+shows them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from fleetwatt.observability.buffered import Count, Distribution
+from fleetwatt.streams import STREAMS, Rows, Stream
+
+# Of so many readings of a stream at most the lag is looked at in one commit.
+LAG_SAMPLES = 10
+UNKNOWN = "unknown"
+
+REGISTRY = CollectorRegistry()
+
+READINGS = Counter(
+    "fleetwatt_readings",
+    "Readings that were stored (accepted) or had been stored before (duplicate)",
+    ["stream", "outcome"],
+    registry=REGISTRY,
+)
+REJECTED = Counter(
+    "fleetwatt_readings_rejected",
+    "Invalid readings by the first field at fault; unknown_field: one that no stream has, "
+    "reading: it is none at all. The stream is unknown where both are possible",
+    ["stream", "reason"],
+    registry=REGISTRY,
+)
+LAG = Histogram(
+    "fleetwatt_reading_lag_seconds",
+    f"Seconds between a reading's timestamp and its storing, of up to {LAG_SAMPLES} readings of a "
+    "stream a transaction",
+    ["stream"],
+    buckets=(1, 5, 15, 60, 300, 900, 3_600, 21_600, 86_400, 604_800, 2_592_000),
+    registry=REGISTRY,
+)
+BATCH = Histogram(
+    "fleetwatt_batch_readings",
+    "Readings that shared a transaction",
+    buckets=(1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000),
+    registry=REGISTRY,
+)
+COMMIT = Histogram(
+    "fleetwatt_commit_seconds",
+    "Seconds from the start of a transaction of readings to its commit, the wait for a "
+    "connection included",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=REGISTRY,
+)
+REQUESTS = Histogram(
+    "fleetwatt_http_request_seconds",
+    "Seconds from a request's headers to its answer's, by route as it is declared; unmatched: no "
+    "route, or none with that method",
+    ["method", "route", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=REGISTRY,
+)
+QUEUE = Gauge(
+    "fleetwatt_queue_readings",
+    "Readings that wait to be written, of all processes",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+QUEUE_LIMIT = Gauge(
+    "fleetwatt_queue_limit_readings",
+    "Readings that may wait in all processes; past a process's share the answer is 503",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+QUEUE_AGE = Gauge(
+    "fleetwatt_queue_oldest_seconds",
+    "Seconds that the longest-waiting request with readings has waited for its commit; 0: none",
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+POOL = Gauge(
+    "fleetwatt_pool_connections",
+    "Database connections of all processes that are in use (used) or open and free (idle)",
+    ["state"],
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+POOL_LIMIT = Gauge(
+    "fleetwatt_pool_limit_connections",
+    "Database connections that all processes may open",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A gauge that the database is asked for at scrape time."""
+
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+DATABASE = {
+    "fleetwatt_database_up": Family("1: the database answered when it was asked last"),
+    "fleetwatt_database_bytes": Family("Bytes that the database takes on disk, all told"),
+    "fleetwatt_replica_lag_seconds": Family(
+        "Seconds since the transaction that the replica replayed last, 0: it is caught up; absent "
+        "where no replica is set or it is away"
+    ),
+    "fleetwatt_devices": Family(
+        "Devices whose newest reading is up to 5 minutes old (reporting) or older (silent)",
+        ("stream", "state"),
+    ),
+    "fleetwatt_chunks": Family(
+        "Chunks of a history table or an aggregate, compressed to columnstore or not",
+        ("table", "state"),
+    ),
+    "fleetwatt_job_failing": Family(
+        "1: the last run of a job of TimescaleDB's scheduler failed", ("proc", "job_id", "table")
+    ),
+    "fleetwatt_job_failures": Family(
+        "Failed runs of a job since it exists; a gauge, since altering a job may reset it",
+        ("proc", "job_id", "table"),
+    ),
+    "fleetwatt_job_next_start_timestamp_seconds": Family(
+        "Unix time of a job's next start; absent while it runs or where it never starts by itself",
+        ("proc", "job_id", "table"),
+    ),
+    "fleetwatt_job_last_success_timestamp_seconds": Family(
+        "Unix time of the end of a job's last run that went well; absent before the first",
+        ("proc", "job_id", "table"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value of a gauge of `DATABASE`."""
+
+    name: str
+    value: float
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Tallies:
+    """A stream's own."""
+
+    accepted: Count
+    duplicates: Count
+    lag: Distribution
+
+
+_OF_STREAM = {
+    stream: _Tallies(
+        Count(READINGS.labels(stream.name, "accepted")),
+        Count(READINGS.labels(stream.name, "duplicate")),
+        Distribution(LAG.labels(stream.name)),
+    )
+    for stream in STREAMS
+}
+_COMMIT, _BATCH = Distribution(COMMIT), Distribution(BATCH)
+_REQUESTS: dict[tuple[str, str, int], Distribution] = {}
+
+
+def committed(
+    batch: Sequence[Rows], stored: Sequence[Collection[Any] | None], seconds: float
+) -> None:
+    """Count a transaction of readings, of which those in `stored` were new; None: all."""
+    _COMMIT.observe(seconds)
+    _BATCH.observe(sum(map(len, batch)))
+    now = datetime.now(UTC)
+    for rows, new in zip(batch, stored, strict=True):
+        of_stream = _OF_STREAM[rows.stream]
+        accepted = len(rows) if new is None else len(new)
+        of_stream.accepted.inc(accepted)
+        if duplicates := len(rows) - accepted:
+            of_stream.duplicates.inc(duplicates)
+        for _, time, *_ in rows.rows[:: -(-len(rows) // LAG_SAMPLES)]:
+            of_stream.lag.observe((now - time).total_seconds())
+
+
+def rejected(fields: Iterable[str | None], streams: Sequence[Stream]) -> None:
+    """Count invalid readings by the field at fault, of a request to a route for some streams."""
+    for field in fields:
+        having = [each for each in streams if field in {own.name for own in each.fields}]
+        # A name that a client made up would be a series of its own.
+        reason = "reading" if field is None else field if having else "unknown_field"
+        possible = having or streams
+        REJECTED.labels(possible[0].name if len(possible) == 1 else UNKNOWN, reason).inc()
+
+
+def answered(method: str, route: str | None, status: int, seconds: float) -> None:
+    """Count a request; `route` is the rule, never the path, of which there is no end."""
+    key = (method, route, status) if route else ("any", "unmatched", status)
+    tally = _REQUESTS.get(key)
+    if tally is None:
+        # Two threads may come at once: both of their tallies are flushed.
+        tally = _REQUESTS[key] = Distribution(REQUESTS.labels(*key))
+    tally.observe(seconds)

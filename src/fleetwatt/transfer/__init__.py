@@ -1,0 +1,1 @@
+"""Import and export of readings, and the formats of their files."""

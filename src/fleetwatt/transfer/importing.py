@@ -1,0 +1,224 @@
+"""Stores the readings of a file by the rules of the ingestion routes, and can be interrupted.
+
+After each commit a checkpoint beside the file says how far it went; the next run goes on there.
+Without one nothing is lost but time: a reading that is there already is not stored twice.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import msgspec
+
+from fleetwatt.database.client import BEGINNING
+from fleetwatt.ingestion.decode import Bounds, Parsed, parse_ndjson
+from fleetwatt.lifecycle import policies
+from fleetwatt.streams import MAX_AHEAD, STREAMS, Rows, Stream
+
+if TYPE_CHECKING:
+    from fleetwatt.database.client import Store
+    from fleetwatt.transfer.formats import Batch, Line, Position
+
+HOUR = timedelta(hours=1)
+
+
+class TooOld(Exception):
+    """A file holds history that is older than retention."""
+
+
+@dataclass
+class Progress:
+    """What became of a file's lines so far, as the checkpoint keeps it.
+
+    Attributes:
+        line, offset: The position up to which the file has been stored.
+        rejected_bytes: Size of the file of rejected lines.
+        spans: The first and the last time that was stored, by the stream's name.
+    """
+
+    line: int = 0
+    offset: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    rejected_bytes: int = 0
+    spans: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
+
+    def add_span(self, rows: Rows) -> None:
+        """Widen a stream's span by the times of some rows."""
+        name = rows.stream.name
+        times = [*_times(rows), *self.spans.get(name, ())]
+        self.spans[name] = (min(times), max(times))
+
+
+class Checkpoint:
+    """How far an import of a file into a database went, in a file beside it.
+
+    It counts for the same file alone, by size and time of its last change, and for the same
+    database.
+    """
+
+    def __init__(self, file: Path, database: str) -> None:
+        self.path = file.with_name(file.name + ".checkpoint")
+        about = file.stat()
+        self.size = about.st_size
+        self._of = f"{self.size} {about.st_mtime_ns} {database}"
+
+    def load(self) -> Progress | None:
+        """Return the progress of an earlier run, or None where there is nothing to go on from."""
+        with suppress(OSError, msgspec.DecodeError):
+            saved = msgspec.json.decode(self.path.read_bytes(), type=tuple[str, Progress])
+            if saved[0] == self._of:
+                return saved[1]
+        return None
+
+    def save(self, progress: Progress) -> None:
+        """Replace the progress in one step, so that a crash leaves the one before."""
+        new = self.path.with_name(self.path.name + ".new")
+        new.write_bytes(msgspec.json.encode((self._of, progress)))
+        new.replace(self.path)
+
+    def remove(self) -> None:
+        """Forget it: the import is through, or starts anew."""
+        self.path.unlink(missing_ok=True)
+
+
+def database_identity(store: Store) -> str:
+    """Return what tells this database from others, also from one restored from its dump."""
+    row = store.one("database_identity")
+    return str(row and row["identity"])
+
+
+def import_batches(
+    store: Store,
+    batches: Iterator[Batch],
+    rejected: IO[bytes],
+    progress: Progress,
+    *,
+    skip_old: bool,
+) -> Iterator[Progress]:
+    """Store batches of lines, yielding the progress after each commit.
+
+    Args:
+        store: Where to.
+        batches: The lines from the progress's position on.
+        rejected: Takes a JSON object for each thing that is wrong with a line.
+        progress: What an earlier run did; it is changed.
+        skip_old: Reject history that is older than retention line by line, not the whole import.
+
+    Raises:
+        TooOld: There is such history; the message names the command that would keep it.
+    """
+    for batch in batches:
+        good = [line for line in batch.lines if not line.problem]
+        parsed = _parse(store, good, skip_old=skip_old)
+        if parsed.rows:
+            written = store.write(parsed.rows)
+            progress.accepted += written.accepted
+            progress.duplicates += written.duplicates
+            for rows in parsed.rows:
+                progress.add_span(rows)
+        unreadable = [(line, None, line.problem) for line in batch.lines if line.problem]
+        # An index counts the lines that were parsed.
+        invalid = [(good[each.index or 0], each.field, each.message) for each in parsed.errors]
+        _reject(rejected, [*unreadable, *invalid])
+        progress.rejected += len(batch.lines) - parsed.valid
+        progress.rejected_bytes = rejected.tell()
+        _move(progress, batch.position)
+        yield progress
+
+
+def refresh_spans(store: Store, progress: Progress) -> Iterator[str]:
+    """Refresh the hours that an import touched, yielding what was refreshed.
+
+    Up to the hour before last, as the policy does, and never an hour that retention is about to
+    drop: refreshing it without its raw readings would erase it from the aggregate.
+    """
+    newest = _hour(datetime.now(UTC)) - HOUR
+    for stream in STREAMS:
+        if stream.name not in progress.spans:
+            continue
+        first, last = progress.spans[stream.name]
+        start = max(_hour(first), _hour(store.oldest_accepted(stream)) + HOUR)
+        end = min(_hour(last) + HOUR, newest)
+        if start < end and store.refresh(stream.hourly, start, end, force=False):
+            yield f"{stream.hourly} from {start:%Y-%m-%dT%H:%MZ} to {end:%Y-%m-%dT%H:%MZ}"
+
+
+def _times(rows: Rows) -> Iterator[datetime]:
+    return (row[1] for row in rows.rows)
+
+
+def _hour(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _move(progress: Progress, position: Position) -> None:
+    progress.line, progress.offset = position.line, position.offset
+
+
+def _parse(store: Store, lines: Sequence[Line], *, skip_old: bool) -> Parsed:
+    if not lines:
+        return Parsed([], 0, [])
+    now = datetime.now(UTC)
+    oldest = {stream: store.oldest_accepted(stream) for stream in STREAMS}
+    body = b"\n".join(line.content for line in lines)
+    if not skip_old:
+        oldest_of_all = dict.fromkeys(STREAMS, BEGINNING)
+        parsed = parse_ndjson(body, STREAMS, Bounds(now + MAX_AHEAD, oldest_of_all))
+        for rows in parsed.rows:
+            first = min(_times(rows))
+            if first < oldest[rows.stream]:
+                raise TooOld(_too_old(store, rows.stream, first, oldest[rows.stream], now))
+        return parsed
+    return parse_ndjson(body, STREAMS, Bounds(now + MAX_AHEAD, oldest))
+
+
+def _too_old(store: Store, stream: Stream, time: datetime, oldest: datetime, now: datetime) -> str:
+    days = math.ceil((now - time) / timedelta(days=1)) + 1
+    # The aggregate must not be kept for less time than what it is made of.
+    hourly = policies.read(store)[stream].keep_hourly
+    tables = [stream.history]
+    if hourly is not None and hourly < timedelta(days=days):
+        tables.insert(0, stream.hourly)
+    commands = " and ".join(f"`fleetwatt retention set {table} {days}d`" for table in tables)
+    return (
+        f"{time:%Y-%m-%dT%H:%MZ} is older than {oldest:%Y-%m-%dT%H:%MZ}, as far back as "
+        f"{stream.history} is kept. To keep it, run {commands}; to leave out what is older, add "
+        "--skip-old"
+    )
+
+
+def _reject(file: IO[bytes], wrong: Sequence[tuple[Line, str | None, str]]) -> None:
+    """Write down what is wrong with which field of a line, in order of the lines."""
+    for line, name, reason in sorted(wrong, key=lambda each: each[0].number):
+        text = line.content.decode(errors="replace")
+        rejection = {"line": line.number, "field": name, "reason": reason, "text": text}
+        file.write(msgspec.json.encode(rejection) + b"\n")
+    file.flush()
+
+
+@contextmanager
+def open_rejected(path: Path, progress: Progress) -> Iterator[IO[bytes]]:
+    """Open the file of rejected lines as it was at the checkpoint: what came after comes again.
+
+    Where nothing is rejected, no file is left.
+    """
+    with path.open("ab") as file:
+        # A pipe or a terminal keeps what it got.
+        is_kept = path.is_file()
+        if is_kept:
+            file.truncate(min(progress.rejected_bytes, file.tell()))
+            file.seek(0, os.SEEK_END)
+        try:
+            yield file
+        finally:
+            if is_kept and not file.tell():
+                path.unlink()

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from threading import Barrier, Semaphore, Thread
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from fleetwatt.config import Config
+from fleetwatt.database.client import Store
+from fleetwatt.database.errors import Busy, Unavailable
+from fleetwatt.database.insert import Key
+from fleetwatt.database.write_queue import ENOUGH, MAX_TOGETHER, Writer, Written
+from fleetwatt.streams import METER, VEHICLE, Rows
+from tests.conftest import rows
+from tests.waiting import eventually
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def reading(meter_id: str = "M-1", kwh: float = 1.0) -> Rows:
+    return Rows(METER, [(meter_id, NOON, kwh, 230.0)])
+
+
+@pytest.fixture
+def store(config: Config) -> Iterator[Store]:
+    with closing(Store(config)) as store:
+        yield store
+
+
+class HeldUp:
+    """A writer whose transactions wait until `go`, so that the next requests gather."""
+
+    def __init__(self, store: Store, limit: int = 100, timeout: float = 60) -> None:
+        self._store = store._store
+        self._entered = Semaphore(0)
+        self._go = Semaphore(0)
+        self._pool = ThreadPoolExecutor(30)
+        self.writer = Writer(self._hold, limit, timeout, threads=2)
+        self.first = self.submit(reading("M-first"))
+        assert self._entered.acquire(timeout=60)
+
+    def submit(self, *batch: Rows) -> Future[Written]:
+        return self._pool.submit(self.writer.write, batch)
+
+    def gather(self, *waiting: Rows) -> list[Future[Written]]:
+        """Submit requests of one reading each, in this order; return when all of them wait."""
+        answers: list[Future[Written]] = []
+        for each in waiting:
+            answers.append(self.submit(each))
+            eventually(lambda: self.writer.queued == len(answers), "it does not wait")
+        return answers
+
+    def go(self) -> None:
+        """Let all transactions go."""
+        self._go.release(1_000)
+
+    def let_one_go(self) -> None:
+        """Let the transaction go that waits, and return when the next one waits."""
+        self._go.release()
+        assert self._entered.acquire(timeout=60)
+
+    def close(self) -> None:
+        self.go()
+        self.writer.close()
+        self._pool.shutdown()
+
+    def _hold(self, batch: Sequence[Rows]) -> list[set[Key] | None]:
+        self._entered.release()
+        assert self._go.acquire(timeout=60)
+        return self._store(batch)
+
+
+@pytest.fixture
+def held_up(store: Store) -> Iterator[HeldUp]:
+    with closing(HeldUp(store)) as held:
+        yield held
+
+
+def test_requests_that_arrive_together_share_a_transaction(
+    held_up: HeldUp, sql: Connection
+) -> None:
+    answers = held_up.gather(*(reading(f"M-{number}") for number in range(20)))
+
+    held_up.go()
+
+    assert {answer.result(60) for answer in answers} == {Written(accepted=1, duplicates=0)}
+    assert rows(sql, "SELECT count(DISTINCT xmin::text), count(*) FROM meter_telemetry") == [
+        (2, 21)
+    ]
+
+
+def test_large_batches_are_written_side_by_side() -> None:
+    both = Barrier(2)
+
+    def meet(batch: Sequence[Rows]) -> list[set[Key] | None]:
+        both.wait(60)
+        return [None for _ in batch]
+
+    large = Rows(METER, reading().rows * MAX_TOGETHER)
+    with closing(Writer(meet, 100_000, 60, threads=2)) as writer, ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(writer.write, [large]) for _ in range(2)]
+
+        assert [answer.result(60).accepted for answer in answers] == [MAX_TOGETHER, MAX_TOGETHER]
+
+
+def writing_threads() -> set[Thread]:
+    return {each for each in threading.enumerate() if each.name.startswith("writer ")}
+
+
+def test_of_small_and_large_requests_at_once_none_is_forgotten() -> None:
+    def store(batch: Sequence[Rows]) -> list[set[Key] | None]:
+        time.sleep(random.uniform(0, 0.003))
+        return [None for _ in batch]
+
+    sizes = [random.choice([1, 1, 1, ENOUGH - 1, ENOUGH]) for _ in range(3_000)]
+    requests = [Rows(METER, reading().rows * size) for size in sizes]
+    with closing(Writer(store, 10**9, 10, threads=2)) as writer, ThreadPoolExecutor(12) as pool:
+        writer.write([reading()])
+        began = writing_threads()
+        answers = pool.map(lambda each: writer.write([each]), requests)
+
+        assert [each.accepted for each in answers] == sizes
+        assert writing_threads() == began
+
+
+def test_each_request_learns_what_became_of_its_own() -> None:
+    def two_of_five_are_new(_: object) -> list[set[Key] | None]:
+        return [{("M-0", NOON), ("M-4", NOON)}]
+
+    writer = Writer(two_of_five_are_new, 100, 60)
+    five = Rows(METER, [(f"M-{n}", NOON, 1.0, 230.0) for n in range(5)])
+
+    with closing(writer):
+        written = writer.write([five])
+
+    assert (written.accepted, written.duplicates) == (2, 3)
+
+
+def test_duplicates_are_counted_per_request_even_if_they_share_a_transaction(
+    store: Store, held_up: HeldUp
+) -> None:
+    store.write([reading("M-old")])
+    old, new = held_up.gather(reading("M-old", 2.0), reading("M-new"))
+
+    held_up.go()
+
+    assert old.result(60) == Written(accepted=0, duplicates=1)
+    assert new.result(60) == Written(accepted=1, duplicates=0)
+
+
+def test_of_a_reading_that_comes_twice_at_once_the_first_counts(
+    held_up: HeldUp, sql: Connection
+) -> None:
+    first, second = held_up.gather(reading("M-twice", 7.0), reading("M-twice", 3.0))
+
+    held_up.go()
+
+    assert first.result(60) == Written(accepted=1, duplicates=0)
+    assert second.result(60) == Written(accepted=0, duplicates=1)
+    for table in (METER.history, METER.latest):
+        assert rows(sql, f"SELECT kwh_consumed_ac FROM {table} WHERE meter_id = 'M-twice'") == [
+            (7.0,)
+        ]
+
+
+def test_the_newest_of_a_request_is_the_latest_with_and_without_duplicates(
+    store: Store, sql: Connection
+) -> None:
+    def minutes(*given: int) -> Rows:
+        return Rows(METER, [("M-1", NOON + timedelta(minutes=n), float(n), 230.0) for n in given])
+
+    assert store.write([minutes(3, 5, 4)]) == Written(accepted=3, duplicates=0)
+    assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(5.0,)]
+    assert store.write([minutes(6, 5, 7, 1)]) == Written(accepted=3, duplicates=1)
+    assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(7.0,)]
+    assert store.write([minutes(2)]) == Written(accepted=1, duplicates=0)
+    assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(7.0,)]
+
+
+def test_of_many_devices_each_has_its_newest_reading_whatever_was_there(
+    store: Store, sql: Connection
+) -> None:
+    def at_minute(minute: int, *numbers: int) -> Rows:
+        time = NOON + timedelta(minutes=minute)
+        return Rows(METER, [(f"M-{n}", time, float(minute), 230.0) for n in numbers])
+
+    store.write([at_minute(1, *range(0, 700, 3))])
+    store.write([at_minute(3, *range(1, 700, 3))])
+
+    assert store.write([at_minute(2, *range(700))]) == Written(accepted=700, duplicates=0)
+
+    assert dict(rows(sql, "SELECT meter_id, kwh_consumed_ac FROM meters_latest")) == {
+        f"M-{n}": 3.0 if n % 3 == 1 else 2.0 for n in range(700)
+    }
+
+
+def test_what_can_not_be_stored_costs_its_neighbours_nothing(
+    held_up: HeldUp, sql: Connection
+) -> None:
+    bad, good = held_up.gather(reading("M-bad", kwh=math.nan), reading("M-good"))
+
+    held_up.go()
+
+    assert good.result(60).accepted == 1
+    with pytest.raises(psycopg2.Error):
+        bad.result(60)
+    stored = rows(sql, "SELECT meter_id FROM meter_telemetry ORDER BY 1")
+    assert stored == [("M-first",), ("M-good",)]
+
+
+def test_past_its_bound_the_queue_refuses(store: Store) -> None:
+    with closing(HeldUp(store, limit=2)) as held_up:
+        answers = held_up.gather(reading("M-1"), reading("M-2"))
+
+        with pytest.raises(Busy, match="2 readings wait"):
+            held_up.writer.write([reading("M-3")])
+
+        held_up.go()
+        assert [answer.result(60).accepted for answer in answers] == [1, 1]
+
+
+def test_closing_writes_what_waits(held_up: HeldUp, sql: Connection) -> None:
+    held_up.gather(*(reading(f"M-{number}") for number in range(5)))
+
+    held_up.close()
+
+    assert rows(sql, "SELECT count(*) FROM meter_telemetry") == [(6,)]
+
+
+def test_what_comes_after_closing_is_refused(store: Store) -> None:
+    store.write([reading()])
+    store.close()
+
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            store.write([reading()])
+
+
+def test_a_request_that_waits_too_long_takes_its_readings_back(
+    store: Store, sql: Connection
+) -> None:
+    with closing(HeldUp(store, timeout=2)) as held_up:
+        waiting = held_up.submit(reading("M-waiting"))
+
+        for answer in (held_up.first, waiting):
+            with pytest.raises(Busy, match="not written within 2 s"):
+                answer.result(60)
+
+        assert held_up.writer.queued == 0
+    # The first was being written: it is stored, and unconfirmed.
+    assert rows(sql, "SELECT meter_id FROM meter_telemetry") == [("M-first",)]
+
+
+def test_who_gives_up_while_being_written_keeps_no_other_of_the_transaction_waiting(
+    held_up: HeldUp,
+) -> None:
+    answers = held_up.gather(*(reading(f"M-{number}") for number in range(3)))
+    (gives_up, *_) = held_up.writer._queue
+    held_up.let_one_go()
+
+    held_up.writer._leave(gives_up)
+    held_up.go()
+
+    eventually(lambda: sum(each.done() for each in answers) == 2, "others wait on")
+    assert held_up.first.result(60) == Written(accepted=1, duplicates=0)
+    gives_up.done.release()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_died_tells_who_waited_and_another_takes_its_place(store: Store) -> None:
+    deaths = iter([SystemExit()])
+
+    def die_once(batch: Sequence[Rows]) -> list[set[Key] | None]:
+        for death in deaths:
+            raise death
+        return store._store(batch)
+
+    with closing(Writer(die_once, 100, 60)) as writer:
+        with pytest.raises(Unavailable, match="SystemExit"):
+            writer.write([reading()])
+        eventually(
+            lambda: not any(each and each.is_alive() for each in writer._threads), "it lives on"
+        )
+
+        assert writer.write([reading()]).accepted == 1
+
+
+def test_a_request_of_both_streams_is_stored_whole_or_not_at_all(
+    store: Store, sql: Connection
+) -> None:
+    vehicle = Rows(VEHICLE, [("V-bad", NOON, 50.0, math.nan, 20.0)])
+
+    with pytest.raises(psycopg2.Error):
+        store.write([reading(), vehicle])
+
+    assert rows(sql, "SELECT * FROM meter_telemetry") == []
+    assert rows(sql, "SELECT * FROM meters_latest") == []

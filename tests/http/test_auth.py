@@ -1,0 +1,434 @@
+"""Keys are required here: who gets in, and what each may do."""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from psycopg2.extensions import connection as Connection
+from werkzeug.test import TestResponse
+
+from fleetwatt.app import create_app
+from fleetwatt.config import Config
+from fleetwatt.database.errors import Unavailable
+from fleetwatt.http.auth import SCOPES, scope_of
+from fleetwatt.security import keys
+from tests.conftest import rows
+from tests.examples import ago, meter, vehicle
+
+KeyMaker = Callable[..., str]
+READ = "/v1/status/meters"
+OPEN = ["/healthz", "/readyz", "/openapi.json", "/docs/", "/docs/swagger-ui.css"]
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    return replace(config, auth="required")
+
+
+@pytest.fixture
+def make(app: Flask) -> KeyMaker:
+    """Makes a key in the database and returns what its owner gets."""
+
+    def made(*scopes: str, devices: list[str] | None = None, days: float | None = None) -> str:
+        prefix, whole, hashed = keys.generate()
+        app.extensions["fleetwatt"].one(
+            "create_key",
+            prefix=prefix,
+            hash=hashed,
+            name="",
+            scopes=list(scopes),
+            devices=devices,
+            lifetime=None if days is None else timedelta(days=days),
+        )
+        return whole
+
+    return made
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def time_passes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let what a process remembers of keys grow older."""
+    monkeypatch.setattr("fleetwatt.security.keys.monotonic", lambda: time.monotonic() + seconds)
+
+
+def check_problem(response: TestResponse, status: int, name: str) -> None:
+    assert response.status_code == status, response.text
+    assert response.mimetype == "application/problem+json"
+    assert response.json
+    assert response.json["type"] == f"urn:fleetwatt:problem:{name}"
+
+
+@pytest.mark.parametrize("route", OPEN)
+def test_health_and_documentation_are_open(client: FlaskClient, route: str) -> None:
+    with client.get(route) as response:
+        assert response.status_code == 200
+
+
+def test_every_other_route_needs_a_key(app: Flask, client: FlaskClient) -> None:
+    for rule in app.url_map.iter_rules():
+        if rule.rule.startswith(("/docs", *OPEN)):
+            continue
+        path = rule.rule.replace("<device_id:vehicleId>", "V-1").replace(
+            "<device_id:meterId>", "M-1"
+        )
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            check_problem(client.open(path, method=method), 401, "unauthenticated")
+
+
+def test_a_route_that_is_listed_nowhere_is_for_administrators() -> None:
+    assert scope_of("/v1/whatever/comes") == keys.ADMIN
+    assert scope_of("/anything") == keys.ADMIN
+    assert scope_of("/healthz/more") is None
+    assert scope_of("/healthzero") == keys.ADMIN
+
+
+def test_an_unknown_path_tells_nothing_to_those_without_a_key(
+    client: FlaskClient, make: KeyMaker
+) -> None:
+    assert client.get("/v1/nothing").status_code == 401
+    assert client.get("/v1/nothing", headers=bearer(make("read"))).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("scope", "allowed"),
+    [("ingest", {"ingest"}), ("read", {"read"}), ("admin", {"ingest", "read", "admin"})],
+)
+def test_a_scope_opens_its_own_routes_and_admin_opens_all(
+    client: FlaskClient, make: KeyMaker, scope: str, allowed: set[str]
+) -> None:
+    key = bearer(make(scope))
+
+    written = client.post("/v1/ingestion/meter", json=meter(), headers=key)
+    read = client.get(READ, headers=key)
+
+    assert (written.status_code == 201) == ("ingest" in allowed)
+    assert (read.status_code == 200) == ("read" in allowed)
+    for response in (written, read):
+        if response.status_code >= 400:
+            check_problem(response, 403, "forbidden")
+            assert 'error="insufficient_scope"' in response.headers["WWW-Authenticate"]
+
+
+def test_a_key_may_have_several_scopes(client: FlaskClient, make: KeyMaker) -> None:
+    key = bearer(make("ingest", "read"))
+
+    assert client.post("/v1/ingestion/meter", json=meter(), headers=key).status_code == 201
+    assert client.get(READ, headers=key).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "error"),
+    [
+        (None, False),
+        ("", True),
+        ("Bearer", True),
+        ("Bearer nonsense", True),
+        ("Bearer fw_000000000000_" + "A" * 43, True),
+        ("Basic dXNlcjpwYXNz", True),
+        ("Bearer fw_000000000000_" + "é" * 43, True),
+        ("Bearer " + "x" * 5000, True),
+    ],
+)
+def test_what_is_no_valid_key_is_401_and_says_how_to_authenticate(
+    client: FlaskClient, header: str | None, error: bool
+) -> None:
+    response = client.get(READ, headers={} if header is None else {"Authorization": header})
+
+    check_problem(response, 401, "unauthenticated")
+    challenge = response.headers["WWW-Authenticate"]
+    assert challenge.startswith('Bearer realm="fleetwatt"')
+    assert ("invalid_token" in challenge) == error
+
+
+def test_the_scheme_is_spelled_in_any_case(client: FlaskClient, make: KeyMaker) -> None:
+    headers = {"Authorization": f"bearer  {make('read')}"}
+
+    assert client.get(READ, headers=headers).status_code == 200
+
+
+def test_a_right_prefix_with_a_wrong_secret_is_not_a_key(
+    client: FlaskClient, make: KeyMaker
+) -> None:
+    key = make("read")
+    forged = key[:-1] + ("A" if key[-1] != "A" else "B")
+
+    # Before and after the process has seen the real one.
+    assert client.get(READ, headers=bearer(forged)).status_code == 401
+    assert client.get(READ, headers=bearer(key)).status_code == 200
+    assert client.get(READ, headers=bearer(forged)).status_code == 401
+
+
+def test_a_key_that_has_expired_is_refused(client: FlaskClient, make: KeyMaker) -> None:
+    assert client.get(READ, headers=bearer(make("read", days=1))).status_code == 200
+
+    response = client.get(READ, headers=bearer(make("read", days=-1)))
+    check_problem(response, 401, "unauthenticated")
+    assert "has expired" in response.text
+
+
+def test_a_key_expires_while_a_process_remembers_it() -> None:
+    now = datetime.now(UTC)
+    row = {"prefix": "fw_0", "hash": b"", "name": "", "scopes": ["read"], "devices": None}
+    key = keys.Key.from_row(
+        row | {"created_at": now, "expires_at": now + timedelta(seconds=9), "revoked_at": None}
+    )
+
+    assert key.refusal(now) is None
+    assert key.refusal(now + timedelta(seconds=9)) == "has expired"
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "UPDATE api_keys SET revoked_at = now()",
+        "DELETE FROM api_keys",
+        "TRUNCATE api_keys",
+        "UPDATE api_keys SET hash = sha256('another')",
+    ],
+)
+def test_a_key_that_was_ended_by_whatever_statement_is_refused_within_five_seconds(
+    client: FlaskClient,
+    make: KeyMaker,
+    sql: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+) -> None:
+    key = bearer(make("read"))
+    assert client.get(READ, headers=key).status_code == 200
+    with sql.cursor() as cursor:
+        cursor.execute(ending)
+
+    time_passes(monkeypatch, keys.KEPT)
+
+    check_problem(client.get(READ, headers=key), 401, "unauthenticated")
+    assert keys.KEPT == 5
+
+
+def test_a_known_key_costs_no_query(
+    app: Flask, client: FlaskClient, make: KeyMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = bearer(make("read"))
+    assert client.get("/v1/nothing", headers=key).status_code == 404
+    # The clock stands, so that this holds on a machine of any speed.
+    now = time.monotonic()
+    monkeypatch.setattr("fleetwatt.security.keys.monotonic", lambda: now)
+    asked: list[str] = []
+    monkeypatch.setattr(app.extensions["fleetwatt"], "one", lambda query, **_: asked.append(query))
+
+    assert client.get("/v1/nothing", headers=key).status_code == 404
+    assert asked == []
+
+
+def test_nobody_is_let_in_while_the_database_can_not_say_who_it_is(
+    make: KeyMaker,
+) -> None:
+    key = bearer(make("read"))
+    away = create_app(
+        Config(
+            database_url="postgresql://postgres@127.0.0.1:1/x", connect_timeout=1, auth="required"
+        )
+    )
+
+    response = away.test_client().get("/v1/nothing", headers=key)
+
+    check_problem(response, 503, "unavailable")
+
+
+class Unread(io.RawIOBase):
+    """A body that fails the test that reads it."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _: Any) -> int:
+        raise AssertionError("the body was read")
+
+
+def test_what_a_process_counts_is_told_to_a_key_it_knows_while_the_database_is_away(
+    app: Flask, client: FlaskClient, make: KeyMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, new = make("read"), make("read")
+    assert client.get("/metrics", headers=bearer(known)).status_code == 200
+
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable("it is away")
+
+    time_passes(monkeypatch, keys.KEPT)
+    monkeypatch.setattr(app.extensions["fleetwatt"], "one", away)
+    assert client.get("/metrics", headers=bearer(known)).status_code == 200
+    for key, route in ((new, "/metrics"), (known, READ)):
+        check_problem(client.get(route, headers=bearer(key)), 503, "unavailable")
+
+
+def test_the_documentation_is_found_without_its_slash(client: FlaskClient) -> None:
+    response = client.get("/docs")
+
+    assert response.status_code == 308
+    assert response.headers["Location"].endswith("/docs/")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+def test_a_stranger_is_not_told_which_arguments_there_are(client: FlaskClient, method: str) -> None:
+    path = "/v1/ingestion/mapping/V-1" if method == "DELETE" else "/v1/admin/storage"
+
+    assert client.open(f"{path}?x=1", method=method).status_code == 401
+
+
+def test_a_stranger_is_redirected_to_no_other_path(client: FlaskClient) -> None:
+    for path in ("/v1//ingestion", "//v1/status/meters"):
+        assert client.post(path).status_code == 401
+
+
+def test_the_body_of_a_stranger_is_not_read(client: FlaskClient) -> None:
+    for path in ("", "/meter", "/mapping"):
+        sent = {"wsgi.input": Unread(), "CONTENT_LENGTH": "9", "CONTENT_TYPE": "application/json"}
+        response = client.post(f"/v1/ingestion{path}", environ_overrides=sent)
+        assert response.status_code == 401
+
+
+def test_a_bound_key_writes_its_devices_alone(client: FlaskClient, make: KeyMaker) -> None:
+    key = bearer(make("ingest", devices=["M-1", "V-1"]))
+
+    for path, own in (("meter", meter(meterId="M-1")), ("vehicle", vehicle(vehicleId="V-1"))):
+        assert client.post(f"/v1/ingestion/{path}", json=own, headers=key).status_code == 201
+    response = client.post("/v1/ingestion/meter", json=meter(meterId="M-2"), headers=key)
+    check_problem(response, 422, "invalid-readings")
+    assert response.json
+    assert response.json["errors"][0]["field"] == "meterId"
+
+
+@pytest.mark.parametrize("path", ["", "/meter"])
+def test_a_bound_key_has_each_foreign_reading_of_a_batch_rejected_by_its_index(
+    client: FlaskClient, make: KeyMaker, sql: Connection, path: str
+) -> None:
+    key = bearer(make("ingest", devices=["M-1"]))
+    batch = [meter(meterId=f"M-{number}") for number in (1, 2, 1, 3)]
+    batch[2]["timestamp"] = ago(minutes=5)
+
+    response = client.post(f"/v1/ingestion{path}", json=batch, headers=key)
+
+    assert response.status_code == 207
+    assert response.json
+    assert response.json["accepted"] == 2
+    assert [(each["index"], each["field"]) for each in response.json["errors"]] == [
+        (1, "meterId"),
+        (3, "meterId"),
+    ]
+    assert rows(sql, "SELECT DISTINCT meter_id FROM meter_telemetry") == [("M-1",)]
+
+
+def test_a_bound_key_with_atomic_stores_nothing_where_one_reading_is_foreign(
+    client: FlaskClient, make: KeyMaker, sql: Connection
+) -> None:
+    key = bearer(make("ingest", devices=["M-1"]))
+    batch = [meter(meterId="M-1"), meter(meterId="M-2")]
+
+    response = client.post("/v1/ingestion?atomic=true", json=batch, headers=key)
+
+    check_problem(response, 422, "invalid-readings")
+    assert rows(sql, "SELECT count(*) FROM meter_telemetry") == [(0,)]
+
+
+def test_a_bound_key_maps_and_unplugs_its_own_vehicle_alone(
+    client: FlaskClient, make: KeyMaker
+) -> None:
+    key = bearer(make("ingest", devices=["V-1"]))
+    everybodys = bearer(make("ingest"))
+
+    def plug(vehicle: str, headers: dict[str, str]) -> TestResponse:
+        mapping = {"vehicleId": vehicle, "meterId": "M-1"}
+        return client.post("/v1/ingestion/mapping", json=mapping, headers=headers)
+
+    assert plug("V-1", key).status_code == 201
+    check_problem(plug("V-2", key), 403, "forbidden")
+    assert plug("V-2", everybodys).status_code == 201
+    foreign = client.delete("/v1/ingestion/mapping/V-2", headers=key)
+    check_problem(foreign, 403, "forbidden")
+    assert client.delete("/v1/ingestion/mapping/V-1", headers=key).status_code == 200
+
+
+def test_a_failed_authentication_is_in_the_audit_log_without_the_secret(
+    client: FlaskClient, make: KeyMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = make("read")
+    forged = whole[:-1] + ("A" if whole[-1] != "A" else "B")
+    with caplog.at_level(logging.INFO):
+        response = client.get(READ, headers=bearer(forged))
+
+    (line,) = [each for each in caplog.records if each.name == "fleetwatt.audit"]
+    assert line.getMessage() == "authentication failed"
+    facts = vars(line)
+    assert facts["key"] == keys.prefix_of(whole)
+    assert facts["address"] == "127.0.0.1"
+    assert facts["request_id"] == response.headers["X-Request-Id"]
+    for record in caplog.records:
+        assert forged[16:] not in str(vars(record))
+    assert forged[16:] not in response.text
+
+
+def test_what_a_key_may_not_do_is_in_the_audit_log(
+    client: FlaskClient, make: KeyMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = make("ingest")
+    with caplog.at_level(logging.INFO):
+        client.get(READ, headers=bearer(whole))
+
+    (line,) = [each for each in caplog.records if each.name == "fleetwatt.audit"]
+    assert (line.getMessage(), vars(line)["key"]) == ("forbidden", keys.prefix_of(whole))
+
+
+def test_an_administrators_request_is_in_the_audit_log(
+    app: Flask, make: KeyMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.add_url_rule("/v1/admin/test", "test", lambda: "done")
+    whole = make("admin")
+    client = app.test_client()
+    with caplog.at_level(logging.INFO):
+        assert client.get("/v1/admin/test", headers=bearer(whole)).text == "done"
+
+    (line,) = [each for each in caplog.records if each.name == "fleetwatt.audit"]
+    assert (line.getMessage(), vars(line)["path"]) == ("administration", "/v1/admin/test")
+    assert client.get("/v1/admin/test", headers=bearer(make("read"))).status_code == 403
+
+
+def test_with_keys_off_no_key_is_needed_and_none_harms(config: Config) -> None:
+    app = create_app(replace(config, auth="off"))
+    client = app.test_client()
+
+    assert client.get(READ).status_code == 200
+    assert client.get(READ, headers={"Authorization": "Bearer nonsense"}).status_code == 200
+    app.extensions["fleetwatt"].close()
+
+
+@pytest.mark.parametrize(("auth", "optional"), [("off", [{}]), ("required", [])])
+def test_openapi_names_the_scheme_and_the_scope_of_each_operation(
+    auth: str, optional: list[dict[str, Any]]
+) -> None:
+    document = create_app(Config(auth=auth)).test_client().get("/openapi.json").json
+    assert document
+
+    assert document["components"]["securitySchemes"]["apiKey"]["scheme"] == "bearer"
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method == "parameters":
+                continue
+            scope = scope_of(path)
+            expected = [*optional, {"apiKey": [scope]}] if scope else []
+            assert operation["security"] == expected
+            assert ({"401", "403"} <= set(operation["responses"])) == bool(scope)
+
+
+def test_every_scope_that_routes_need_can_be_given_to_a_key() -> None:
+    assert {scope for scope in SCOPES.values() if scope} == set(keys.SCOPES)
