@@ -31,8 +31,8 @@ if not Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")).name.startswith(_OWN
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OWN)
 
 from fleetwatt.config import Config, ConfigError  # noqa: E402
-from fleetwatt.database.client import Store  # noqa: E402
-from fleetwatt.database.errors import SchemaBehind, StoreError  # noqa: E402
+from fleetwatt.database.client import Database  # noqa: E402
+from fleetwatt.database.errors import DatabaseError, SchemaBehind  # noqa: E402
 from fleetwatt.observability import buffered, exposition, logs  # noqa: E402
 
 try:
@@ -74,15 +74,15 @@ def on_starting(server):
                 _config.check_address(address[0])
     except ConfigError as error:
         raise SystemExit(f"fleetwatt: {error}") from None
-    store = Store(_config)
+    database = Database(_config)
     try:
-        store.one("ping")
+        database.query_one("ping")
     except SchemaBehind as error:
         raise SystemExit(f"fleetwatt: {error}") from None
-    except StoreError as error:
+    except DatabaseError as error:
         server.log.warning("the database is away, requests are answered with 503: %s", error)
     finally:
-        store.close()
+        database.close()
 
 
 def pre_fork(server, worker):
@@ -119,7 +119,7 @@ def post_fork(server, worker):  # noqa: ARG001
 
 
 def post_worker_init(worker):
-    """Look after a worker's store every second; let the collector pass over what lives as long.
+    """Look after a worker's database every second; let the collector pass over what lives as long.
 
     A batch makes thousands of objects and no cycle: at its usual threshold the collector would look
     at them all again and again.
@@ -129,18 +129,18 @@ def post_worker_init(worker):
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)
-    store = worker.wsgi.extensions["fleetwatt"]
+    database = worker.wsgi.extensions["fleetwatt"]
 
     def look_after():
         while True:
-            for duty in (store.cut_unanswered, store.tell, buffered.flush):
+            for duty in (database.cut_unanswered, database.tell, buffered.flush):
                 try:
                     duty()
                 except Exception:
                     worker.log.exception("%s failed", duty.__qualname__)
             time.sleep(1)
 
-    threading.Thread(target=look_after, name="store", daemon=True).start()
+    threading.Thread(target=look_after, name="database", daemon=True).start()
 
 
 def child_exit(server, worker):

@@ -39,7 +39,7 @@ INDEX = "CREATE UNIQUE INDEX {0}_telemetry_id_time ON {0}_telemetry ({0}_id, tim
 
 
 def load(url: str, end: datetime, devices: int, hours: range, *, empty: bool = False) -> None:
-    """Store these hours before `end` of so many devices, a connection a stream.
+    """Database these hours before `end` of so many devices, a connection a stream.
 
     Where nothing is stored yet the index is built afterwards: that takes a third of the time.
     """

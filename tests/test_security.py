@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 
 from fleetwatt.app import create_app
 from fleetwatt.config import Config
-from fleetwatt.database.client import Store
+from fleetwatt.database.client import Database
 from fleetwatt.database.errors import Unavailable
 from fleetwatt.database.pool import masked
 from tests.examples import meter
@@ -86,7 +86,7 @@ def test_the_databases_password_is_in_no_answer_and_in_no_log(
 @pytest.mark.parametrize("url", URLS)
 def test_the_databases_password_is_in_no_traceback(url: str) -> None:
     with pytest.raises(Unavailable) as caught:
-        Store(Config(database_url=url, connect_timeout=1)).one("ping")
+        Database(Config(database_url=url, connect_timeout=1)).query_one("ping")
 
     # As a logger would print it, causes and all.
     seen: BaseException | None = caught.value
@@ -121,7 +121,9 @@ def test_a_fault_of_ours_shows_a_client_no_trace_but_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = create_app(Config())
-    monkeypatch.setattr(app.extensions["fleetwatt"], "all", lambda *_, **__: os.environ["NO_FAULT"])
+    monkeypatch.setattr(
+        app.extensions["fleetwatt"], "query", lambda *_, **__: os.environ["NO_FAULT"]
+    )
 
     response = app.test_client().get("/v1/mappings")
 

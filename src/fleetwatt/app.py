@@ -19,7 +19,7 @@ from fleetwatt.api import (
     summary,
 )
 from fleetwatt.config import Config
-from fleetwatt.database.client import Store
+from fleetwatt.database.client import Database
 from fleetwatt.http import auth, hardening, links, problems
 from fleetwatt.http.openapi import Api, DeviceId, OperationIds
 from fleetwatt.observability import logs
@@ -53,14 +53,14 @@ def create_app(config: Config | None = None) -> Flask:
     app = Flask("fleetwatt", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config |= _OPENAPI
-    store = app.extensions["fleetwatt"] = Store(config)
+    database = app.extensions["fleetwatt"] = Database(config)
     app.url_map.converters["device_id"] = DeviceId
     # A path with an empty part is none of ours: nobody is redirected to what they may not see.
     app.url_map.merge_slashes = False
     logs.register(app, config)
     problems.register(app)
     # Who asks is looked at before what is asked.
-    auth.register(app, config, store)
+    auth.register(app, config, database)
     hardening.register(app, config)
 
     security = auth.Security(required=config.auth == "required")

@@ -70,15 +70,17 @@ def test_the_indexes_of_the_active_chunks_are_set_against_shared_buffers(chunks:
 def test_indexes_that_do_not_fit_are_advised_a_shorter_interval(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = app.extensions["fleetwatt"]
-    taken = chunk_advice.advise(store).taken
-    real = store.one
+    database = app.extensions["fleetwatt"]
+    taken = chunk_advice.advise(database).taken
+    real = database.query_one
     small = {"shared_buffers": taken * 0.3}
     monkeypatch.setattr(
-        store, "one", lambda query, **given: small if query == "server" else real(query, **given)
+        database,
+        "query_one",
+        lambda query, **given: small if query == "server" else real(query, **given),
     )
 
-    fitting = chunk_advice.advise(store).fitting
+    fitting = chunk_advice.advise(database).fitting
 
     # 0.3 of a day is 7.2 hours; chunks shall begin where days do.
     assert fitting["meter_telemetry"] == timedelta(hours=6)

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 from pyarrow import parquet
 
-from fleetwatt.database.client import Store
+from fleetwatt.database.client import Database
 from fleetwatt.streams import STREAMS, Stream
 from fleetwatt.transfer import exporting
 from tests.cli.conftest import Command
@@ -188,12 +188,12 @@ def test_compressed_chunks_are_exported_alike(
 
 
 def test_the_spans_are_the_chunks_cut_to_the_window(config: Any) -> None:
-    store = Store(config)
+    database = Database(config)
     (stream, _) = STREAMS
     selection = exporting.Selection(stream, MIDNIGHT - timedelta(hours=1), MIDNIGHT + 3 * DAY)
 
-    spans = exporting.spans(store, selection)
-    store.close()
+    spans = exporting.spans(database, selection)
+    database.close()
 
     assert spans == [
         (MIDNIGHT - timedelta(hours=1), MIDNIGHT),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt.database.client import Store
+from fleetwatt.database.client import Database
 from fleetwatt.database.errors import Unavailable
 from fleetwatt.database.schema import editions
 from fleetwatt.database.write_queue import Written
@@ -297,14 +297,14 @@ def test_lines_of_nothing_but_a_byte_order_mark_are_blank(
 def cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the database go away after the first of the batches, which are of 10 lines."""
     monkeypatch.setattr("fleetwatt.transfer.formats.MAX_READINGS", 10)
-    write, calls = Store.write, iter([True])
+    write, calls = Database.write, iter([True])
 
-    def write_once(store: Store, batch: Sequence[Rows]) -> Written:
+    def write_once(database: Database, batch: Sequence[Rows]) -> Written:
         if next(calls, None):
-            return write(store, batch)
+            return write(database, batch)
         raise Unavailable("it went away")
 
-    monkeypatch.setattr(Store, "write", write_once)
+    monkeypatch.setattr(Database, "write", write_once)
 
 
 @pytest.mark.parametrize("suffix", [".ndjson", ".ndjson.gz", ".csv", ".csv.gz"])

@@ -10,12 +10,12 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt.config import Config
-from fleetwatt.database.client import Store
+from fleetwatt.database.client import Database
 from fleetwatt.database.errors import (
     Busy,
+    DatabaseError,
     NotAllowed,
     SchemaBehind,
-    StoreError,
     Unavailable,
     translated,
 )
@@ -23,7 +23,7 @@ from fleetwatt.database.errors import (
 
 @pytest.mark.parametrize(("code", "error"), [("57014", Busy), ("42501", NotAllowed)])
 def test_an_error_says_what_happened_and_not_in_which_statement(
-    sql: Connection, code: str, error: type[StoreError]
+    sql: Connection, code: str, error: type[DatabaseError]
 ) -> None:
     raising = f"DO $$ BEGIN RAISE EXCEPTION 'this   far' USING ERRCODE = '{code}'; END $$"
 
@@ -61,10 +61,10 @@ def test_a_database_that_answers_no_connection_is_not_tried_twice() -> None:
         thread.start()
         port = listener.getsockname()[1]
         url = f"postgresql://127.0.0.1:{port}/fleet?sslmode=disable&gssencmode=disable"
-        store = Store(Config(database_url=url))
+        database = Database(Config(database_url=url))
         with pytest.raises(Unavailable):
-            store.one("ping")
-        store.close()
+            database.query_one("ping")
+        database.close()
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
 

@@ -9,24 +9,24 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from fleetwatt.database.client import Store
+from fleetwatt.database.client import Database
 from fleetwatt.database.pool import Row
 from fleetwatt.streams import METER
 
 
 @pytest.fixture
-def store(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Store:
+def database(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Database:
     """The store, which keeps no answer."""
     monkeypatch.setattr("fleetwatt.database.client._RETENTION_KEPT", 0)
-    found: Store = app.extensions["fleetwatt"]
+    found: Database = app.extensions["fleetwatt"]
     return found
 
 
 def test_while_one_asks_the_others_go_by_the_last_answer(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = store.oldest_accepted(METER)
-    asked, answered, one = Event(), Event(), store.one
+    known = database.oldest_accepted(METER)
+    asked, answered, one = Event(), Event(), database.query_one
 
     def stand_still(query: str, **parameters: Any) -> Row | None:
         asked.set()
@@ -34,26 +34,26 @@ def test_while_one_asks_the_others_go_by_the_last_answer(
         return one(query, **parameters)
 
     with ThreadPoolExecutor(1) as other, monkeypatch.context() as standing:
-        standing.setattr(store, "one", stand_still)
-        asking = other.submit(store.oldest_accepted, METER)
+        standing.setattr(database, "query_one", stand_still)
+        asking = other.submit(database.oldest_accepted, METER)
         asked.wait()
-        assert store.oldest_accepted(METER) == known
+        assert database.oldest_accepted(METER) == known
         answered.set()
         assert asking.result() >= known
 
 
 def test_an_answer_that_did_not_come_is_asked_for_again(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = store.oldest_accepted(METER)
+    known = database.oldest_accepted(METER)
 
     def fail(query: str, **_: Any) -> Row | None:
         raise ConnectionError(query)
 
     with monkeypatch.context() as failing:
-        failing.setattr(store, "one", fail)
+        failing.setattr(database, "query_one", fail)
         for _ in range(2):
             with pytest.raises(ConnectionError):
-                store.oldest_accepted(METER)
+                database.oldest_accepted(METER)
 
-    assert store.oldest_accepted(METER) >= known
+    assert database.oldest_accepted(METER) >= known

@@ -15,10 +15,10 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt.config import Config
-from fleetwatt.database.client import Store
+from fleetwatt.database.client import Database
 from fleetwatt.database.errors import Busy, Unavailable
 from fleetwatt.database.insert import Key
-from fleetwatt.database.write_queue import ENOUGH, MAX_TOGETHER, Writer, Written
+from fleetwatt.database.write_queue import ENOUGH, MAX_TOGETHER, WriteQueue, Written
 from fleetwatt.streams import METER, VEHICLE, Rows
 from tests.conftest import rows
 from tests.waiting import eventually
@@ -31,20 +31,20 @@ def reading(meter_id: str = "M-1", kwh: float = 1.0) -> Rows:
 
 
 @pytest.fixture
-def store(config: Config) -> Iterator[Store]:
-    with closing(Store(config)) as store:
-        yield store
+def database(config: Config) -> Iterator[Database]:
+    with closing(Database(config)) as database:
+        yield database
 
 
 class HeldUp:
     """A writer whose transactions wait until `go`, so that the next requests gather."""
 
-    def __init__(self, store: Store, limit: int = 100, timeout: float = 60) -> None:
-        self._store = store._store
+    def __init__(self, database: Database, limit: int = 100, timeout: float = 60) -> None:
+        self._insert = database._insert
         self._entered = Semaphore(0)
         self._go = Semaphore(0)
         self._pool = ThreadPoolExecutor(30)
-        self.writer = Writer(self._hold, limit, timeout, threads=2)
+        self.writer = WriteQueue(self._hold, limit, timeout, threads=2)
         self.first = self.submit(reading("M-first"))
         assert self._entered.acquire(timeout=60)
 
@@ -76,12 +76,12 @@ class HeldUp:
     def _hold(self, batch: Sequence[Rows]) -> list[set[Key] | None]:
         self._entered.release()
         assert self._go.acquire(timeout=60)
-        return self._store(batch)
+        return self._insert(batch)
 
 
 @pytest.fixture
-def held_up(store: Store) -> Iterator[HeldUp]:
-    with closing(HeldUp(store)) as held:
+def held_up(database: Database) -> Iterator[HeldUp]:
+    with closing(HeldUp(database)) as held:
         yield held
 
 
@@ -106,7 +106,7 @@ def test_large_batches_are_written_side_by_side() -> None:
         return [None for _ in batch]
 
     large = Rows(METER, reading().rows * MAX_TOGETHER)
-    with closing(Writer(meet, 100_000, 60, threads=2)) as writer, ThreadPoolExecutor(2) as pool:
+    with closing(WriteQueue(meet, 100_000, 60, threads=2)) as writer, ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(writer.write, [large]) for _ in range(2)]
 
         assert [answer.result(60).accepted for answer in answers] == [MAX_TOGETHER, MAX_TOGETHER]
@@ -117,16 +117,19 @@ def writing_threads() -> set[Thread]:
 
 
 def test_of_small_and_large_requests_at_once_none_is_forgotten() -> None:
-    def store(batch: Sequence[Rows]) -> list[set[Key] | None]:
+    def insert(batch: Sequence[Rows]) -> list[set[Key] | None]:
         time.sleep(random.uniform(0, 0.003))
         return [None for _ in batch]
 
     sizes = [random.choice([1, 1, 1, ENOUGH - 1, ENOUGH]) for _ in range(3_000)]
     requests = [Rows(METER, reading().rows * size) for size in sizes]
-    with closing(Writer(store, 10**9, 10, threads=2)) as writer, ThreadPoolExecutor(12) as pool:
-        writer.write([reading()])
+    with (
+        closing(WriteQueue(insert, 10**9, 10, threads=2)) as queue,
+        ThreadPoolExecutor(12) as pool,
+    ):
+        queue.write([reading()])
         began = writing_threads()
-        answers = pool.map(lambda each: writer.write([each]), requests)
+        answers = pool.map(lambda each: queue.write([each]), requests)
 
         assert [each.accepted for each in answers] == sizes
         assert writing_threads() == began
@@ -136,7 +139,7 @@ def test_each_request_learns_what_became_of_its_own() -> None:
     def two_of_five_are_new(_: object) -> list[set[Key] | None]:
         return [{("M-0", NOON), ("M-4", NOON)}]
 
-    writer = Writer(two_of_five_are_new, 100, 60)
+    writer = WriteQueue(two_of_five_are_new, 100, 60)
     five = Rows(METER, [(f"M-{n}", NOON, 1.0, 230.0) for n in range(5)])
 
     with closing(writer):
@@ -146,9 +149,9 @@ def test_each_request_learns_what_became_of_its_own() -> None:
 
 
 def test_duplicates_are_counted_per_request_even_if_they_share_a_transaction(
-    store: Store, held_up: HeldUp
+    database: Database, held_up: HeldUp
 ) -> None:
-    store.write([reading("M-old")])
+    database.write([reading("M-old")])
     old, new = held_up.gather(reading("M-old", 2.0), reading("M-new"))
 
     held_up.go()
@@ -173,30 +176,30 @@ def test_of_a_reading_that_comes_twice_at_once_the_first_counts(
 
 
 def test_the_newest_of_a_request_is_the_latest_with_and_without_duplicates(
-    store: Store, sql: Connection
+    database: Database, sql: Connection
 ) -> None:
     def minutes(*given: int) -> Rows:
         return Rows(METER, [("M-1", NOON + timedelta(minutes=n), float(n), 230.0) for n in given])
 
-    assert store.write([minutes(3, 5, 4)]) == Written(accepted=3, duplicates=0)
+    assert database.write([minutes(3, 5, 4)]) == Written(accepted=3, duplicates=0)
     assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(5.0,)]
-    assert store.write([minutes(6, 5, 7, 1)]) == Written(accepted=3, duplicates=1)
+    assert database.write([minutes(6, 5, 7, 1)]) == Written(accepted=3, duplicates=1)
     assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(7.0,)]
-    assert store.write([minutes(2)]) == Written(accepted=1, duplicates=0)
+    assert database.write([minutes(2)]) == Written(accepted=1, duplicates=0)
     assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(7.0,)]
 
 
 def test_of_many_devices_each_has_its_newest_reading_whatever_was_there(
-    store: Store, sql: Connection
+    database: Database, sql: Connection
 ) -> None:
     def at_minute(minute: int, *numbers: int) -> Rows:
         time = NOON + timedelta(minutes=minute)
         return Rows(METER, [(f"M-{n}", time, float(minute), 230.0) for n in numbers])
 
-    store.write([at_minute(1, *range(0, 700, 3))])
-    store.write([at_minute(3, *range(1, 700, 3))])
+    database.write([at_minute(1, *range(0, 700, 3))])
+    database.write([at_minute(3, *range(1, 700, 3))])
 
-    assert store.write([at_minute(2, *range(700))]) == Written(accepted=700, duplicates=0)
+    assert database.write([at_minute(2, *range(700))]) == Written(accepted=700, duplicates=0)
 
     assert dict(rows(sql, "SELECT meter_id, kwh_consumed_ac FROM meters_latest")) == {
         f"M-{n}": 3.0 if n % 3 == 1 else 2.0 for n in range(700)
@@ -217,8 +220,8 @@ def test_what_can_not_be_stored_costs_its_neighbours_nothing(
     assert stored == [("M-first",), ("M-good",)]
 
 
-def test_past_its_bound_the_queue_refuses(store: Store) -> None:
-    with closing(HeldUp(store, limit=2)) as held_up:
+def test_past_its_bound_the_queue_refuses(database: Database) -> None:
+    with closing(HeldUp(database, limit=2)) as held_up:
         answers = held_up.gather(reading("M-1"), reading("M-2"))
 
         with pytest.raises(Busy, match="2 readings wait"):
@@ -236,19 +239,19 @@ def test_closing_writes_what_waits(held_up: HeldUp, sql: Connection) -> None:
     assert rows(sql, "SELECT count(*) FROM meter_telemetry") == [(6,)]
 
 
-def test_what_comes_after_closing_is_refused(store: Store) -> None:
-    store.write([reading()])
-    store.close()
+def test_what_comes_after_closing_is_refused(database: Database) -> None:
+    database.write([reading()])
+    database.close()
 
     for _ in range(2):
         with pytest.raises(Unavailable):
-            store.write([reading()])
+            database.write([reading()])
 
 
 def test_a_request_that_waits_too_long_takes_its_readings_back(
-    store: Store, sql: Connection
+    database: Database, sql: Connection
 ) -> None:
-    with closing(HeldUp(store, timeout=2)) as held_up:
+    with closing(HeldUp(database, timeout=2)) as held_up:
         waiting = held_up.submit(reading("M-waiting"))
 
         for answer in (held_up.first, waiting):
@@ -276,15 +279,17 @@ def test_who_gives_up_while_being_written_keeps_no_other_of_the_transaction_wait
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_writer_that_died_tells_who_waited_and_another_takes_its_place(store: Store) -> None:
+def test_when_a_writer_dies_waiters_get_an_error_and_another_takes_its_place(
+    database: Database,
+) -> None:
     deaths = iter([SystemExit()])
 
     def die_once(batch: Sequence[Rows]) -> list[set[Key] | None]:
         for death in deaths:
             raise death
-        return store._store(batch)
+        return database._insert(batch)
 
-    with closing(Writer(die_once, 100, 60)) as writer:
+    with closing(WriteQueue(die_once, 100, 60)) as writer:
         with pytest.raises(Unavailable, match="SystemExit"):
             writer.write([reading()])
         eventually(
@@ -295,12 +300,12 @@ def test_a_writer_that_died_tells_who_waited_and_another_takes_its_place(store: 
 
 
 def test_a_request_of_both_streams_is_stored_whole_or_not_at_all(
-    store: Store, sql: Connection
+    database: Database, sql: Connection
 ) -> None:
     vehicle = Rows(VEHICLE, [("V-bad", NOON, 50.0, math.nan, 20.0)])
 
     with pytest.raises(psycopg2.Error):
-        store.write([reading(), vehicle])
+        database.write([reading(), vehicle])
 
     assert rows(sql, "SELECT * FROM meter_telemetry") == []
     assert rows(sql, "SELECT * FROM meters_latest") == []

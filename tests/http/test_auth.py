@@ -40,7 +40,7 @@ def make(app: Flask) -> KeyMaker:
 
     def made(*scopes: str, devices: list[str] | None = None, days: float | None = None) -> str:
         prefix, whole, hashed = keys.generate()
-        app.extensions["fleetwatt"].one(
+        app.extensions["fleetwatt"].query_one(
             "create_key",
             prefix=prefix,
             hash=hashed,
@@ -225,7 +225,9 @@ def test_a_known_key_costs_no_query(
     now = time.monotonic()
     monkeypatch.setattr("fleetwatt.security.keys.monotonic", lambda: now)
     asked: list[str] = []
-    monkeypatch.setattr(app.extensions["fleetwatt"], "one", lambda query, **_: asked.append(query))
+    monkeypatch.setattr(
+        app.extensions["fleetwatt"], "query_one", lambda query, **_: asked.append(query)
+    )
 
     assert client.get("/v1/nothing", headers=key).status_code == 404
     assert asked == []
@@ -266,7 +268,7 @@ def test_what_a_process_counts_is_told_to_a_key_it_knows_while_the_database_is_a
         raise Unavailable("it is away")
 
     time_passes(monkeypatch, keys.KEPT)
-    monkeypatch.setattr(app.extensions["fleetwatt"], "one", away)
+    monkeypatch.setattr(app.extensions["fleetwatt"], "query_one", away)
     assert client.get("/metrics", headers=bearer(known)).status_code == 200
     for key, route in ((new, "/metrics"), (known, READ)):
         check_problem(client.get(route, headers=bearer(key)), 503, "unavailable")

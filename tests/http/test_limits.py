@@ -45,7 +45,7 @@ def serve(config: Config) -> Iterator[Serve]:
 
 def key_for(client: FlaskClient, scope: str = "read") -> dict[str, str]:
     prefix, whole, hashed = keys.generate()
-    client.application.extensions["fleetwatt"].one(
+    client.application.extensions["fleetwatt"].query_one(
         "create_key",
         prefix=prefix,
         hash=hashed,
@@ -117,15 +117,15 @@ def test_who_guesses_keys_is_stopped_before_each_guess_costs_a_query(
     client = serve(failure_limit="2/day")
     known = key_for(client)
     assert client.get("/v1/mappings", headers=known).status_code == 200
-    store = client.application.extensions["fleetwatt"]
+    database = client.application.extensions["fleetwatt"]
     asked: list[str] = []
-    one = store.one
+    one = database.query_one
 
     def spied(query: str, **parameters: Any) -> Any:
         asked.append(query)
         return one(query, **parameters)
 
-    monkeypatch.setattr(store, "one", spied)
+    monkeypatch.setattr(database, "query_one", spied)
 
     def guess() -> int:
         headers = {"Authorization": f"Bearer {keys.generate()[1]}"}

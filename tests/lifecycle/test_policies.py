@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt.database.client import Store
+from fleetwatt.database.client import Database
 from fleetwatt.database.errors import NotInEdition, PolicyRefused
 from fleetwatt.database.schema import migrations
 from fleetwatt.lifecycle import policies
@@ -92,16 +92,16 @@ def test_the_retention_of_an_aggregate_leaves_its_refresh_as_it_is() -> None:
 
 
 @pytest.fixture
-def store(app: Flask, sql: Connection) -> Iterator[Store]:
+def database(app: Flask, sql: Connection) -> Iterator[Database]:
     """The store, on default policies that are put back afterwards."""
     put_back(sql)
     yield app.extensions["fleetwatt"]
     put_back(sql)
 
 
-def keep(store: Store, table: str, duration: timedelta | None) -> None:
-    _, plan = policies.plan_retention(store, table, duration)
-    policies.set_retention(store, table, plan)
+def keep(database: Database, table: str, duration: timedelta | None) -> None:
+    _, plan = policies.plan_retention(database, table, duration)
+    policies.set_retention(database, table, plan)
 
 
 def count(connection: Connection, table: str, condition: str, **parameters: Any) -> int:
@@ -120,34 +120,36 @@ def readings_of(connection: Connection, hour: datetime) -> int:
 
 
 def insert_late(connection: Connection, time: datetime) -> None:
-    """Store a reading that was accepted before it became too old."""
+    """Database a reading that was accepted before it became too old."""
     do(connection, "INSERT INTO meter_telemetry VALUES ('M-1', %(time)s, 1, 230)", time=time)
 
 
 @pytest.mark.community
-def test_the_default_policies_break_no_rule(store: Store) -> None:
-    for each in policies.read(store).values():
+def test_the_default_policies_break_no_rule(database: Database) -> None:
+    for each in policies.read(database).values():
         assert list(policies.breaches(each, WEEK, NOW)) == []
 
 
 @pytest.mark.community
-def test_policies_that_were_changed_in_sql_are_seen_at_once(store: Store, sql: Connection) -> None:
+def test_policies_that_were_changed_in_sql_are_seen_at_once(
+    database: Database, sql: Connection
+) -> None:
     do(sql, "SELECT remove_retention_policy('meter_telemetry')")
     do(sql, "CALL remove_columnstore_policy('meter_telemetry')")
 
-    changed = policies.read(store)[METER]
+    changed = policies.read(database)[METER]
 
     assert (changed.keep_raw, changed.compress_after) == (None, None)
-    assert store.oldest_accepted(METER).year == 2
+    assert database.oldest_accepted(METER).year == 2
 
 
 @pytest.mark.community
 def test_a_late_reading_in_what_is_dropped_is_in_the_aggregate_first(
-    store: Store, sql: Connection
+    database: Database, sql: Connection
 ) -> None:
     load(sql, 40)
     refresh(sql)
-    keep(store, "meter_telemetry", 30 * DAY)
+    keep(database, "meter_telemetry", 30 * DAY)
     hour = today() - 35 * DAY + 5 * HOUR
     insert_late(sql, hour + timedelta(minutes=1))
     assert readings_of(sql, hour) == 2
@@ -160,10 +162,10 @@ def test_a_late_reading_in_what_is_dropped_is_in_the_aggregate_first(
 
 @pytest.mark.community
 def test_what_was_never_materialized_is_materialized_before_it_is_dropped(
-    store: Store, sql: Connection
+    database: Database, sql: Connection
 ) -> None:
     load(sql, 40)
-    keep(store, "meter_telemetry", 30 * DAY)
+    keep(database, "meter_telemetry", 30 * DAY)
     run_guard(sql)
 
     assert count(sql, "meter_telemetry", "time < %(day)s", day=today() - 31 * DAY) == 0
@@ -171,9 +173,9 @@ def test_what_was_never_materialized_is_materialized_before_it_is_dropped(
 
 
 @pytest.mark.community
-def test_nothing_is_dropped_when_the_refresh_fails(store: Store, sql: Connection) -> None:
+def test_nothing_is_dropped_when_the_refresh_fails(database: Database, sql: Connection) -> None:
     load(sql, 40)
-    keep(store, "meter_telemetry", 30 * DAY)
+    keep(database, "meter_telemetry", 30 * DAY)
     insert_late(sql, today() - 35 * DAY + timedelta(minutes=1))
     before = count(sql, "meter_telemetry", "true")
     do(
@@ -205,7 +207,7 @@ def test_nothing_is_dropped_when_the_refresh_fails(store: Store, sql: Connection
 
 @pytest.mark.community
 def test_a_plain_retention_policy_loses_late_readings_and_is_warned_of_until_it_is_taken_over(
-    store: Store, sql: Connection
+    database: Database, sql: Connection
 ) -> None:
     load(sql, 40)
     refresh(sql)
@@ -219,7 +221,7 @@ def test_a_plain_retention_policy_loses_late_readings_and_is_warned_of_until_it_
         " AND hypertable_name = 'meter_hourly'",
     )
 
-    (warned,) = policies.breaches(policies.read(store)[METER], WEEK, NOW)
+    (warned,) = policies.breaches(policies.read(database)[METER], WEEK, NOW)
     assert warned.rule == "refreshed-before-dropped"
     assert "fleetwatt retention set meter_telemetry 36d" in warned.message
 
@@ -229,8 +231,8 @@ def test_a_plain_retention_policy_loses_late_readings_and_is_warned_of_until_it_
     assert readings_of(sql, lost) == 2
 
     run_guard(sql)
-    assert policies.read(store)[METER].guarded
-    assert policies.read(store)[METER].keep_raw == 36 * DAY
+    assert policies.read(database)[METER].guarded
+    assert policies.read(database)[METER].keep_raw == 36 * DAY
     insert_late(sql, saved + timedelta(minutes=1))
     do(
         sql,
@@ -245,20 +247,20 @@ def test_a_plain_retention_policy_loses_late_readings_and_is_warned_of_until_it_
 
 @pytest.mark.community
 def test_longer_retention_after_a_drop_brings_nothing_back_and_erases_nothing(
-    store: Store, sql: Connection, client: FlaskClient
+    database: Database, sql: Connection, client: FlaskClient
 ) -> None:
     load(sql, 40)
     refresh(sql)
-    keep(store, "meter_telemetry", 30 * DAY)
+    keep(database, "meter_telemetry", 30 * DAY)
     run_guard(sql)
 
-    keep(store, "meter_telemetry", 90 * DAY)
+    keep(database, "meter_telemetry", 90 * DAY)
     run_refreshes(sql)
     late = client.post("/v1/ingestion", json=meter(timestamp=at(today() - 35 * DAY)))
 
     assert late.status_code == 422
     assert count(sql, "meter_hourly", "bucket < %(day)s", day=today() - 31 * DAY) == 9 * 24
-    changed = policies.read(store)[METER]
+    changed = policies.read(database)[METER]
     assert changed.refresh_from is not None
     now = datetime.now(UTC)
     assert now - changed.refresh_from > today() - 31 * DAY
@@ -267,7 +269,7 @@ def test_longer_retention_after_a_drop_brings_nothing_back_and_erases_nothing(
 
 @pytest.mark.community
 def test_answers_about_a_device_keep_the_whole_hours_whose_raw_readings_were_dropped(
-    store: Store, sql: Connection, client: FlaskClient
+    database: Database, sql: Connection, client: FlaskClient
 ) -> None:
     load(sql, 40)
     refresh(sql)
@@ -276,7 +278,7 @@ def test_answers_about_a_device_keep_the_whole_hours_whose_raw_readings_were_dro
     assert before
     assert before["kwhDeliveredDc"] == pytest.approx(23.5)
 
-    keep(store, "vehicle_telemetry", 30 * DAY)
+    keep(database, "vehicle_telemetry", 30 * DAY)
     run_guard(sql)
 
     assert count(sql, "vehicle_telemetry", "time < %(day)s", day=today() - 31 * DAY) == 0
@@ -290,7 +292,7 @@ def test_answers_about_a_device_keep_the_whole_hours_whose_raw_readings_were_dro
 @pytest.mark.community
 @pytest.mark.parametrize("hours", [1, 24])
 def test_dropped_readings_are_missed_by_no_answer_about_hours_that_begin_and_end_between_them(
-    store: Store, sql: Connection, client: FlaskClient, hours: int
+    database: Database, sql: Connection, client: FlaskClient, hours: int
 ) -> None:
     load(sql, 40)
     do(sql, "UPDATE vehicle_telemetry SET time = time + INTERVAL '20 minutes'")
@@ -312,8 +314,8 @@ def test_dropped_readings_are_missed_by_no_answer_about_hours_that_begin_and_end
     assert before[0]
     assert before[0]["kwhConsumedAc"] == pytest.approx(hours - 0.5)
 
-    keep(store, "vehicle_telemetry", 30 * DAY)
-    keep(store, "meter_telemetry", 30 * DAY)
+    keep(database, "vehicle_telemetry", 30 * DAY)
+    keep(database, "meter_telemetry", 30 * DAY)
     run_guard(sql)
 
     assert count(sql, "vehicle_telemetry", "time < %(day)s", day=end) == 0
@@ -323,7 +325,7 @@ def test_dropped_readings_are_missed_by_no_answer_about_hours_that_begin_and_end
 @pytest.mark.community
 @pytest.mark.parametrize("hours", [1, 24])
 def test_the_fleets_answers_leave_out_an_hour_of_which_dropped_readings_would_have_to_be_taken(
-    store: Store, sql: Connection, client: FlaskClient, hours: int
+    database: Database, sql: Connection, client: FlaskClient, hours: int
 ) -> None:
     load(sql, 40)
     refresh(sql)
@@ -332,8 +334,8 @@ def test_the_fleets_answers_leave_out_an_hour_of_which_dropped_readings_would_ha
     assert before
     assert before["hours"][0]["vehicleReadings"] > 0
 
-    keep(store, "vehicle_telemetry", 30 * DAY)
-    keep(store, "meter_telemetry", 30 * DAY)
+    keep(database, "vehicle_telemetry", 30 * DAY)
+    keep(database, "meter_telemetry", 30 * DAY)
     run_guard(sql)
 
     # A reading lies on the window's start, which belongs to the window before.
@@ -351,11 +353,11 @@ def test_the_fleets_answers_leave_out_an_hour_of_which_dropped_readings_would_ha
 
 @pytest.mark.community
 def test_a_reading_that_comes_when_its_hour_was_dropped_changes_no_answer_and_no_aggregate(
-    store: Store, sql: Connection
+    database: Database, sql: Connection
 ) -> None:
     load(sql, 40)
     refresh(sql)
-    keep(store, "meter_telemetry", 30 * DAY)
+    keep(database, "meter_telemetry", 30 * DAY)
     run_guard(sql)
     hour = today() - 35 * DAY
 
@@ -392,9 +394,9 @@ def test_in_a_schema_of_its_own_raw_is_dropped_by_a_scheduler_that_does_not_know
 
 
 @pytest.mark.community
-def test_whoever_empties_history_starts_anew(store: Store, sql: Connection) -> None:
+def test_whoever_empties_history_starts_anew(database: Database, sql: Connection) -> None:
     load(sql, 40)
-    keep(store, "meter_telemetry", 30 * DAY)
+    keep(database, "meter_telemetry", 30 * DAY)
     run_guard(sql)
     recorded = "SELECT dropped_before FROM retention WHERE table_name = 'meter_telemetry'"
     assert rows(sql, recorded) != [(None,)]
@@ -405,14 +407,14 @@ def test_whoever_empties_history_starts_anew(store: Store, sql: Connection) -> N
 
 
 @pytest.mark.community
-def test_a_change_is_made_as_a_whole_or_not_at_all(store: Store, sql: Connection) -> None:
-    before = policies.read(store)[METER]
+def test_a_change_is_made_as_a_whole_or_not_at_all(database: Database, sql: Connection) -> None:
+    before = policies.read(database)[METER]
 
     with pytest.raises(psycopg2.Error):
         # TimescaleDB refuses so small a refresh window, after retention has been changed.
         do(sql, "SELECT set_retention('meter_telemetry', '30 days', '1 minute')")
 
-    assert policies.read(store)[METER] == before
+    assert policies.read(database)[METER] == before
 
 
 @pytest.mark.parametrize(
@@ -426,24 +428,24 @@ def test_a_change_is_made_as_a_whole_or_not_at_all(store: Store, sql: Connection
 )
 @pytest.mark.community
 def test_a_change_that_breaks_a_rule_is_refused_with_the_nearest_legal_value(
-    store: Store, table: str, duration: timedelta | None, nearest: str
+    database: Database, table: str, duration: timedelta | None, nearest: str
 ) -> None:
     with pytest.raises(PolicyRefused, match=nearest):
-        policies.plan_retention(store, table, duration)
+        policies.plan_retention(database, table, duration)
 
 
 @pytest.mark.community
-def test_compression_inside_the_lateness_is_refused(store: Store) -> None:
+def test_compression_inside_the_lateness_is_refused(database: Database) -> None:
     with pytest.raises(PolicyRefused, match="7d at least"):
-        policies.plan_compression(store, "meter_telemetry", 6 * DAY)
+        policies.plan_compression(database, "meter_telemetry", 6 * DAY)
 
 
 def test_where_there_are_no_policies_retention_is_a_row_that_ingestion_heeds(
-    store: Store, sql: Connection, client: FlaskClient
+    database: Database, sql: Connection, client: FlaskClient
 ) -> None:
-    if policies.read(store)[METER].materialized:
+    if policies.read(database)[METER].materialized:
         pytest.skip("there are policies")
-    keep(store, "meter_telemetry", 30 * DAY)
+    keep(database, "meter_telemetry", 30 * DAY)
 
     assert rows(sql, "SELECT table_name, drop_after FROM fleetwatt_retention") == [
         ("meter_telemetry", 30 * DAY)
@@ -452,8 +454,8 @@ def test_where_there_are_no_policies_retention_is_a_row_that_ingestion_heeds(
         reading = meter(timestamp=at(NOW - days * DAY))
         assert client.post("/v1/ingestion", json=reading).status_code == status
     with pytest.raises(NotInEdition, match="meter_hourly is a view"):
-        policies.plan_retention(store, "meter_hourly", 30 * DAY)
+        policies.plan_retention(database, "meter_hourly", 30 * DAY)
     with pytest.raises(NotInEdition, match="no columnstore"):
-        policies.plan_compression(store, "meter_telemetry", 30 * DAY)
-    keep(store, "meter_telemetry", None)
+        policies.plan_compression(database, "meter_telemetry", 30 * DAY)
+    keep(database, "meter_telemetry", None)
     assert rows(sql, "SELECT * FROM fleetwatt_retention") == []

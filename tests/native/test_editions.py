@@ -15,7 +15,7 @@ from psycopg2.extensions import connection as Connection
 from fleetwatt.app import create_app
 from fleetwatt.cli import fleetwatt
 from fleetwatt.config import Config
-from fleetwatt.database.client import Store
+from fleetwatt.database.client import Database
 from fleetwatt.database.errors import EditionChanged
 from fleetwatt.database.pool import connect
 from fleetwatt.database.schema import migrations
@@ -123,8 +123,8 @@ def test_an_upgrade_carries_over_how_long_history_is_kept(server: NativeServer) 
 
     upgrade(server)
 
-    with closing(Store(Config(database_url=server.url))) as store:
-        meters, vehicles = policies.read(store).values()
+    with closing(Database(Config(database_url=server.url))) as database:
+        meters, vehicles = policies.read(database).values()
         assert meters.keep_raw == timedelta(days=30)
         assert meters.keep_hourly == timedelta(days=3650)
         assert meters.refresh_from == timedelta(days=29)
@@ -133,7 +133,7 @@ def test_an_upgrade_carries_over_how_long_history_is_kept(server: NativeServer) 
         for each in (meters, vehicles):
             assert each.refreshed
             assert each.guarded
-            assert list(policies.breaches(each, store.lateness, NOW)) == []
+            assert list(policies.breaches(each, database.lateness, NOW)) == []
 
 
 @pytest.mark.parametrize(
@@ -147,10 +147,10 @@ def test_what_would_break_a_rule_of_community_becomes_the_nearest_that_does_not(
 
     upgrade(server)
 
-    with closing(Store(Config(database_url=server.url))) as store:
-        kept = policies.read(store)[METER]
+    with closing(Database(Config(database_url=server.url))) as database:
+        kept = policies.read(database)[METER]
         assert (kept.keep_raw, kept.keep_hourly) == (parse(raw), parse(hourly))
-        assert list(policies.breaches(kept, store.lateness, NOW)) == []
+        assert list(policies.breaches(kept, database.lateness, NOW)) == []
 
 
 def test_before_the_upgrade_a_service_says_that_the_schema_is_behind(

@@ -18,7 +18,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt.config import Config
-from fleetwatt.database.client import Store
+from fleetwatt.database.client import Database
 from fleetwatt.streams import METER, Rows
 from tests.conftest import rows, serving
 from tests.examples import NOW, at, meter, vehicle
@@ -140,13 +140,13 @@ def test_a_device_that_another_transaction_makes_meanwhile_moves_forward_all_the
     newer = Rows(METER, [("M-1", NOW, 2.0, 230.0)])
     waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     with (
-        closing(Store(config)) as store,
+        closing(Database(config)) as database,
         closing(psycopg2.connect(database_url)) as other,
         ThreadPoolExecutor(1) as thread,
     ):
         with other.cursor() as cursor:
             cursor.execute(insert, [NOW - timedelta(minutes=1)])
-        written = thread.submit(store.write, [newer])
+        written = thread.submit(database.write, [newer])
         eventually(lambda: rows(sql, waiting) != [], "it does not wait for the other")
         other.commit()
 

@@ -21,7 +21,7 @@ from psycopg2.extensions import connection as Connection
 from fleetwatt.app import create_app
 from fleetwatt.config import Config
 from fleetwatt.database import replica as replicas
-from fleetwatt.database.client import Store
+from fleetwatt.database.client import Database
 from fleetwatt.database.pool import connect
 from fleetwatt.database.schema import migrations
 from tests.conftest import rows
@@ -364,8 +364,10 @@ def test_nobody_waits_for_a_replica_that_does_not_answer(config: Config) -> None
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://postgres@127.0.0.1:{silent.getsockname()[1]}/postgres"
         mute = Config(database_url=config.database_url, replica_url=url, connect_timeout=60)
-        with closing(Store(mute)) as store:
-            row = store.one("vehicle_window", vehicle_id="V-1", start=ago(hours=1), end=ago())
+        with closing(Database(mute)) as database:
+            row = database.query_one(
+                "vehicle_window", vehicle_id="V-1", start=ago(hours=1), end=ago()
+            )
 
             assert row
             assert row["readings"] == 0

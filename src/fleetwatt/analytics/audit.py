@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fleetwatt.streams import STREAMS, Stream
 
 if TYPE_CHECKING:
-    from fleetwatt.database.client import Store
+    from fleetwatt.database.client import Database
 
 HOUR = timedelta(hours=1)
 SIX = 6
@@ -72,18 +72,18 @@ class Findings:
         }
 
 
-def audit(store: Store, *, sample: int, hours: int, seed: str) -> list[Findings]:
+def audit(database: Database, *, sample: int, hours: int, seed: str) -> list[Findings]:
     """Compare up to `sample` devices of each stream in up to `hours` hours.
 
     The same seed chooses the same devices and hours while history has no new ones.
     """
-    return [_audit(store, stream, sample, hours, seed) for stream in STREAMS]
+    return [_audit(database, stream, sample, hours, seed) for stream in STREAMS]
 
 
-def _audit(store: Store, stream: Stream, sample: int, hours: int, seed: str) -> Findings:
-    sampled = store.all(f"{stream.name}.audit_hours", hours=hours, seed=seed)
+def _audit(database: Database, stream: Stream, sample: int, hours: int, seed: str) -> Findings:
+    sampled = database.query(f"{stream.name}.audit_hours", hours=hours, seed=seed)
     newest = sampled[-1]["hour"] if sampled else None
-    found = store.all(f"{stream.name}.audit_devices", sample=sample, seed=seed, hour=newest)
+    found = database.query(f"{stream.name}.audit_devices", sample=sample, seed=seed, hour=newest)
     devices = [row["device"] for row in found]
     fresh = [row["hour"] for row in sampled if not row["pending"]]
     sixes = sorted({row["six"] for row in sampled if row["six"]})
@@ -91,7 +91,7 @@ def _audit(store: Store, stream: Stream, sample: int, hours: int, seed: str) -> 
     differing = [
         row | {"hours": hours}
         for start, hours in (*((hour, 1) for hour in fresh), *((six, SIX) for six in sixes))
-        for row in store.all(
+        for row in database.query(
             f"{stream.name}.audit_aggregate",
             devices=devices,
             start=start,
@@ -99,7 +99,7 @@ def _audit(store: Store, stream: Stream, sample: int, hours: int, seed: str) -> 
             hours=hours,
         )
     ]
-    differing += store.all(f"{stream.name}.audit_latest", devices=devices)
+    differing += database.query(f"{stream.name}.audit_latest", devices=devices)
     return Findings(
         stream,
         len(devices),
@@ -109,7 +109,7 @@ def _audit(store: Store, stream: Stream, sample: int, hours: int, seed: str) -> 
     )
 
 
-def repair(store: Store, findings: Findings) -> None:
+def repair(database: Database, findings: Findings) -> None:
     """Refresh the hours that differ and set the latest readings that differ from history.
 
     History is what counts: an hour or a device that it has nothing of is removed.
@@ -118,7 +118,7 @@ def repair(store: Store, findings: Findings) -> None:
     for aggregate, hours in zip(stream.aggregates, (1, SIX), strict=True):
         starts = {each.hour for each in findings.differences if each.hours == hours and each.hour}
         for start in sorted(starts):
-            store.refresh(aggregate, start, start + hours * HOUR)
+            database.refresh(aggregate, start, start + hours * HOUR)
     devices = sorted({each.device for each in findings.differences if not each.hour})
     if devices:
-        store.all(f"{stream.name}.repair_latest", devices=devices)
+        database.query(f"{stream.name}.repair_latest", devices=devices)

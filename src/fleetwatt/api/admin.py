@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleetwatt.http.openapi import Blueprint, raises, store
+from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.lifecycle import storage
 from fleetwatt.schemas.admin import Storage
 
@@ -16,4 +16,4 @@ blueprint = Blueprint("admin", __name__, url_prefix="/v1/admin", description="Fo
 @raises(blueprint, 422, 503)
 def stored() -> dict[str, Any]:
     """Tell what is stored, what it costs, and what will be dropped and when."""
-    return storage.report(store())
+    return storage.report(current_database())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleetwatt.analytics import energy
 from fleetwatt.http import caching
-from fleetwatt.http.openapi import Blueprint, raises, store
+from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.schemas.fleet import (
     Cursor,
     Fleet,
@@ -41,9 +41,9 @@ def performances(query: dict[str, Any]) -> dict[str, Any]:
     after: Cursor | None = query.get("after")
     window = _window(query.get("end"), query["hours"])
     # Asked first: a refresh that comes between the two can only make the answer better than said.
-    exact = store().one("exact_until", **window)
+    exact = current_database().query_one("exact_until", **window)
     figure = query["sort"].removeprefix("-")
-    rows = store().all(
+    rows = current_database().query(
         "performance_page",
         **window,
         low_coverage=energy.LOW_COVERAGE,
@@ -76,10 +76,10 @@ def fleet(query: dict[str, Any]) -> dict[str, Any]:
     nothing that has arrived is missing. Who reports, is stale or silent is as of now.
     """
     window = _window(query.get("end"), query["hours"])
-    exact = store().one("exact_until", **window)
-    rows = store().all("fleet_hours", **window)
+    exact = current_database().query_one("exact_until", **window)
+    rows = current_database().query("fleet_hours", **window)
     fresh = {
-        stream.plural: store().one(
+        stream.plural: current_database().query_one(
             f"{stream.name}.freshness", start=window["start"], stale_after=query["staleAfter"]
         )
         or {}

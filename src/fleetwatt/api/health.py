@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleetwatt.http.openapi import Blueprint, raises, store
+from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.schemas.service import Health, Readiness
 
 blueprint = Blueprint("service", __name__, description="Liveness and readiness")
@@ -25,9 +25,9 @@ def readyz() -> dict[str, Any]:
 
     A replica that is away is told of, and changes nothing: the primary answers in its place.
     """
-    store().one("ping")
-    if not store().has_replica:
+    current_database().query_one("ping")
+    if not current_database().has_replica:
         return {"status": "ok"}
-    lag = store().replica_lag()
+    lag = current_database().replica_lag()
     replica = {"status": "away" if lag is None else "ok", "lagSeconds": lag}
     return {"status": "ok", "replica": replica}

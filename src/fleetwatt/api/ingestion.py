@@ -13,7 +13,7 @@ from marshmallow import Schema, fields
 
 from fleetwatt.http import auth
 from fleetwatt.http.hardening import encoding_of, received
-from fleetwatt.http.openapi import Blueprint, documented, raises, store
+from fleetwatt.http.openapi import Blueprint, current_database, documented, raises
 from fleetwatt.http.problems import BodyTooLarge, BrokenEncoding, InvalidReadings, UnsupportedMedia
 from fleetwatt.ingestion.decode import MAX_READINGS, Bounds, Parsed, parse_json, parse_ndjson
 from fleetwatt.observability import metrics
@@ -24,7 +24,7 @@ from fleetwatt.streams import MAX_AHEAD, STREAMS, Stream
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fleetwatt.database.client import Store
+    from fleetwatt.database.client import Database
 
 MAX_BYTES = 10_000_000
 # Each costs a copy of those that follow.
@@ -88,7 +88,7 @@ def _route(path: str, name: str, summary: str, streams: Sequence[Stream]) -> Non
     )
     def post() -> Response:
         atomic = _atomic()
-        database = store()
+        database = current_database()
         bounds = Bounds(
             datetime.now(UTC) + MAX_AHEAD,
             {stream: database.oldest_accepted(stream) for stream in streams},
@@ -108,13 +108,13 @@ for _stream in STREAMS:
     _route(
         f"/{_stream.name}",
         f"post_{_stream.name}",
-        f"Store readings of the stream {_stream.name}.\n\n{_stream.description}.",
+        f"Database readings of the stream {_stream.name}.\n\n{_stream.description}.",
         (_stream,),
     )
 _route(
     "",
     "post_any",
-    "Store readings of any stream.\n\nEach goes where its id field says.",
+    "Database readings of any stream.\n\nEach goes where its id field says.",
     STREAMS,
 )
 
@@ -173,7 +173,7 @@ def _check_size(size: int) -> None:
         raise BodyTooLarge(f"a request holds up to {MAX_BYTES:,} bytes after decompression")
 
 
-def _answer(database: Store, parsed: Parsed, *, atomic: bool) -> Response:
+def _answer(database: Database, parsed: Parsed, *, atomic: bool) -> Response:
     if parsed.errors and (atomic or not parsed.valid):
         raise InvalidReadings(
             f"{parsed.rejected} of {parsed.rejected + parsed.valid} readings are invalid; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fleetwatt.http import auth
-from fleetwatt.http.openapi import Blueprint, raises, store
+from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.http.problems import MappingConflict, NotKnown
 from fleetwatt.schemas.fields import rfc3339
 from fleetwatt.schemas.mappings import Cursor, Mapping, MappingPage, MappingQuery, MappingRequest
@@ -28,7 +28,7 @@ def map_vehicle(mapping: dict[str, Any]) -> tuple[Row, int]:
     Closes the vehicle's open mapping.
     """
     auth.check_device(mapping["vehicleId"])
-    row = store().one(
+    row = current_database().query_one(
         "map_vehicle",
         vehicle_id=mapping["vehicleId"],
         meter_id=mapping["meterId"],
@@ -57,7 +57,7 @@ def unplug_vehicle(vehicleId: str) -> Row:
     the answer is the first of those, empty: it ends where it begins.
     """
     auth.check_device(vehicleId)
-    closed = store().change("unplug_vehicle", vehicle_id=vehicleId)
+    closed = current_database().execute_once("unplug_vehicle", vehicle_id=vehicleId)
     if closed is None:
         raise NotKnown(f"Vehicle {vehicleId} is on no meter, now or later.")
     return closed
@@ -70,7 +70,7 @@ def unplug_vehicle(vehicleId: str) -> Row:
 def mappings(query: dict[str, Any]) -> dict[str, Any]:
     """List the history of mappings, a page at a time."""
     after: Cursor | None = query.get("after")
-    rows = store().all(
+    rows = current_database().query(
         "mappings",
         vehicle_id=query.get("vehicleId"),
         meter_id=query.get("meterId"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from fleetwatt.http.openapi import Blueprint, store
+from fleetwatt.http.openapi import Blueprint, current_database
 from fleetwatt.observability import exposition
 
 blueprint = Blueprint("monitoring", __name__, description="For Prometheus")
@@ -17,5 +17,7 @@ def show() -> Response:
 
     Those of all processes, and what the database says of itself where it answers.
     """
-    store().tell()
-    return Response(exposition.render(store().figures()), content_type=exposition.MEDIA_TYPE)
+    current_database().tell()
+    return Response(
+        exposition.render(current_database().figures()), content_type=exposition.MEDIA_TYPE
+    )

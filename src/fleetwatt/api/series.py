@@ -16,7 +16,7 @@ from fleetwatt.analytics.buckets import filled, parted, touched
 from fleetwatt.analytics.energy import rounded
 from fleetwatt.api.status import status_of
 from fleetwatt.http import caching
-from fleetwatt.http.openapi import Blueprint, raises, store
+from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.http.problems import TooManyPoints
 from fleetwatt.schemas.fields import rfc3339
 from fleetwatt.schemas.series import (
@@ -96,7 +96,7 @@ def _gaps_route(stream: Stream) -> None:
         start = query["start"]
         # What lies ahead is not silence yet.
         end = max(start, min(query["end"], datetime.now(UTC)))
-        found = store().all(
+        found = current_database().query(
             f"{stream.name}.gaps",
             id=device,
             start=start,
@@ -132,9 +132,11 @@ def _points(
         raise _too_many(f"{count:,}", start, end)
     asked = {"id": device, "start": start, "end": end}
     most = None if width else MOST_POINTS + 1
-    rows = store().all(f"{stream.name}.series", width=width, most=most, **asked)
+    rows = current_database().query(f"{stream.name}.series", width=width, most=most, **asked)
     if len(rows) > MOST_POINTS:
-        days = store().all(f"{stream.name}.series", width=BUCKETS["1d"], most=None, **asked)
+        days = current_database().query(
+            f"{stream.name}.series", width=BUCKETS["1d"], most=None, **asked
+        )
         raise _too_many(f"at least {sum(day['readings'] for day in days):,}", start, end)
     sums = ["energy_kwh", *(each.column for each in stream.figures if each.what == "avg")]
     for row in rows:

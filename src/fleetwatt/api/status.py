@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fleetwatt.http.openapi import Blueprint, raises, store
+from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.http.problems import NotKnown
 from fleetwatt.schemas.paging import cut
 from fleetwatt.schemas.status import STATUS_PAGE_SCHEMAS, STATUS_SCHEMAS, PageQuery
@@ -24,7 +24,7 @@ def status_of(stream: Stream, device: str) -> Row:
     Raises:
         NotKnown: It has never sent one.
     """
-    status = store().one(f"{stream.name}.status", id=device)
+    status = current_database().query_one(f"{stream.name}.status", id=device)
     if status is None:
         raise NotKnown(f"No reading of {stream.name} {device} has arrived.")
     return status
@@ -45,7 +45,7 @@ def _routes(stream: Stream) -> None:
     @blueprint.doc(summary=f"Status of all {stream.plural}, a page at a time")
     @raises(blueprint, 503)
     def page(query: dict[str, Any]) -> Row:
-        rows = store().all(
+        rows = current_database().query(
             f"{stream.name}.status_page",
             after=query.get("after"),
             stale_after=query.get("staleAfter"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from fleetwatt.analytics import energy
 from fleetwatt.http import caching
-from fleetwatt.http.openapi import Blueprint, raises, store
+from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.http.problems import NotKnown
 from fleetwatt.schemas.analytics import Performance, WindowQuery
 
@@ -30,7 +30,7 @@ def performance(query: dict[str, Any], vehicleId: str) -> dict[str, Any]:
     length = timedelta(hours=query["hours"])
     start = end - length
     asked = {"vehicle_id": vehicleId, "start": start, "end": end}
-    vehicle = store().one("vehicle_window", **asked)
+    vehicle = current_database().query_one("vehicle_window", **asked)
     if vehicle is None or not vehicle["known"]:
         raise NotKnown(f"Vehicle {vehicleId} has never been heard of.")
     mappings = vehicle["mappings"]
@@ -52,10 +52,12 @@ def _share(vehicle_id: str, meter_id: str, start: datetime, end: datetime) -> fl
     """Return a vehicle's share in kWh of a shared meter over a window, from raw readings."""
 
     def readings(stream: str, device: str) -> list[energy.Reading]:
-        rows = store().all(f"{stream}.counter_readings", id=device, start=start, end=end)
+        rows = current_database().query(
+            f"{stream}.counter_readings", id=device, start=start, end=end
+        )
         return [energy.Reading(row["time"], row["kwh"]) for row in rows]
 
-    on_meter = store().all("meter_mappings", meter_id=meter_id, start=start, end=end)
+    on_meter = current_database().query("meter_mappings", meter_id=meter_id, start=start, end=end)
     return energy.share(
         vehicle_id,
         readings("meter", meter_id),

@@ -21,7 +21,7 @@ from fleetwatt.cli import (
     transfer,
 )
 from fleetwatt.config import Config, ConfigError
-from fleetwatt.database.errors import SchemaBehind, StoreError, Unavailable
+from fleetwatt.database.errors import DatabaseError, SchemaBehind, Unavailable
 from fleetwatt.embedded.database import EmbeddedDatabaseError
 from fleetwatt.embedded.node import NodeError
 from fleetwatt.observability import logs
@@ -63,6 +63,6 @@ def main() -> None:
     try:
         logging.config.dictConfig(logs.settings(Config.from_environment()))
         fleetwatt()
-    except (ConfigError, EmbeddedDatabaseError, NodeError, StoreError) as error:
+    except (ConfigError, EmbeddedDatabaseError, NodeError, DatabaseError) as error:
         is_away = isinstance(error, Unavailable) and not isinstance(error, SchemaBehind)
         sys.exit(f"fleetwatt: {'FLEETWATT_DATABASE_URL: ' if is_away else ''}{error}")

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from fleetwatt.analytics import audit as auditing
-from fleetwatt.cli.database import opened_store
+from fleetwatt.cli.database import opened_database
 
 _COUNT = click.IntRange(min=1)
 
@@ -30,13 +30,13 @@ def audit(sample: int, hours: int, seed: str | None, *, repair: bool, as_json: b
     Exit status 1: they differ.
     """
     seed = seed or secrets.token_hex(4)
-    with opened_store() as store:
-        findings = auditing.audit(store, sample=sample, hours=hours, seed=seed)
+    with opened_database() as database:
+        findings = auditing.audit(database, sample=sample, hours=hours, seed=seed)
         _say_findings(findings, seed, as_json=as_json)
         if repair and any(each.differences for each in findings):
             for each in findings:
-                auditing.repair(store, each)
-            findings = auditing.audit(store, sample=sample, hours=hours, seed=seed)
+                auditing.repair(database, each)
+            findings = auditing.audit(database, sample=sample, hours=hours, seed=seed)
             _say_findings(findings, seed, as_json=as_json)
     sys.exit(int(any(each.differences for each in findings)))
 

@@ -8,7 +8,7 @@ import click
 
 from fleetwatt.cli import shown
 from fleetwatt.cli.change import changing, confirm
-from fleetwatt.cli.database import opened_store
+from fleetwatt.cli.database import opened_database
 from fleetwatt.lifecycle import chunk_advice, policies, storage
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def chunks() -> None:
 @click.argument("table", type=click.Choice(storage.ORDER), required=False, metavar="[TABLE]")
 def list_(table: str | None) -> None:
     """List the chunks of TABLE, or of all tables, oldest first."""
-    with opened_store() as store:
-        stored = store.all("stored_chunks", table=table)
+    with opened_database() as database:
+        stored = database.query("stored_chunks", table=table)
     shown.echo_table(
         ("chunk", "table", "from", "to", "rows", "size", "uncompressed", "indexes"),
         [
@@ -49,9 +49,9 @@ def list_(table: str | None) -> None:
 @chunks.command()
 def interval() -> None:
     """Show how much time a chunk holds, and how much would be good."""
-    with opened_store() as store:
-        stored = storage.ordered(store.all("stored_tables"))
-        advice = chunk_advice.advise(store)
+    with opened_database() as database:
+        stored = storage.ordered(database.query("stored_tables"))
+        advice = chunk_advice.advise(database)
     shown.echo_table(
         ("table", "a chunk holds", "chunks", "indexes of a chunk"),
         [
@@ -84,10 +84,10 @@ def set_interval(table: str, interval: timedelta, *, yes: bool, dry_run: bool) -
 
     A duration is written as 12h, 1d or 1w. The chunks that are there stay as they are.
     """
-    with opened_store() as store:
+    with opened_database() as database:
         now = next(
             each["chunk_interval"]
-            for each in store.all("stored_tables")
+            for each in database.query("stored_tables")
             if each["table_name"] == table
         )
         click.echo(
@@ -95,5 +95,5 @@ def set_interval(table: str, interval: timedelta, *, yes: bool, dry_run: bool) -
             " then. Chunks are dropped and compressed as a whole, once all of one is old enough."
         )
         if confirm(yes=yes, dry_run=dry_run):
-            store.one("set_chunk_interval", table=table, interval=interval)
+            database.query_one("set_chunk_interval", table=table, interval=interval)
             click.echo(f"New chunks of {table} hold {shown.duration(interval)}.")

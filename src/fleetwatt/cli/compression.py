@@ -8,13 +8,13 @@ import click
 
 from fleetwatt.cli import shown
 from fleetwatt.cli.change import changing, confirm
-from fleetwatt.cli.database import opened_store
+from fleetwatt.cli.database import opened_database
 from fleetwatt.lifecycle import policies, storage
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from fleetwatt.database.client import Store
+    from fleetwatt.database.client import Database
 
 # The aggregates are refreshed as far back as readings come late: they stay as they are.
 _TABLE = click.argument("table", type=click.Choice(list(policies.HISTORIES)), metavar="TABLE")
@@ -29,9 +29,11 @@ def compression() -> None:
 @compression.command()
 def show() -> None:
     """Show when each table is compressed, and what that has saved."""
-    with opened_store() as store:
-        after = {each.stream.history: each.compress_after for each in policies.read(store).values()}
-        stored = storage.ordered(store.all("stored_tables"))
+    with opened_database() as database:
+        after = {
+            each.stream.history: each.compress_after for each in policies.read(database).values()
+        }
+        stored = storage.ordered(database.query("stored_tables"))
     shown.echo_table(
         ("table", "compressed after", "chunks", "compressed", "size", "uncompressed"),
         [
@@ -70,22 +72,26 @@ def unset(table: str, *, yes: bool, dry_run: bool) -> None:
 
 
 def _change(table: str, after: timedelta | None, *, yes: bool, dry_run: bool) -> None:
-    with opened_store() as store:
-        before, _ = policies.plan_compression(store, table, after)
+    with opened_database() as database:
+        before, _ = policies.plan_compression(database, table, after)
         then = shown.duration(after, "never")
         click.echo(
             f"{table}: compressed after {shown.duration(before.compress_after, 'never')} now, "
             f"{then} then."
         )
-        click.echo(f"The next run compresses {_packs(store, table, after)}.")
+        click.echo(f"The next run compresses {_packs(database, table, after)}.")
         if confirm(yes=yes, dry_run=dry_run):
-            store.one("set_compression", table=table, after=after)
+            database.query_one("set_compression", table=table, after=after)
             click.echo(f"{table} is compressed after {then}.")
 
 
-def _packs(store: Store, table: str, after: timedelta | None) -> str:
+def _packs(database: Database, table: str, after: timedelta | None) -> str:
     """Say what a run would compress: chunks that are wholly older and are not yet."""
-    due = None if after is None else store.one("packed_chunks", table=table, older_than=after)
+    due = (
+        None
+        if after is None
+        else database.query_one("packed_chunks", table=table, older_than=after)
+    )
     if not due or not due["chunks"]:
         return "nothing"
     return f"{shown.chunks(due)}, about {due['rows']:,} rows, {shown.size(due['bytes'])}"

@@ -11,7 +11,7 @@ import click
 
 from fleetwatt.cli import shown
 from fleetwatt.config import Config
-from fleetwatt.database.client import Store
+from fleetwatt.database.client import Database
 from fleetwatt.database.errors import translated
 from fleetwatt.database.pool import connect
 from fleetwatt.database.schema import migrations
@@ -25,10 +25,10 @@ def db() -> None:
 
 
 @contextmanager
-def opened_store() -> Iterator[Store]:
+def opened_database() -> Iterator[Database]:
     """Open the database for a command."""
-    with closing(Store(Config.of_a_command())) as store:
-        yield store
+    with closing(Database(Config.of_a_command())) as database:
+        yield database
 
 
 @db.command()
@@ -41,8 +41,8 @@ def upgrade() -> None:
 @click.option("--json", "as_json", is_flag=True, help="print it as GET /v1/admin/storage does")
 def status(*, as_json: bool) -> None:
     """Tell what is stored, what it costs and what will be dropped."""
-    with opened_store() as store:
-        report = storage.report(store)
+    with opened_database() as database:
+        report = storage.report(database)
     if as_json:
         click.echo(Storage().dumps(report))
     else:

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from fleetwatt.cli import shown
-from fleetwatt.cli.database import opened_store
+from fleetwatt.cli.database import opened_database
 from fleetwatt.observability import logs
 from fleetwatt.security import keys as api_keys
 from fleetwatt.security.keys import INGEST, SCOPES, Key
@@ -60,8 +60,8 @@ def create(
     if devices and set(scopes) != {INGEST}:
         raise click.UsageError("--device goes with --scope ingest alone: it bounds what is written")
     prefix, whole, hashed = api_keys.generate()
-    with opened_store() as store:
-        row = store.change(
+    with opened_database() as database:
+        row = database.execute_once(
             "create_key",
             prefix=prefix,
             hash=hashed,
@@ -77,8 +77,8 @@ def create(
 @click.option("--json", "as_json", is_flag=True, help="print them as JSON")
 def list_keys(*, as_json: bool) -> None:
     """List the keys, without their secrets."""
-    with opened_store() as store:
-        rows = store.all("keys")
+    with opened_database() as database:
+        rows = database.query("keys")
     described = [_described(row) for row in rows]
     if as_json:
         click.echo(msgspec.json.encode(described))
@@ -101,8 +101,8 @@ def revoke(prefix: str) -> None:
 
     Every process refuses it within 5 seconds.
     """
-    with opened_store() as store:
-        row = store.one("revoke_key", prefix=_prefix(prefix))
+    with opened_database() as database:
+        row = database.query_one("revoke_key", prefix=_prefix(prefix))
     if row is None:
         raise click.ClickException(f"there is no key {prefix}")
     _audit("key revoked", row)
@@ -124,8 +124,8 @@ def rotate(prefix: str, grace: timedelta) -> None:
     It has the same rights and as long a life.
     """
     new_prefix, whole, hashed = api_keys.generate()
-    with opened_store() as store:
-        row = store.change(
+    with opened_database() as database:
+        row = database.execute_once(
             "rotate_key", prefix=_prefix(prefix), new_prefix=new_prefix, hash=hashed, grace=grace
         )
     if row is None:

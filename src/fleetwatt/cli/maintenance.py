@@ -13,8 +13,8 @@ import msgspec
 
 from fleetwatt.cli import shown
 from fleetwatt.config import Config
-from fleetwatt.database.client import Store
-from fleetwatt.database.errors import StoreError
+from fleetwatt.database.client import Database
+from fleetwatt.database.errors import DatabaseError
 from fleetwatt.lifecycle import doctor as diagnosis
 from fleetwatt.lifecycle import maintenance
 
@@ -34,14 +34,14 @@ def maintain(every: timedelta | None) -> None:
     """
     config = replace(Config.of_a_command(), pool_size=1)
     has_failed = False
-    with closing(Store(config)) as store:
+    with closing(Database(config)) as database:
         while True:
             try:
-                has_failed = _maintain(store)
-                if not maintenance.is_needed(store):
+                has_failed = _maintain(database)
+                if not maintenance.is_needed(database):
                     click.echo("TimescaleDB's own scheduler does the rest here.")
                     break
-            except StoreError as error:
+            except DatabaseError as error:
                 if not every:
                     raise
                 # What is away now may be there next time.
@@ -52,10 +52,10 @@ def maintain(every: timedelta | None) -> None:
     sys.exit(int(has_failed))
 
 
-def _maintain(store: Store) -> bool:
+def _maintain(database: Database) -> bool:
     """Do what is due, say what was done, and return whether anything failed."""
     deeds = []
-    for deed in maintenance.maintain(store):
+    for deed in maintenance.maintain(database):
         click.echo(str(deed), err=bool(deed.error))
         deeds.append(deed)
     return any(deed.error for deed in deeds)

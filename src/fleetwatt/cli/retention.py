@@ -8,13 +8,13 @@ import click
 
 from fleetwatt.cli import shown
 from fleetwatt.cli.change import changing, confirm
-from fleetwatt.cli.database import opened_store
+from fleetwatt.cli.database import opened_database
 from fleetwatt.lifecycle import policies
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from fleetwatt.database.client import Store
+    from fleetwatt.database.client import Database
     from fleetwatt.lifecycle.policies import Policies
 
 _TABLE = click.argument("table", type=click.Choice(list(policies.TABLES)), metavar="TABLE")
@@ -29,14 +29,16 @@ def retention() -> None:
 @retention.command()
 def show() -> None:
     """Show how long each table is kept, and what the next run drops."""
-    with opened_store() as store:
+    with opened_database() as database:
         rows = []
-        for stream, now in policies.read(store).items():
+        for stream, now in policies.read(database).items():
             kept = {stream.history: now.keep_raw}
             if now.materialized:
                 kept[stream.hourly] = now.keep_hourly
             for table, keep in kept.items():
-                rows.append((table, shown.duration(keep, "for ever"), _drops(store, table, keep)))
+                rows.append(
+                    (table, shown.duration(keep, "for ever"), _drops(database, table, keep))
+                )
     shown.echo_table(("table", "kept", "the next run drops"), rows)
 
 
@@ -61,14 +63,14 @@ def unset(table: str, *, yes: bool, dry_run: bool) -> None:
 
 
 def _change(table: str, keep: timedelta | None, *, yes: bool, dry_run: bool) -> None:
-    with opened_store() as store:
-        before, after = policies.plan_retention(store, table, keep)
+    with opened_database() as database:
+        before, after = policies.plan_retention(database, table, keep)
         old = before.keep_raw if table in policies.HISTORIES else before.keep_hourly
         click.echo(f"{table}: kept {_kept(old)} now, {_kept(keep)} then.")
-        click.echo(f"The next run drops {_drops(store, table, keep)}.")
+        click.echo(f"The next run drops {_drops(database, table, keep)}.")
         _say_refresh(before, after)
         if confirm(yes=yes, dry_run=dry_run):
-            policies.set_retention(store, table, after)
+            policies.set_retention(database, table, after)
             click.echo(f"{table} is kept {_kept(keep)}.")
 
 
@@ -82,9 +84,11 @@ def _say_refresh(before: Policies, after: Policies) -> None:
         click.echo(f"The refresh of {after.stream.hourly} reaches back {new} then, {old} now.")
 
 
-def _drops(store: Store, table: str, keep: timedelta | None) -> str:
+def _drops(database: Database, table: str, keep: timedelta | None) -> str:
     """Say what a run would drop: chunks that are wholly older."""
-    doomed = None if keep is None else store.one("doomed_chunks", table=table, older_than=keep)
+    doomed = (
+        None if keep is None else database.query_one("doomed_chunks", table=table, older_than=keep)
+    )
     if not doomed or not doomed["chunks"]:
         return "nothing"
     return (

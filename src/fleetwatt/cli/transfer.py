@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from fleetwatt.cli import shown
-from fleetwatt.cli.database import opened_store
-from fleetwatt.database.client import Store
+from fleetwatt.cli.database import opened_database
+from fleetwatt.database.client import Database
 from fleetwatt.streams import STREAMS
 from fleetwatt.transfer import exporting, importing
 from fleetwatt.transfer.formats import (
@@ -50,7 +50,7 @@ class _Time(click.ParamType[datetime]):
 @click.option("--skip-old", is_flag=True, help="reject what is older than retention, and go on")
 @click.option("--restart", is_flag=True, help="begin anew, whatever an interrupted run has done")
 def import_(file: str, rejected: Path | None, *, skip_old: bool, restart: bool) -> None:
-    """Store the readings of FILE.
+    """Database the readings of FILE.
 
     CSV, NDJSON or Parquet, gzip or not; - is standard input. By the rules of the ingestion routes:
     a reading that is there already counts as a duplicate. Interrupted, it goes on where it was.
@@ -58,15 +58,15 @@ def import_(file: str, rejected: Path | None, *, skip_old: bool, restart: bool) 
     """
     path = Path("stdin" if file == STDIN else file)
     rejected = rejected or path.with_name(path.name + ".rejected.ndjson")
-    with opened_store() as store, _readable(file) as source:
+    with opened_database() as database, _readable(file) as source:
         checkpoint = None
         if file != STDIN:
-            checkpoint = Checkpoint(path, importing.database_identity(store))
+            checkpoint = Checkpoint(path, importing.database_identity(database))
         if checkpoint and restart:
             checkpoint.remove()
-        progress = _import(store, source, rejected, checkpoint, skip_old=skip_old)
+        progress = _import(database, source, rejected, checkpoint, skip_old=skip_old)
         _say_result(progress, rejected)
-        for span in importing.refresh_spans(store, progress):
+        for span in importing.refresh_spans(database, progress):
             click.echo(f"Refreshed {span}.")
         if checkpoint:
             checkpoint.remove()
@@ -74,7 +74,7 @@ def import_(file: str, rejected: Path | None, *, skip_old: bool, restart: bool) 
 
 
 def _import(
-    store: Store,
+    database: Database,
     source: ReadingsFile,
     rejected: Path,
     checkpoint: Checkpoint | None,
@@ -89,7 +89,7 @@ def _import(
         importing.open_rejected(rejected, progress) as bad,
         _progress("Importing", checkpoint.size if checkpoint else None) as show,
     ):
-        for done in importing.import_batches(store, batches, bad, progress, skip_old=skip_old):
+        for done in importing.import_batches(database, batches, bad, progress, skip_old=skip_old):
             if checkpoint:
                 checkpoint.save(done)
             show(source.consumed())
@@ -129,15 +129,15 @@ def export(
         raise click.UsageError("--start must lie before --end")
     (chosen,) = (each for each in STREAMS if each.name == stream)
     selection = exporting.Selection(chosen, start, end, devices)
-    with opened_store() as store, _clear_errors():
-        spans = exporting.spans(store, selection)
+    with opened_database() as database, _clear_errors():
+        spans = exporting.spans(database, selection)
         with (
             exporting.written(file, chosen) as write,
             _progress(f"Exporting {stream}", len(spans)) as show,
         ):
             readings = 0
             for number, span in enumerate(spans, 1):
-                readings += exporting.export(store, selection, span, write)
+                readings += exporting.export(database, selection, span, write)
                 show(number)
     click.echo(f"{readings:,} readings in {file}")
 

@@ -1,6 +1,6 @@
 """The database: all that knows psycopg2.
 
-`Store` is what the routes ask: `one` and `all` for a named query, `write` for readings.
+`Database` is what the routes ask: `one` and `all` for a named query, `write` for readings.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import psycopg2
 
 from fleetwatt.database import gauges, queries
 from fleetwatt.database.errors import is_lost, translated
-from fleetwatt.database.insert import store_rows
+from fleetwatt.database.insert import insert_rows
 from fleetwatt.database.pool import Pool, Row, connect, cut_unanswered, fetch
 from fleetwatt.database.replica import Replica, ReplicaAway
 from fleetwatt.database.schema import editions, migrations
-from fleetwatt.database.write_queue import Writer
+from fleetwatt.database.write_queue import WriteQueue
 from fleetwatt.observability import metrics
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _RETENTION_KEPT = 5.0  # seconds for which an answer about retention is used aga
 _ASKING = 60.0  # seconds for which it is used on while one asks anew
 
 
-class Store:
+class Database:
     """A database with fleetwatt's schema, used by all threads of a process.
 
     Every method raises `Unavailable` or `Busy` where the database is. Connections are opened when
@@ -57,12 +57,12 @@ class Store:
         )
         # Of few connections one is enough to write by: others are to read.
         writers = 2 if config.pool_size > 2 else 1
-        self._writer = Writer(self._store, config.queue_size, config.write_timeout, writers)
+        self._queue = WriteQueue(self._insert, config.queue_size, config.write_timeout, writers)
         self._figures = gauges.Figures(lambda: gauges.ask(self))
         # Written and read without a lock: the worst that a race costs is one more look.
         self._oldest: dict[Stream, tuple[float, datetime]] = {}
 
-    def all(self, query: str, **parameters: Any) -> list[Row]:
+    def query(self, query: str, **parameters: Any) -> list[Row]:
         """Return every row of a named query, from the replica where that may answer it."""
         statement = self._queries[query]
 
@@ -74,12 +74,12 @@ class Store:
                 return self._replica.ask(work)
         return self._twice(work)
 
-    def one(self, query: str, **parameters: Any) -> Row | None:
+    def query_one(self, query: str, **parameters: Any) -> Row | None:
         """Return the first row of a named query, or None."""
-        rows = self.all(query, **parameters)
+        rows = self.query(query, **parameters)
         return rows[0] if rows else None
 
-    def change(self, query: str, **parameters: Any) -> Row | None:
+    def execute_once(self, query: str, **parameters: Any) -> Row | None:
         """Run a named query that would do something else if it were run again.
 
         Returns:
@@ -90,8 +90,8 @@ class Store:
             return rows[0] if rows else None
 
     def write(self, batch: Sequence[Rows]) -> Written:
-        """Store readings in history and latest, all or nothing, and return after the commit."""
-        return self._writer.write(batch)
+        """Database readings in history and latest, all or nothing, and return after the commit."""
+        return self._queue.write(batch)
 
     def refresh(
         self, aggregate: str, start: datetime, end: datetime, *, force: bool = True
@@ -133,7 +133,7 @@ class Store:
             # Others go by it as long as one asks: where the database stands still, they don't wait.
             self._oldest[stream] = (time.monotonic() + _ASKING, known[1])
         try:
-            row = self.one(f"{stream.name}.oldest_accepted")
+            row = self.query_one(f"{stream.name}.oldest_accepted")
         except BaseException:
             if known:
                 self._oldest[stream] = known
@@ -166,13 +166,13 @@ class Store:
         metrics.POOL.labels("used").set(used)
         metrics.POOL.labels("idle").set(idle)
         metrics.POOL_LIMIT.set(self._config.pool_size)
-        metrics.QUEUE.set(self._writer.queued)
-        metrics.QUEUE_AGE.set(self._writer.waited)
+        metrics.QUEUE.set(self._queue.queued)
+        metrics.QUEUE_AGE.set(self._queue.waited)
         metrics.QUEUE_LIMIT.set(self._config.queue_size)
 
     def close(self) -> None:
         """Write what waits, and close the connections."""
-        self._writer.close()
+        self._queue.close()
         self._pool.drop_idle()
         if self._replica:
             self._replica.close()
@@ -187,10 +187,10 @@ class Store:
             raise
         return opened
 
-    def _store(self, batch: Sequence[Rows]) -> list[set[Key] | None]:
-        """Store readings; when the connection breaks, once more: nothing is stored twice."""
+    def _insert(self, batch: Sequence[Rows]) -> list[set[Key] | None]:
+        """Database readings; when the connection breaks, once more: nothing is stored twice."""
         started = time.perf_counter()
-        stored = self._twice(lambda connection: store_rows(connection, self._queries, batch))
+        stored = self._twice(lambda connection: insert_rows(connection, self._queries, batch))
         metrics.committed(batch, stored, time.perf_counter() - started)
         return stored
 

@@ -1,6 +1,6 @@
 """What can go wrong between fleetwatt and its database.
 
-StoreError
+DatabaseError
 ├── Unavailable         the database can't be reached, or went away
 │   └── SchemaBehind    its schema is older than this program
 ├── Busy                a statement ran too long or unanswered
@@ -24,11 +24,11 @@ from psycopg2 import errors
 UPGRADE = "run `fleetwatt db upgrade`"
 
 
-class StoreError(Exception):
+class DatabaseError(Exception):
     """The database could not do what was asked."""
 
 
-class Unavailable(StoreError):
+class Unavailable(DatabaseError):
     """The database can't be reached."""
 
 
@@ -36,7 +36,7 @@ class SchemaBehind(Unavailable):
     """The database's schema is older than this program."""
 
 
-class Busy(StoreError):
+class Busy(DatabaseError):
     """The database is busy."""
 
 
@@ -44,32 +44,32 @@ class PoolExhausted(Busy):
     """All connections of this process are taken."""
 
 
-class UnsupportedServer(StoreError):
+class UnsupportedServer(DatabaseError):
     """The server is none that fleetwatt runs on."""
 
 
-class NotAllowed(StoreError):
+class NotAllowed(DatabaseError):
     """The role of FLEETWATT_DATABASE_URL may not do that."""
 
 
-class PolicyRefused(StoreError):
+class PolicyRefused(DatabaseError):
     """A change would break a rule of the policies; the message names it and the nearest legal."""
 
 
-class NotInEdition(StoreError):
+class NotInEdition(DatabaseError):
     """This edition of TimescaleDB can't do that."""
 
 
-class MigrationChanged(StoreError):
+class MigrationChanged(DatabaseError):
     """A migration that was applied has been edited since."""
 
 
-class EditionChanged(StoreError):
+class EditionChanged(DatabaseError):
     """The schema was made for another edition, and can't follow."""
 
 
 # The first that fits counts: subclasses of psycopg2's errors stand before their bases.
-_TRANSLATED: tuple[tuple[type[Exception], type[StoreError]], ...] = (
+_TRANSLATED: tuple[tuple[type[Exception], type[DatabaseError]], ...] = (
     (errors.QueryCanceled, Busy),
     (errors.LockNotAvailable, Busy),
     (errors.TooManyConnections, Busy),

@@ -21,7 +21,7 @@ from fleetwatt.streams import STREAMS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fleetwatt.database.client import Store
+    from fleetwatt.database.client import Database
 
 log = logging.getLogger(__name__)
 
@@ -69,21 +69,21 @@ class Figures:
             self._changed.notify_all()
 
 
-def ask(store: Store) -> list[Figure]:
+def ask(database: Database) -> list[Figure]:
     """Ask a database for its figures."""
     figures = []
     for stream in STREAMS:
-        if devices := store.one(f"{stream.name}.devices"):
+        if devices := database.query_one(f"{stream.name}.devices"):
             figures += [
                 Figure("fleetwatt_devices", count, (stream.name, state))
                 for state, count in devices.items()
             ]
-    for row in store.all("chunks"):
+    for row in database.query("chunks"):
         figures += [
             Figure("fleetwatt_chunks", row[state], (row["table"], state))
             for state in ("compressed", "uncompressed")
         ]
-    for row in store.all("jobs"):
+    for row in database.query("jobs"):
         labels = (row["proc"], row["job_id"], row["table"])
         figures += [
             Figure(f"fleetwatt_job_{name}", row[name], labels)
@@ -95,9 +95,9 @@ def ask(store: Store) -> list[Figure]:
             )
             if row[name] is not None
         ]
-    lag = store.replica_lag()
+    lag = database.replica_lag()
     if lag is not None:
         figures.append(Figure("fleetwatt_replica_lag_seconds", lag))
-    if size := store.one("database_size"):
+    if size := database.query_one("database_size"):
         figures.append(Figure("fleetwatt_database_bytes", size["bytes"]))
     return figures

@@ -18,7 +18,7 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import TransactionRollbackError
 
-from fleetwatt.database.errors import PoolExhausted, StoreError, Unavailable
+from fleetwatt.database.errors import DatabaseError, PoolExhausted, Unavailable
 from fleetwatt.database.pool import Pool, connect, fetch
 from fleetwatt.database.schema import migrations
 
@@ -69,7 +69,7 @@ class Replica:
         except TransactionRollbackError as error:
             # What it replays took away what the query reads: that says nothing of the next one.
             raise ReplicaAway(f"the replica canceled a query: {error}") from error
-        except (psycopg2.OperationalError, psycopg2.InterfaceError, StoreError) as error:
+        except (psycopg2.OperationalError, psycopg2.InterfaceError, DatabaseError) as error:
             self._rest(error)
             raise ReplicaAway("the replica went away") from error
         except psycopg2.Error as error:
@@ -103,7 +103,7 @@ class Replica:
             with self._pool.connection() as connection:
                 migrations.check(connection)
                 self._measure(connection)
-        except (psycopg2.Error, StoreError) as error:
+        except (psycopg2.Error, DatabaseError) as error:
             self._rest(error)
             return
         with self._changed:

@@ -31,7 +31,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 
-from fleetwatt.database.errors import Busy, StoreError, Unavailable
+from fleetwatt.database.errors import Busy, DatabaseError, Unavailable
 from fleetwatt.database.insert import Key, key_of
 from fleetwatt.streams import Rows, Stream
 
@@ -71,12 +71,12 @@ class _Job:
     together: deque[_Job] | None = None
 
 
-class Writer:
+class WriteQueue:
     """The queue of a process and the threads that empty it."""
 
     def __init__(
         self,
-        store: Callable[[Sequence[Rows]], list[set[Key] | None]],
+        insert: Callable[[Sequence[Rows]], list[set[Key] | None]],
         limit: int,
         timeout: float,
         threads: int = 1,
@@ -84,13 +84,13 @@ class Writer:
         """Describe a writer.
 
         Args:
-            store: Stores sorted rows in one transaction and returns, for each, the keys of those
+            insert: Stores sorted rows in one transaction and returns, for each, the keys of those
                 that were not there before; None where that is all of them.
             limit: How many readings may wait; past it requests are refused.
             timeout: Seconds that a request waits for its commit at most; 0: without end.
             threads: How many transactions may be written side by side, 1 or 2.
         """
-        self._store = store
+        self._insert = insert
         self._limit = limit
         self._timeout = timeout or -1
         self._lock = threading.Lock()
@@ -121,7 +121,7 @@ class Writer:
 
         Raises:
             Busy: Too many readings wait already, or they waited too long.
-            StoreError: The database is away; nothing was stored, or it is stored and unconfirmed.
+            DatabaseError: The database is away; nothing was stored, or it is and unconfirmed.
         """
         job = _Job(batch, sum(map(len, batch)))
         job.done.acquire()
@@ -236,8 +236,8 @@ class Writer:
 
     def _write(self, jobs: Sequence[_Job]) -> None:
         try:
-            _store_together(self._store, jobs)
-        except StoreError as error:
+            _insert_together(self._insert, jobs)
+        except DatabaseError as error:
             for job in jobs:
                 job.error = error
         except Exception as error:  # noqa: BLE001 - whoever waits has to learn of it
@@ -249,10 +249,10 @@ class Writer:
                     self._write([job])
 
 
-def _store_together(
-    store: Callable[[Sequence[Rows]], list[set[Key] | None]], jobs: Sequence[_Job]
+def _insert_together(
+    insert: Callable[[Sequence[Rows]], list[set[Key] | None]], jobs: Sequence[_Job]
 ) -> None:
-    """Store the readings of several jobs, and tell each what became of its own."""
+    """Database the readings of several jobs, and tell each what became of its own."""
     together: dict[Stream, Rows] = {}
     for job in jobs:
         for rows in job.batch:
@@ -263,7 +263,7 @@ def _store_together(
         # Each by one value, which takes a quarter of the time of pairs.
         merged.rows.sort(key=_TIME)
         merged.rows.sort(key=_ID)
-    new = dict(zip(streams, store([together[each] for each in streams]), strict=True))
+    new = dict(zip(streams, insert([together[each] for each in streams]), strict=True))
     for job in jobs:
         accepted = sum(_claim(rows, new[rows.stream]) for rows in job.batch)
         job.written = Written(accepted, job.size - accepted)

@@ -10,7 +10,7 @@ import apispec
 from flask import g, request
 from werkzeug.routing import RequestRedirect
 
-from fleetwatt.database.errors import StoreError
+from fleetwatt.database.errors import DatabaseError
 from fleetwatt.http import problems
 from fleetwatt.http.limits import Limits
 from fleetwatt.http.problems import Forbidden, Unauthenticated
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from fleetwatt.config import Config
-    from fleetwatt.database.client import Store
+    from fleetwatt.database.client import Database
 
 # The longest that fits counts. What stands nowhere here is for administrators.
 SCOPES: dict[str, str | None] = {
@@ -54,11 +54,11 @@ def scope_of(rule: str) -> str | None:
     return ADMIN
 
 
-def register(app: Flask, config: Config, store: Store) -> None:
+def register(app: Flask, config: Config, database: Database) -> None:
     """Let in only those who have a key, where keys are required."""
     if config.auth == "off":
         return
-    keyring = Keyring(store)
+    keyring = Keyring(database)
     limits = Limits(config)
 
     @app.before_request
@@ -108,7 +108,7 @@ def _authenticated(keyring: Keyring, limits: Limits) -> Key:
     if prefix:
         try:
             key = keyring.known(given, prefix)
-        except StoreError:
+        except DatabaseError:
             key = keyring.remembered(given, prefix) if request.path in OFFLINE else None
             if key is None:
                 raise

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, after_this_request, request
 
-from fleetwatt.http.openapi import Handler, store
+from fleetwatt.http.openapi import Handler, current_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def lifetime(stream: Stream, end: datetime) -> dict[str, str]:
 
     No reading older than retention is accepted: what ended before can't change any more.
     """
-    settled = end < store().oldest_accepted(stream) - _QUEUED
+    settled = end < current_database().oldest_accepted(stream) - _QUEUED
     return {"Cache-Control": SETTLED} if settled else {}
 
 

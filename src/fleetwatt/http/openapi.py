@@ -12,7 +12,7 @@ from flask import Response, current_app
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
-from fleetwatt.database.client import Store
+from fleetwatt.database.client import Database
 from fleetwatt.http import problems
 from fleetwatt.http.hardening import ArgumentsParser
 from fleetwatt.schemas.problems import Problem
@@ -71,9 +71,9 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/json"
 
 
-def store() -> Store:
+def current_database() -> Database:
     """Return the app's database."""
-    return cast("Store", current_app.extensions["fleetwatt"])
+    return cast("Database", current_app.extensions["fleetwatt"])
 
 
 def documented(*decorators: Callable[[Handler], Handler]) -> Callable[[Handler], Handler]:

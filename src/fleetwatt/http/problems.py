@@ -11,7 +11,7 @@ from flask import Response
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
-from fleetwatt.database.errors import Busy, SchemaBehind, StoreError, Unavailable
+from fleetwatt.database.errors import Busy, DatabaseError, SchemaBehind, Unavailable
 from fleetwatt.ingestion.decode import FieldError, NoReading, NotJson, TooManyReadings
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ KINDS: dict[type[Exception], Kind] = {
     SchemaBehind: Kind(503, "schema-behind", "The database's schema is behind"),
     Busy: Kind(503, "busy", "The database is busy"),
     Unavailable: _UNAVAILABLE,
-    StoreError: _UNAVAILABLE,
+    DatabaseError: _UNAVAILABLE,
 }
 HTTP_KINDS: dict[int, Kind] = {
     400: KINDS[ParseException],

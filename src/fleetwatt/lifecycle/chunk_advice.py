@@ -14,7 +14,7 @@ from fleetwatt.lifecycle.policies import HISTORIES
 from fleetwatt.streams import STREAMS
 
 if TYPE_CHECKING:
-    from fleetwatt.database.client import Store
+    from fleetwatt.database.client import Database
     from fleetwatt.database.pool import Row
 
 # Those that days and weeks are whole numbers of, so that chunks begin where days do.
@@ -40,17 +40,17 @@ class Advice:
         return sum(self.indexes.values())
 
 
-def advise(store: Store) -> Advice:
+def advise(database: Database) -> Advice:
     """Compare the indexes of the active chunks with shared_buffers."""
-    server = store.one("server")
+    server = database.query_one("server")
     shared_buffers = server["shared_buffers"] if server else 0
     ours = {table for stream in STREAMS for table in stream.tables}
     intervals = {
         row["table_name"]: row["chunk_interval"]
-        for row in store.all("stored_tables")
+        for row in database.query("stored_tables")
         if row["table_name"] in ours
     }
-    typical = _typical_chunks(store.all("stored_chunks", table=None))
+    typical = _typical_chunks(database.query("stored_chunks", table=None))
     indexes = {
         table: row["index_bytes"] * (intervals[table] / (row["range_end"] - row["range_start"]))
         for table, row in typical.items()

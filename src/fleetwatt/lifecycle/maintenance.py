@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 
-from fleetwatt.database.errors import StoreError
+from fleetwatt.database.errors import DatabaseError
 from fleetwatt.times import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fleetwatt.database.client import Store
+    from fleetwatt.database.client import Database
     from fleetwatt.database.pool import Row
 
 
@@ -35,38 +35,38 @@ class Deed:
         return f"{self.what}: {self.error}" if self.error else self.what
 
 
-def is_needed(store: Store) -> bool:
+def is_needed(database: Database) -> bool:
     """Whether this database needs somebody who does it."""
-    is_apache, has_scheduler = _kind(store)
-    return is_apache or not has_scheduler or bool(store.all("failing_jobs"))
+    is_apache, has_scheduler = _kind(database)
+    return is_apache or not has_scheduler or bool(database.query("failing_jobs"))
 
 
-def maintain(store: Store) -> Iterator[Deed]:
+def maintain(database: Database) -> Iterator[Deed]:
     """Do what is due, one thing after the other, so that others get in between.
 
     Where TimescaleDB's scheduler runs the jobs, those whose last run failed are run here: what
     fails in a background worker may do in a session (docs/decisions/0014).
     """
-    is_apache, has_scheduler = _kind(store)
+    is_apache, has_scheduler = _kind(database)
     if is_apache:
-        yield from _drop_expired(store)
+        yield from _drop_expired(database)
     elif has_scheduler:
-        for row in store.all("failing_jobs"):
-            yield _run(store, row)
+        for row in database.query("failing_jobs"):
+            yield _run(database, row)
     else:
-        for row in store.all("due_jobs"):
-            yield _run(store, row)
-        store.tidy()
+        for row in database.query("due_jobs"):
+            yield _run(database, row)
+        database.tidy()
 
 
-def _kind(store: Store) -> tuple[bool, bool]:
+def _kind(database: Database) -> tuple[bool, bool]:
     """Return whether a database is of the Apache edition, and whether a scheduler runs there."""
-    found = store.one("maintainer")
+    found = database.query_one("maintainer")
     assert found is not None  # noqa: S101 - it has no FROM
     return found["edition"] == "apache", found["has_scheduler"]
 
 
-def _run(store: Store, job: Row) -> Deed:
+def _run(database: Database, job: Row) -> Deed:
     """Run a job and set when it is due again; it stays due if this process dies meanwhile.
 
     One that this role may not run is left to the role whose it is, and keeps no other from running.
@@ -75,22 +75,22 @@ def _run(store: Store, job: Row) -> Deed:
     if not job["is_ours"]:
         return Deed(f"left {what} to {job['owner']}, whose it is")
     try:
-        store.run_job(job["job_id"])
+        database.run_job(job["job_id"])
         deed = Deed(f"ran {what}")
-    except (psycopg2.Error, StoreError) as error:
+    except (psycopg2.Error, DatabaseError) as error:
         deed = Deed(f"{what} failed", _in_a_line(error))
         again = job["retry_period"]
-    store.one("plan_next_run", job_id=job["job_id"], after=again)
+    database.query_one("plan_next_run", job_id=job["job_id"], after=again)
     return deed
 
 
-def _drop_expired(store: Store) -> Iterator[Deed]:
-    for row in store.all("kept"):
+def _drop_expired(database: Database) -> Iterator[Deed]:
+    for row in database.query("kept"):
         table, drop_after = row["table_name"], row["drop_after"]
         what = f"chunks of {table} older than {written(drop_after)}"
         try:
-            dropped = store.one("drop_chunks", table=table, drop_after=drop_after)
-        except (psycopg2.Error, StoreError) as error:
+            dropped = database.query_one("drop_chunks", table=table, drop_after=drop_after)
+        except (psycopg2.Error, DatabaseError) as error:
             yield Deed(f"dropping {what} failed", _in_a_line(error))
             continue
         if dropped and dropped["chunks"]:

@@ -17,7 +17,7 @@ from fleetwatt.times import written
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fleetwatt.database.client import Store
+    from fleetwatt.database.client import Database
     from fleetwatt.database.pool import Row
 
 # A refresh of dropped raw erases the aggregate (timescaledb#2198): it stays this far inside.
@@ -81,21 +81,21 @@ class Breach:
     message: str
 
 
-def read(store: Store) -> dict[Stream, Policies]:
+def read(database: Database) -> dict[Stream, Policies]:
     """Return what the database does by itself, by stream."""
-    server = store.one("server")
+    server = database.query_one("server")
     materialized = server is not None and server["edition"] != "apache"
-    rows = {(row["table_name"], row["kind"]): row for row in store.all("policies")}
-    return {stream: _policies(store, stream, rows, materialized) for stream in STREAMS}
+    rows = {(row["table_name"], row["kind"]): row for row in database.query("policies")}
+    return {stream: _policies(database, stream, rows, materialized) for stream in STREAMS}
 
 
 def _policies(
-    store: Store, stream: Stream, rows: dict[tuple[str, str], Row], materialized: bool
+    database: Database, stream: Stream, rows: dict[tuple[str, str], Row], materialized: bool
 ) -> Policies:
     nothing = {"after": None, "start_offset": None, "end_offset": None, "guarded": True}
     retention = rows.get((stream.history, "retention"), nothing)
     refresh = rows.get((stream.hourly, "refresh"), nothing)
-    gone = store.one(f"{stream.name}.gone_before") if materialized else None
+    gone = database.query_one(f"{stream.name}.gone_before") if materialized else None
     return Policies(
         stream=stream,
         materialized=materialized,
@@ -192,14 +192,16 @@ RETENTION_RULES = {"aggregate-outlives-raw", "materialized-before-dropped", "ref
 COMPRESSION_RULES = {"compressed-after-lateness"}
 
 
-def plan_retention(store: Store, table: str, keep: timedelta | None) -> tuple[Policies, Policies]:
+def plan_retention(
+    database: Database, table: str, keep: timedelta | None
+) -> tuple[Policies, Policies]:
     """Return what is and what would be, if a table were kept so long; None: for ever.
 
     Raises:
         PolicyRefused: A rule would be broken.
         NotInEdition: The table is a view here.
     """
-    before = read(store)[TABLES[table]]
+    before = read(database)[TABLES[table]]
     if table not in HISTORIES and not before.materialized:
         raise NotInEdition(
             f"{table} is a view on TimescaleDB's Apache edition: it ends with its raw readings, "
@@ -207,22 +209,22 @@ def plan_retention(store: Store, table: str, keep: timedelta | None) -> tuple[Po
         )
     now = datetime.now(UTC)
     after = before.with_retention(table, keep, now)
-    _refuse(after, RETENTION_RULES, store.lateness, now)
+    _refuse(after, RETENTION_RULES, database.lateness, now)
     return before, after
 
 
-def set_retention(store: Store, table: str, plan: Policies) -> None:
+def set_retention(database: Database, table: str, plan: Policies) -> None:
     """Make a planned change; late readings that would be dropped soon are refreshed first."""
     raw = table in HISTORIES
     keep = plan.keep_raw if raw else plan.keep_hourly
     if raw and keep is not None:
-        store.settle(plan.stream, keep)
+        database.settle(plan.stream, keep)
     refresh_from = plan.refresh_from if raw else None
-    store.one("set_retention", table=table, keep=keep, refresh_from=refresh_from)
+    database.query_one("set_retention", table=table, keep=keep, refresh_from=refresh_from)
 
 
 def plan_compression(
-    store: Store, table: str, after: timedelta | None
+    database: Database, table: str, after: timedelta | None
 ) -> tuple[Policies, Policies]:
     """Return what is and what would be, if a table's chunks were compressed so late; None: never.
 
@@ -230,11 +232,11 @@ def plan_compression(
         PolicyRefused: A rule would be broken.
         NotInEdition: There is no columnstore.
     """
-    before = read(store)[TABLES[table]]
+    before = read(database)[TABLES[table]]
     if not before.materialized:
         raise NotInEdition("TimescaleDB's Apache edition has no columnstore to compress into")
     planned = replace(before, compress_after=after)
-    _refuse(planned, COMPRESSION_RULES, store.lateness, datetime.now(UTC))
+    _refuse(planned, COMPRESSION_RULES, database.lateness, datetime.now(UTC))
     return before, planned
 
 

@@ -14,7 +14,7 @@ from fleetwatt.times import written
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fleetwatt.database.client import Store
+    from fleetwatt.database.client import Database
     from fleetwatt.database.pool import Row
 
 # By its table, the query for the times between which it holds something.
@@ -28,19 +28,19 @@ SPANS = {
 ORDER = list(SPANS)
 
 
-def report(store: Store) -> dict[str, Any]:
+def report(database: Database) -> dict[str, Any]:
     """Return all of it, as `fleetwatt db status` and GET /v1/admin/storage show it."""
-    rows = store.all("policies")
-    kept = policies.read(store).values()
+    rows = database.query("policies")
+    kept = policies.read(database).values()
     now = datetime.now(UTC)
     return {
-        **(store.one("server") or {}),
-        "tables": [_table(store, row) for row in ordered(store.all("stored_tables"))],
+        **(database.query_one("server") or {}),
+        "tables": [_table(database, row) for row in ordered(database.query("stored_tables"))],
         "policies": [row | {"does": _does(row)} for row in ordered(rows)],
         "warnings": [
             asdict(breach)
             for breach in (
-                *(each for one in kept for each in policies.breaches(one, store.lateness, now)),
+                *(each for one in kept for each in policies.breaches(one, database.lateness, now)),
                 *_failing(rows),
             )
         ],
@@ -53,11 +53,11 @@ def ordered(rows: list[Row]) -> list[Row]:
     return sorted(ours, key=lambda row: ORDER.index(row["table_name"]))
 
 
-def _table(store: Store, row: Row) -> Row:
+def _table(database: Database, row: Row) -> Row:
     rows = row["rows"]
     return {
         **row,
-        **(store.one(SPANS[row["table_name"]]) or {}),
+        **(database.query_one(SPANS[row["table_name"]]) or {}),
         "kind": "history" if row["table_name"] in policies.HISTORIES else "aggregate",
         "bytes_a_row": round(row["bytes"] / rows, 1) if rows else None,
         "bytes_a_row_uncompressed": round(row["bytes_uncompressed"] / rows, 1) if rows else None,

@@ -1,8 +1,8 @@
 """Every Prometheus metric, declared once: what it is called, its unit, its labels, its meaning.
 
 What happens is counted here, where the code that does it calls, in tallies that are written every
-second. What is merely so has two owners: a process tells its queue and pool (`Store.tell`), the
-database its devices, chunks and jobs (`DATABASE`, asked by `store/figures.py`). `exposition.py`
+second. What is merely so has two owners: a process tells its queue and pool (`Database.tell`), the
+database its devices, chunks and jobs (`DATABASE`, asked by `database/gauges.py`). `exposition.py`
 shows them all.
 """
 

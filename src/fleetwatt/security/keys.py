@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fleetwatt.database.client import Store
+    from fleetwatt.database.client import Database
     from fleetwatt.database.pool import Row
 
 INGEST, READ, ADMIN = SCOPES = ("ingest", "read", "admin")
@@ -93,8 +93,8 @@ class Keyring:
     that was current before the reading.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._known: dict[str, Key] = {}
         self._version: int | None = None
         self._asked = -KEPT
@@ -112,7 +112,7 @@ class Keyring:
     def looked_up(self, key: str, prefix: str) -> Key | None:
         """Return a key from the database, valid or not, or None if there is none."""
         known = self._known
-        row = self._store.one("key", prefix=prefix)
+        row = self._database.query_one("key", prefix=prefix)
         if row is None:
             return None
         found = Key.from_row(row)
@@ -125,7 +125,7 @@ class Keyring:
         now = monotonic()
         if now - self._asked < KEPT:
             return
-        row = self._store.one("keys_version")
+        row = self._database.query_one("keys_version")
         version = row["version"] if row else None
         if version != self._version:
             self._known, self._version = {}, version

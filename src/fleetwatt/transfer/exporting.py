@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fleetwatt.transfer.formats import ParquetMissing
 
 if TYPE_CHECKING:
-    from fleetwatt.database.client import Store
+    from fleetwatt.database.client import Database
     from fleetwatt.streams import Stream
 
 PAGE = 20_000  # readings
@@ -34,16 +34,16 @@ class Selection:
     devices: tuple[str, ...] = ()
 
 
-def spans(store: Store, selection: Selection) -> list[tuple[datetime, datetime]]:
+def spans(database: Database, selection: Selection) -> list[tuple[datetime, datetime]]:
     """Return the spans of time in which a selection may have readings, a chunk each."""
-    found = store.all(
+    found = database.query(
         f"{selection.stream.name}.export_spans", start=selection.start, end=selection.end
     )
     return [(row["since"], row["until"]) for row in found]
 
 
 def export(
-    store: Store, selection: Selection, span: tuple[datetime, datetime], write: Write
+    database: Database, selection: Selection, span: tuple[datetime, datetime], write: Write
 ) -> int:
     """Write the readings of one span, by device and time, and return how many there were.
 
@@ -53,7 +53,7 @@ def export(
     stream = selection.stream
     after: tuple[str, datetime] = ("", span[0])
     while True:
-        page = store.all(
+        page = database.query(
             f"{stream.name}.export_page",
             since=span[0],
             until=span[1],

@@ -23,7 +23,7 @@ from fleetwatt.lifecycle import policies
 from fleetwatt.streams import MAX_AHEAD, STREAMS, Rows, Stream
 
 if TYPE_CHECKING:
-    from fleetwatt.database.client import Store
+    from fleetwatt.database.client import Database
     from fleetwatt.transfer.formats import Batch, Line, Position
 
 HOUR = timedelta(hours=1)
@@ -90,24 +90,24 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def database_identity(store: Store) -> str:
+def database_identity(database: Database) -> str:
     """Return what tells this database from others, also from one restored from its dump."""
-    row = store.one("database_identity")
+    row = database.query_one("database_identity")
     return str(row and row["identity"])
 
 
 def import_batches(
-    store: Store,
+    database: Database,
     batches: Iterator[Batch],
     rejected: IO[bytes],
     progress: Progress,
     *,
     skip_old: bool,
 ) -> Iterator[Progress]:
-    """Store batches of lines, yielding the progress after each commit.
+    """Database batches of lines, yielding the progress after each commit.
 
     Args:
-        store: Where to.
+        database: Where to.
         batches: The lines from the progress's position on.
         rejected: Takes a JSON object for each thing that is wrong with a line.
         progress: What an earlier run did; it is changed.
@@ -118,9 +118,9 @@ def import_batches(
     """
     for batch in batches:
         good = [line for line in batch.lines if not line.problem]
-        parsed = _parse(store, good, skip_old=skip_old)
+        parsed = _parse(database, good, skip_old=skip_old)
         if parsed.rows:
-            written = store.write(parsed.rows)
+            written = database.write(parsed.rows)
             progress.accepted += written.accepted
             progress.duplicates += written.duplicates
             for rows in parsed.rows:
@@ -135,7 +135,7 @@ def import_batches(
         yield progress
 
 
-def refresh_spans(store: Store, progress: Progress) -> Iterator[str]:
+def refresh_spans(database: Database, progress: Progress) -> Iterator[str]:
     """Refresh the hours that an import touched, yielding what was refreshed.
 
     Up to the hour before last, as the policy does, and never an hour that retention is about to
@@ -146,9 +146,9 @@ def refresh_spans(store: Store, progress: Progress) -> Iterator[str]:
         if stream.name not in progress.spans:
             continue
         first, last = progress.spans[stream.name]
-        start = max(_hour(first), _hour(store.oldest_accepted(stream)) + HOUR)
+        start = max(_hour(first), _hour(database.oldest_accepted(stream)) + HOUR)
         end = min(_hour(last) + HOUR, newest)
-        if start < end and store.refresh(stream.hourly, start, end, force=False):
+        if start < end and database.refresh(stream.hourly, start, end, force=False):
             yield f"{stream.hourly} from {start:%Y-%m-%dT%H:%MZ} to {end:%Y-%m-%dT%H:%MZ}"
 
 
@@ -164,11 +164,11 @@ def _move(progress: Progress, position: Position) -> None:
     progress.line, progress.offset = position.line, position.offset
 
 
-def _parse(store: Store, lines: Sequence[Line], *, skip_old: bool) -> Parsed:
+def _parse(database: Database, lines: Sequence[Line], *, skip_old: bool) -> Parsed:
     if not lines:
         return Parsed([], 0, [])
     now = datetime.now(UTC)
-    oldest = {stream: store.oldest_accepted(stream) for stream in STREAMS}
+    oldest = {stream: database.oldest_accepted(stream) for stream in STREAMS}
     body = b"\n".join(line.content for line in lines)
     if not skip_old:
         oldest_of_all = dict.fromkeys(STREAMS, BEGINNING)
@@ -176,15 +176,17 @@ def _parse(store: Store, lines: Sequence[Line], *, skip_old: bool) -> Parsed:
         for rows in parsed.rows:
             first = min(_times(rows))
             if first < oldest[rows.stream]:
-                raise TooOld(_too_old(store, rows.stream, first, oldest[rows.stream], now))
+                raise TooOld(_too_old(database, rows.stream, first, oldest[rows.stream], now))
         return parsed
     return parse_ndjson(body, STREAMS, Bounds(now + MAX_AHEAD, oldest))
 
 
-def _too_old(store: Store, stream: Stream, time: datetime, oldest: datetime, now: datetime) -> str:
+def _too_old(
+    database: Database, stream: Stream, time: datetime, oldest: datetime, now: datetime
+) -> str:
     days = math.ceil((now - time) / timedelta(days=1)) + 1
     # The aggregate must not be kept for less time than what it is made of.
-    hourly = policies.read(store)[stream].keep_hourly
+    hourly = policies.read(database)[stream].keep_hourly
     tables = [stream.history]
     if hourly is not None and hourly < timedelta(days=days):
         tables.insert(0, stream.hourly)
