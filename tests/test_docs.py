@@ -16,6 +16,7 @@ from fleetwatt.schemas.analytics import WARNINGS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+ROUTES = (ROOT / "docs" / "api.md").read_text()
 DOCS = README + "".join(file.read_text() for file in (ROOT / "docs").glob("*.md"))
 KIND_NAMES = {kind.name for kind in (*KINDS.values(), *HTTP_KINDS.values())}
 
@@ -55,7 +56,7 @@ def test_a_warning_is_documented(warning: str) -> None:
 def test_a_route_is_documented(route: str) -> None:
     # Whole, not as the beginning of another; the docs may name an id in short.
     pattern = re.sub(r"<.*?>", r"\{\\w+\}", route.rstrip("/")) + r"/?(?![\w/{-])"
-    assert re.search(pattern, README)
+    assert re.search(pattern, ROUTES)
 
 
 @pytest.mark.parametrize("command", commands(fleetwatt))
@@ -72,3 +73,22 @@ def test_a_test_that_the_threat_model_names_exists(name: str) -> None:
     sources = [file.read_text() for file in (ROOT / "tests").rglob("test_*.py")]
 
     assert any(f"def {name}(" in source for source in sources)
+
+
+def mapped_files() -> list[str]:
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    questions = contributing.split("## Where is …")[1].split("\n## ")[0]
+    return sorted(set(re.findall(r"`(\w[\w./]*/[\w.]+)`", questions)))
+
+
+@pytest.mark.parametrize("file", mapped_files())
+def test_a_file_that_contributings_map_names_exists(file: str) -> None:
+    assert (ROOT / file).is_file()
+
+
+def test_contributings_map_answers_twelve_questions_with_at_most_two_files_each() -> None:
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    questions = re.findall(r"^\| (.*\?) \| (.*) \|$", contributing, re.MULTILINE)
+
+    assert len(questions) >= 12
+    assert all(1 <= answer.count("`") / 2 <= 2 for _, answer in questions)
