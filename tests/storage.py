@@ -34,7 +34,7 @@ def do(connection: Connection, statement: str, **parameters: Any) -> None:
 
 
 def load(connection: Connection, days: int) -> None:
-    """Database a reading of M-1 and one of V-1 each half hour of the last days; 0.5 kWh a step."""
+    """Store a reading of M-1 and one of V-1 each half hour of the last days; 0.5 kWh a step."""
     times = (
         "SELECT time, row_number() OVER (ORDER BY time) * 0.5 AS kwh"
         " FROM generate_series(%(start)s::timestamptz, %(end)s, INTERVAL '30 minutes') AS time"

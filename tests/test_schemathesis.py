@@ -50,7 +50,7 @@ def answerable(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_known(url: str) -> None:
-    """Database a day of a vehicle and of its meter."""
+    """Store a day of a vehicle and of its meter."""
     readings = [reading(timestamp=time) for reading in (meter, vehicle) for time in TIMES]
     for path, body in (("", readings), ("/mapping", KNOWN)):
         request = urllib.request.Request(

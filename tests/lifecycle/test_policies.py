@@ -120,7 +120,7 @@ def readings_of(connection: Connection, hour: datetime) -> int:
 
 
 def insert_late(connection: Connection, time: datetime) -> None:
-    """Database a reading that was accepted before it became too old."""
+    """Store a reading that was accepted before it became too old."""
     do(connection, "INSERT INTO meter_telemetry VALUES ('M-1', %(time)s, 1, 230)", time=time)
 
 

@@ -108,13 +108,13 @@ for _stream in STREAMS:
     _route(
         f"/{_stream.name}",
         f"post_{_stream.name}",
-        f"Database readings of the stream {_stream.name}.\n\n{_stream.description}.",
+        f"Store readings of the stream {_stream.name}.\n\n{_stream.description}.",
         (_stream,),
     )
 _route(
     "",
     "post_any",
-    "Database readings of any stream.\n\nEach goes where its id field says.",
+    "Store readings of any stream.\n\nEach goes where its id field says.",
     STREAMS,
 )
 

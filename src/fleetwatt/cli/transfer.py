@@ -50,7 +50,7 @@ class _Time(click.ParamType[datetime]):
 @click.option("--skip-old", is_flag=True, help="reject what is older than retention, and go on")
 @click.option("--restart", is_flag=True, help="begin anew, whatever an interrupted run has done")
 def import_(file: str, rejected: Path | None, *, skip_old: bool, restart: bool) -> None:
-    """Database the readings of FILE.
+    """Store the readings of FILE.
 
     CSV, NDJSON or Parquet, gzip or not; - is standard input. By the rules of the ingestion routes:
     a reading that is there already counts as a duplicate. Interrupted, it goes on where it was.

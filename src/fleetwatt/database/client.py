@@ -90,7 +90,7 @@ class Database:
             return rows[0] if rows else None
 
     def write(self, batch: Sequence[Rows]) -> Written:
-        """Database readings in history and latest, all or nothing, and return after the commit."""
+        """Store readings in history and latest, all or nothing, and return after the commit."""
         return self._queue.write(batch)
 
     def refresh(
@@ -188,7 +188,7 @@ class Database:
         return opened
 
     def _insert(self, batch: Sequence[Rows]) -> list[set[Key] | None]:
-        """Database readings; when the connection breaks, once more: nothing is stored twice."""
+        """Store readings; when the connection breaks, once more: nothing is stored twice."""
         started = time.perf_counter()
         stored = self._twice(lambda connection: insert_rows(connection, self._queries, batch))
         metrics.committed(batch, stored, time.perf_counter() - started)

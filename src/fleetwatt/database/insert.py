@@ -30,7 +30,7 @@ key_of = itemgetter(0, 1)
 def insert_rows(
     connection: Connection, queries: Mapping[str, str], batch: Sequence[Rows]
 ) -> list[set[Key] | None]:
-    """Database sorted readings in one transaction; return the keys of the new ones, None for all.
+    """Store sorted readings in one transaction; return the keys of the new ones, None for all.
 
     A transaction that PostgreSQL gave up in favour of another (40P01, 40001) is tried again.
     """

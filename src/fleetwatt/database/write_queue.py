@@ -252,7 +252,7 @@ class WriteQueue:
 def _insert_together(
     insert: Callable[[Sequence[Rows]], list[set[Key] | None]], jobs: Sequence[_Job]
 ) -> None:
-    """Database the readings of several jobs, and tell each what became of its own."""
+    """Store the readings of several jobs, and tell each what became of its own."""
     together: dict[Stream, Rows] = {}
     for job in jobs:
         for rows in job.batch:

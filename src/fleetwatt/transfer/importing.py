@@ -104,7 +104,7 @@ def import_batches(
     *,
     skip_old: bool,
 ) -> Iterator[Progress]:
-    """Database batches of lines, yielding the progress after each commit.
+    """Store batches of lines, yielding the progress after each commit.
 
     Args:
         database: Where to.
