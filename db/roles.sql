@@ -1,7 +1,8 @@
 -- Three roles with what each needs and no more, in the schema and database of this session:
 --   fleetwatt_owner      owns all and changes it: `fleetwatt db upgrade`, retention, repairs
---   fleetwatt_app        the service: reads all, stores readings, moves latest and mappings on; no DDL, deletes nothing but mappings
---   fleetwatt_dashboard  reads the views, the hourly aggregates and the mappings
+--   fleetwatt_app        the service: reads all, stores readings, moves latest and mappings on,
+--                        keeps the register of devices and sites; no DDL, deletes nothing but mappings and entries
+--   fleetwatt_dashboard  reads the views, the hourly aggregates, the mappings, devices and sites
 -- Run it by `fleetwatt db roles` or `psql --single-transaction -f`, as a superuser or whoever may create roles, before the first
 -- upgrade or at any time later, as often as you like; `fleetwatt db upgrade` runs it again where the roles exist. It takes over every
 -- table, view and function in the schema but those of extensions: the schema has to be fleetwatt's alone.
@@ -100,6 +101,11 @@ BEGIN
     GRANT DELETE ON vehicle_meter_mapping TO fleetwatt_app;
 
     GRANT SELECT ON vehicle_meter_mapping TO fleetwatt_dashboard;
+    -- Roles may be renewed before the upgrade that makes these.
+    IF to_regclass('devices') IS NOT NULL THEN
+        GRANT INSERT, UPDATE, DELETE ON devices, sites TO fleetwatt_app;
+        GRANT SELECT ON devices, sites TO fleetwatt_dashboard;
+    END IF;
     FOR name IN
         SELECT oid::regclass FROM pg_class
         WHERE relnamespace = current_schema()::regnamespace AND relkind = 'v' AND relowner = 'fleetwatt_owner'::regrole

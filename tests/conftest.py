@@ -110,7 +110,7 @@ def empty(connection: Connection) -> None:
         if materialized:
             for aggregate in stream.aggregates:
                 truncate(connection, aggregate)
-    truncate(connection, "vehicle_meter_mapping", "api_keys")
+    truncate(connection, "vehicle_meter_mapping", "api_keys", "devices", "sites")
 
 
 def truncate(connection: Connection, *tables: str) -> None:

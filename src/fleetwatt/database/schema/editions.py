@@ -115,6 +115,6 @@ def run_job(connection: Connection, job: int) -> None:
 def tidy(connection: Connection) -> None:
     """Vacuum and analyze what is updated in place, and write a checkpoint."""
     with connection.cursor() as cursor:
-        for table in (*(stream.latest for stream in STREAMS), "vehicle_meter_mapping"):
+        for table in (*(stream.latest for stream in STREAMS), "vehicle_meter_mapping", "devices"):
             cursor.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(table)))
         cursor.execute("CHECKPOINT")
