@@ -258,4 +258,4 @@ class Setting:
         return f"{value} {self.unit}".rstrip()
 
 
-SETTINGS = tuple(Setting(each.name, each.default, **each.metadata) for each in fields(Config))
+SETTINGS = tuple(Setting(field.name, field.default, **field.metadata) for field in fields(Config))

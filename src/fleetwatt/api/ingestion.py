@@ -52,7 +52,7 @@ def _document(streams: Sequence[Stream]) -> dict[str, Any]:
     schemas = [READING_SCHEMAS[stream] for stream in streams]
     one = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
     many = {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_READINGS}
-    examples = [{each.name: each.example for each in json_order(stream)} for stream in streams]
+    examples = [{field.name: field.example for field in json_order(stream)} for stream in streams]
     return {
         "requestBody": {
             "required": True,

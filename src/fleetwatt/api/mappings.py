@@ -37,7 +37,7 @@ def map_vehicle(mapping: dict[str, Any]) -> tuple[Row, int]:
     assert row is not None  # noqa: S101 - the function always answers
     if row["outcome"] == "conflict":
         start, end = (
-            rfc3339(each) if each else None for each in (row["valid_from"], row["valid_to"])
+            rfc3339(bound) if bound else None for bound in (row["valid_from"], row["valid_to"])
         )
         until = f" until {end}" if end else " on"
         raise MappingConflict(

@@ -49,7 +49,7 @@ def _path(stream: Stream) -> str:
 
 def _series_route(stream: Stream) -> None:
     fields = POINT_SCHEMAS[stream]().fields
-    columns = {name: str(each.attribute) for name, each in fields.items()}
+    columns = {name: str(field.attribute) for name, field in fields.items()}
 
     @blueprint.route(f"{_path(stream)}/series", endpoint=f"{stream.name}_series")
     @blueprint.arguments(SeriesQuery, location="query")
@@ -78,7 +78,7 @@ def _series_route(stream: Stream) -> None:
         answer = {
             **_window(stream, device, query["start"], query["end"]),
             "bucket": query["bucket"],
-            "items": [dict(zip(columns, each, strict=True)) for each in values],
+            "items": [dict(zip(columns, point_values, strict=True)) for point_values in values],
         }
         return Response(msgspec.json.encode(answer), headers=headers, mimetype=JSON)
 
@@ -138,7 +138,7 @@ def _points(
             f"{stream.name}.series", width=BUCKETS["1d"], most=None, **asked
         )
         raise _too_many(f"at least {sum(day['readings'] for day in days):,}", start, end)
-    sums = ["energy_kwh", *(each.column for each in stream.figures if each.what == "avg")]
+    sums = ["energy_kwh", *(figure.column for figure in stream.figures if figure.what == "avg")]
     for row in rows:
         row.update({column: rounded(row[column]) for column in sums})
     points = list(filled(rows, start, end, width) if width else parted(rows, start, end))

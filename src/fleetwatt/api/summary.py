@@ -34,8 +34,8 @@ def performance(query: dict[str, Any], vehicleId: str) -> dict[str, Any]:
     if vehicle is None or not vehicle["known"]:
         raise NotKnown(f"Vehicle {vehicleId} has never been heard of.")
     mappings = vehicle["mappings"]
-    for meter_id in {each["meter_id"] for each in mappings if each["shared"]}:
-        first, *later = (each for each in mappings if each["meter_id"] == meter_id)
+    for meter_id in {mapping["meter_id"] for mapping in mappings if mapping["shared"]}:
+        first, *later = (mapping for mapping in mappings if mapping["meter_id"] == meter_id)
         # The share is that of the whole window, also of when the meter was the vehicle's alone.
         first["ac_kwh"] = _share(vehicleId, meter_id, start, end)
         for mapping in later:

@@ -33,20 +33,20 @@ def audit(sample: int, hours: int, seed: str | None, *, repair: bool, as_json: b
     with opened_database() as database:
         findings = auditing.audit(database, sample=sample, hours=hours, seed=seed)
         _say_findings(findings, seed, as_json=as_json)
-        if repair and any(each.differences for each in findings):
-            for each in findings:
-                auditing.repair(database, each)
+        if repair and any(finding.differences for finding in findings):
+            for finding in findings:
+                auditing.repair(database, finding)
             findings = auditing.audit(database, sample=sample, hours=hours, seed=seed)
             _say_findings(findings, seed, as_json=as_json)
-    sys.exit(int(any(each.differences for each in findings)))
+    sys.exit(int(any(finding.differences for finding in findings)))
 
 
 def _say_findings(findings: list[auditing.Findings], seed: str, *, as_json: bool) -> None:
     if as_json:
-        streams = {each.stream.name: each.as_json() for each in findings}
+        streams = {finding.stream.name: finding.as_json() for finding in findings}
         click.echo(msgspec.json.encode({"seed": seed, "streams": streams}))
         return
-    for each in findings:
-        click.echo(f"{each} (seed {seed})")
-        for difference in each.differences:
+    for finding in findings:
+        click.echo(f"{finding} (seed {seed})")
+        for difference in finding.differences:
             click.echo(f"  {difference}")

@@ -32,16 +32,16 @@ def list_(table: str | None) -> None:
         ("chunk", "table", "from", "to", "rows", "size", "uncompressed", "indexes"),
         [
             (
-                each["chunk"],
-                each["table_name"],
-                shown.time(each["range_start"]),
-                shown.time(each["range_end"]),
-                f"{each['rows']:,}",
-                shown.size(each["bytes"]),
-                shown.size(each["bytes_uncompressed"]) if each["compressed"] else "-",
-                shown.size(each["index_bytes"]),
+                chunk["chunk"],
+                chunk["table_name"],
+                shown.time(chunk["range_start"]),
+                shown.time(chunk["range_end"]),
+                f"{chunk['rows']:,}",
+                shown.size(chunk["bytes"]),
+                shown.size(chunk["bytes_uncompressed"]) if chunk["compressed"] else "-",
+                shown.size(chunk["index_bytes"]),
             )
-            for each in stored
+            for chunk in stored
         ],
     )
 
@@ -56,12 +56,12 @@ def interval() -> None:
         ("table", "a chunk holds", "chunks", "indexes of a chunk"),
         [
             (
-                each["table_name"],
-                shown.duration(each["chunk_interval"]),
-                str(each["chunks"]),
-                shown.size(advice.indexes.get(each["table_name"])),
+                row["table_name"],
+                shown.duration(row["chunk_interval"]),
+                str(row["chunks"]),
+                shown.size(advice.indexes.get(row["table_name"])),
             )
-            for each in stored
+            for row in stored
         ],
     )
     click.echo(
@@ -86,9 +86,9 @@ def set_interval(table: str, interval: timedelta, *, yes: bool, dry_run: bool) -
     """
     with opened_database() as database:
         now = next(
-            each["chunk_interval"]
-            for each in database.query("stored_tables")
-            if each["table_name"] == table
+            row["chunk_interval"]
+            for row in database.query("stored_tables")
+            if row["table_name"] == table
         )
         click.echo(
             f"{table}: a chunk holds {shown.duration(now)} now, new ones {shown.duration(interval)}"

@@ -31,22 +31,23 @@ def show() -> None:
     """Show when each table is compressed, and what that has saved."""
     with opened_database() as database:
         after = {
-            each.stream.history: each.compress_after for each in policies.read(database).values()
+            current.stream.history: current.compress_after
+            for current in policies.read(database).values()
         }
         stored = storage.ordered(database.query("stored_tables"))
     shown.echo_table(
         ("table", "compressed after", "chunks", "compressed", "size", "uncompressed"),
         [
             (
-                each["table_name"],
-                shown.duration(after[each["table_name"]], "never"),
-                str(each["chunks"]),
-                str(each["compressed_chunks"]),
-                shown.size(each["bytes"]),
-                shown.size(each["bytes_uncompressed"]),
+                row["table_name"],
+                shown.duration(after[row["table_name"]], "never"),
+                str(row["chunks"]),
+                str(row["compressed_chunks"]),
+                shown.size(row["bytes"]),
+                shown.size(row["bytes_uncompressed"]),
             )
-            for each in stored
-            if each["table_name"] in after
+            for row in stored
+            if row["table_name"] in after
         ],
     )
 

@@ -65,24 +65,24 @@ def _say_tables(tables: list[dict[str, Any]]) -> None:
         ("table", "rows", "chunks", "compressed", "size", "uncompressed", "a row", "a day"),
         [
             (
-                each["table_name"],
-                f"{each['rows']:,}",
-                str(each["chunks"]),
-                str(each["compressed_chunks"]),
-                shown.size(each["bytes"]),
-                shown.size(each["bytes_uncompressed"]),
-                shown.size(each["bytes_a_row"]),
-                shown.size(each["bytes_a_day"]),
+                table["table_name"],
+                f"{table['rows']:,}",
+                str(table["chunks"]),
+                str(table["compressed_chunks"]),
+                shown.size(table["bytes"]),
+                shown.size(table["bytes_uncompressed"]),
+                shown.size(table["bytes_a_row"]),
+                shown.size(table["bytes_a_day"]),
             )
-            for each in tables
+            for table in tables
         ],
     )
     click.echo()
     shown.echo_table(
         ("table", "oldest", "newest"),
         [
-            (each["table_name"], *map(shown.time, (each["oldest"], each["newest"])))
-            for each in tables
+            (table["table_name"], *map(shown.time, (table["oldest"], table["newest"])))
+            for table in tables
         ],
     )
 
@@ -96,12 +96,12 @@ def _say_policies(policies: list[dict[str, Any]]) -> None:
         ("policy", "last run", "result", "next run"),
         [
             (
-                f"{each['table_name']}: {each['does']}",
-                shown.time(each["last_run"]),
-                each["last_status"] or "-",
-                shown.time(each["next_run"]),
+                f"{policy['table_name']}: {policy['does']}",
+                shown.time(policy["last_run"]),
+                policy["last_status"] or "-",
+                shown.time(policy["next_run"]),
             )
-            for each in policies
+            for policy in policies
         ],
     )
 

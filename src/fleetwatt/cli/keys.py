@@ -85,12 +85,12 @@ def list_keys(*, as_json: bool) -> None:
         return
     if not described:
         click.echo("There are no keys.")
-    for each in described:
+    for key in described:
         click.echo(
-            f"{each['prefix']}  {each['state']:<8}  {','.join(each['scopes'])}"
-            f"  {each['name'] or '-'}  devices: {','.join(each['devices'] or ['all'])}"
-            f"  created {shown.time(each['createdAt'])}"
-            f"  expires {shown.time(each['expiresAt'], 'never')}"
+            f"{key['prefix']}  {key['state']:<8}  {','.join(key['scopes'])}"
+            f"  {key['name'] or '-'}  devices: {','.join(key['devices'] or ['all'])}"
+            f"  created {shown.time(key['createdAt'])}"
+            f"  expires {shown.time(key['expiresAt'], 'never')}"
         )
 
 

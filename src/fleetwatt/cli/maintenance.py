@@ -70,10 +70,10 @@ def doctor(*, as_json: bool) -> None:
     """
     findings = list(diagnosis.examine(Config.of_a_command()))
     if as_json:
-        click.echo(msgspec.json.encode([asdict(each) for each in findings]))
+        click.echo(msgspec.json.encode([asdict(finding) for finding in findings]))
     else:
-        for each in findings:
-            click.echo(f"{each.level:8} {each.check}: {each.says}")
-            if each.advice:
-                click.echo(f"         → {each.advice}")
-    sys.exit(int(any(each.level == "problem" for each in findings)))
+        for finding in findings:
+            click.echo(f"{finding.level:8} {finding.check}: {finding.says}")
+            if finding.advice:
+                click.echo(f"         → {finding.advice}")
+    sys.exit(int(any(finding.level == "problem" for finding in findings)))

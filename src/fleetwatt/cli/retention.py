@@ -80,7 +80,7 @@ def _kept(keep: timedelta | None) -> str:
 
 def _say_refresh(before: Policies, after: Policies) -> None:
     if before.refresh_from != after.refresh_from:
-        old, new = (shown.duration(each.refresh_from, "for ever") for each in (before, after))
+        old, new = (shown.duration(policy.refresh_from, "for ever") for policy in (before, after))
         click.echo(f"The refresh of {after.stream.hourly} reaches back {new} then, {old} now.")
 
 

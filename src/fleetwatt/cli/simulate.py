@@ -225,7 +225,7 @@ def _stoppable(run: Run) -> Iterator[None]:
         run.stop()
         signal.signal(number, signal.default_int_handler)
 
-    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
@@ -263,7 +263,9 @@ def _say_account(report: dict[str, Any], *, as_json: bool) -> None:
     streams = report["streams"]
     click.echo(f"{'readings':12}" + "".join(f"{name:>12}" for name in streams))
     for column in COLUMNS:
-        click.echo(f"{column:12}" + "".join(f"{each[column]:>12,}" for each in streams.values()))
+        click.echo(
+            f"{column:12}" + "".join(f"{account[column]:>12,}" for account in streams.values())
+        )
     counts = ", ".join(f"{count:,} {name}" for name, count in report["mappings"].items())
     click.echo(f"mappings: {counts}; meters replaced: {report['replacedMeters']:,}")
     click.echo(

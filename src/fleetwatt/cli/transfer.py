@@ -104,7 +104,7 @@ def _say_result(progress: Progress, rejected: Path) -> None:
 
 
 @click.command()
-@click.argument("stream", type=click.Choice([each.name for each in STREAMS]))
+@click.argument("stream", type=click.Choice([stream.name for stream in STREAMS]))
 @click.argument("file", type=_NEW_FILE)
 @click.option("--start", type=_Time(), help="first time that counts  [the oldest reading]")
 @click.option("--end", type=_Time(), help="first time that does not  [the newest reading]")
@@ -127,7 +127,7 @@ def export(
         raise click.UsageError(f"{file} must end in {', '.join(exporting.SUFFIXES)}")
     if start and end and start >= end:
         raise click.UsageError("--start must lie before --end")
-    (chosen,) = (each for each in STREAMS if each.name == stream)
+    (chosen,) = (known for known in STREAMS if known.name == stream)
     selection = exporting.Selection(chosen, start, end, devices)
     with opened_database() as database, _clear_errors():
         spans = exporting.spans(database, selection)

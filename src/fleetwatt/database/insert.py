@@ -36,7 +36,7 @@ def insert_rows(
     """
     # One statement is a transaction by itself, and saves three round trips.
     statement = SQL(" UNION ALL ").join(
-        SQL(queries[f"{each.stream.name}.ingest"]) for each in batch
+        SQL(queries[f"{rows.stream.name}.ingest"]) for rows in batch
     )
     arguments = {name: text for rows in batch for name, text in _arguments(rows)}
     for _ in range(MAX_RETRIES):
@@ -50,7 +50,7 @@ def _stored(batch: Sequence[Rows], found: Sequence[Row]) -> list[set[Key] | None
     return [
         None
         if of["positions"] is None
-        else {key_of(rows.rows[each - 1]) for each in of["positions"]}
+        else {key_of(rows.rows[position - 1]) for position in of["positions"]}
         for rows, of in zip(batch, found, strict=True)
     ]
 

@@ -178,8 +178,8 @@ class Pool:
             idle, self._idle = self._idle, []
             self._open -= len(idle)
             self._changed.notify_all()
-        for each in idle:
-            each.close()
+        for connection in idle:
+            connection.close()
 
     def _take(self) -> Connection | None:
         """Take an idle connection, or return None with the right to open one."""

@@ -114,7 +114,7 @@ class WriteQueue:
         """For how many seconds the job has waited that waits longest; 0: none does."""
         with self._lock:
             oldest = [*self._writing, self._queue[0] if self._queue else None]
-        return max((time.monotonic() - each.since for each in oldest if each), default=0.0)
+        return max((time.monotonic() - job.since for job in oldest if job), default=0.0)
 
     def write(self, batch: Sequence[Rows]) -> Written:
         """Write readings, all or nothing, and return after the commit.
@@ -263,7 +263,7 @@ def _insert_together(
         # Each by one value, which takes a quarter of the time of pairs.
         merged.rows.sort(key=_TIME)
         merged.rows.sort(key=_ID)
-    new = dict(zip(streams, insert([together[each] for each in streams]), strict=True))
+    new = dict(zip(streams, insert([together[stream] for stream in streams]), strict=True))
     for job in jobs:
         accepted = sum(_claim(rows, new[rows.stream]) for rows in job.batch)
         job.written = Written(accepted, job.size - accepted)

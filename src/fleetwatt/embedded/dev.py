@@ -61,8 +61,8 @@ def serve(config: Config, upgrade: Callable[[str], None]) -> int:
     Returns:
         The exit status: gunicorn's, or 0 when it was asked to stop.
     """
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _raise_stopped)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _raise_stopped)
     with suppress(Stopped), ExitStack() as running:
         config = replace(config, port=_free_port(config))
         environment = dict(os.environ) | {"FLEETWATT_PORT": str(config.port)}
@@ -90,8 +90,8 @@ def serve(config: Config, upgrade: Callable[[str], None]) -> int:
 
 def _raise_stopped(*_: object) -> None:
     # Once is enough: a second Ctrl-C must not interrupt the stopping.
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise Stopped
 
 

@@ -65,6 +65,6 @@ def _tag(response: Response) -> Response:
     if not response.is_streamed:
         response.add_etag()
         # Nothing is changed by what is asked here, so that If-Match has nothing to prevent.
-        asked = {name: each for name, each in request.environ.items() if name != "HTTP_IF_MATCH"}
+        asked = {name: value for name, value in request.environ.items() if name != "HTTP_IF_MATCH"}
         response.make_conditional(asked)
     return response

@@ -129,7 +129,7 @@ def _refuse_arguments() -> None:
     if described is None or not request.path.startswith("/v1/"):
         return
     taken = described.get("arguments", {}).get("parameters", [])
-    if not any(each["in"] == "query" for each in taken):
+    if not any(parameter["in"] == "query" for parameter in taken):
         unknown = {name: ["Unknown field."] for name in request.args}
         abort(422, messages={"query": unknown})
 
@@ -161,7 +161,7 @@ def _page_policy(response: Response) -> str:
         base64.b64encode(sha256(script).digest()).decode()
         for script in _INLINE_SCRIPT.findall(response.get_data())
     ]
-    hashes = "".join(f" 'sha256-{each}'" for each in scripts)
+    hashes = "".join(f" 'sha256-{digest}'" for digest in scripts)
     return (
         f"default-src 'none'; script-src 'self'{hashes}; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "

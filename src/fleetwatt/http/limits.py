@@ -58,7 +58,7 @@ class ProcessMemory(Storage):
 
     def _sweep(self, now: float) -> None:
         if len(self._counts) >= self._sweep_at:
-            self._counts = {key: each for key, each in self._counts.items() if each[0] > now}
+            self._counts = {key: window for key, window in self._counts.items() if window[0] > now}
             self._sweep_at = max(SWEPT_FROM, 2 * len(self._counts))
 
     def get(self, key: str) -> int:

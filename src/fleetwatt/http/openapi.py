@@ -85,8 +85,8 @@ def documented(*decorators: Callable[[Handler], Handler]) -> Callable[[Handler],
 
     def decorate(handler: Handler) -> Handler:
         wrapped = handler
-        for each in reversed(decorators):
-            wrapped = each(wrapped)
+        for decorator in reversed(decorators):
+            wrapped = decorator(wrapped)
         handler._apidoc = wrapped._apidoc  # type: ignore[attr-defined]  # noqa: SLF001
         return handler
 

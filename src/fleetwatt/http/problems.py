@@ -148,8 +148,8 @@ def register(app: Flask) -> None:
 
 def described(status: int) -> dict[str, Any]:
     """Say for OpenAPI which problems have a status, with an example and the headers they have."""
-    kinds = [each for each in (*KINDS.values(), *HTTP_KINDS.values()) if each.status == status]
-    titles = sorted({each.title for each in kinds})
+    kinds = [kind for kind in (*KINDS.values(), *HTTP_KINDS.values()) if kind.status == status]
+    titles = sorted({kind.title for kind in kinds})
     wait = {"description": "Seconds to wait", "schema": {"type": "integer"}}
     return {
         "description": "; ".join(titles),
@@ -170,7 +170,7 @@ def from_http(error: HTTPException) -> Response:
     messages = getattr(error, "data", {}).get("messages", {})
     errors = _flattened(messages)
     ours = NO_ROUTE if status == 404 else error.description or error.name
-    detail = "; ".join(_sentence(each) for each in errors) or ours
+    detail = "; ".join(_sentence(error) for error in errors) or ours
     headers = dict(error.get_headers())
     return respond(kind, detail, errors, {"Allow": headers["Allow"]} if "Allow" in headers else {})
 
@@ -203,7 +203,7 @@ def respond(
 
 
 def _from_exception(error: Exception) -> Response:
-    kind = next(KINDS[each] for each in type(error).__mro__ if each in KINDS)
+    kind = next(KINDS[ancestor] for ancestor in type(error).__mro__ if ancestor in KINDS)
     if kind.status == 503:
         log.warning("%s: %s", kind.title, error)
     # What the database says of itself (its address, its user) is for the log alone.

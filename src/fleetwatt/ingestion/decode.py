@@ -57,7 +57,7 @@ class Parsed:
     @property
     def fields_at_fault(self) -> list[str | None]:
         """The field of each invalid reading, the first where there are several; None: all of it."""
-        return list({each.index: each.field for each in reversed(self.errors)}.values())
+        return list({error.index: error.field for error in reversed(self.errors)}.values())
 
 
 def _annotation(field: Field) -> Any:
@@ -73,14 +73,14 @@ def _annotation(field: Field) -> Any:
 
 def _struct(streams: Sequence[Stream]) -> type[msgspec.Struct]:
     """Return what a reading decodes to; where it may be of several streams, all may be missing."""
-    fields = {each.column: each for stream in streams for each in stream.fields}
-    kinds: list[Any] = [(column, _annotation(each)) for column, each in fields.items()]
+    fields = {field.column: field for stream in streams for field in stream.fields}
+    kinds: list[Any] = [(column, _annotation(field)) for column, field in fields.items()]
     if len(streams) > 1:
         kinds = [(column, kind | msgspec.UnsetType, msgspec.UNSET) for column, kind in kinds]
     return msgspec.defstruct(
         "Reading",
         kinds,
-        rename={column: each.name for column, each in fields.items()},
+        rename={column: field.name for column, field in fields.items()},
         forbid_unknown_fields=True,
         gc=False,
     )
@@ -104,11 +104,11 @@ class _Decoder:
         rest = structs
         for stream, row in self.row.items():
             device = self.id[stream]
-            rows = [row(each) for each in rest if device(each) is not msgspec.UNSET]
+            rows = [row(reading) for reading in rest if device(reading) is not msgspec.UNSET]
             # What is of two streams must not count twice: it would make up for one of none.
-            rest = [each for each in rest if device(each) is msgspec.UNSET]
-            found.append(Rows(stream, [each for each in rows if msgspec.UNSET not in each]))
-        return [each for each in found if len(each)]
+            rest = [reading for reading in rest if device(reading) is msgspec.UNSET]
+            found.append(Rows(stream, [row for row in rows if msgspec.UNSET not in row]))
+        return [rows for rows in found if len(rows)]
 
 
 def _quotes(stream: Stream) -> int:
@@ -118,7 +118,7 @@ def _quotes(stream: Stream) -> int:
     how a reading with a repeated field shows, at the cost of one look through the bytes.
     """
     return 2 * len(stream.fields) + 2 * sum(
-        each.sql_type in {"text", "timestamptz"} for each in stream.fields
+        field.sql_type in {"text", "timestamptz"} for field in stream.fields
     )
 
 
@@ -213,7 +213,7 @@ def parse_ndjson(body: bytes, streams: Sequence[Stream], bounds: Bounds) -> Pars
 
 
 def _lines(body: bytes) -> list[bytes]:
-    return [line for each in body.split(b"\n") if (line := each.strip(b" \t\r"))]
+    return [line for piece in body.split(b"\n") if (line := piece.strip(b" \t\r"))]
 
 
 def _all_valid(
@@ -227,20 +227,20 @@ def _all_valid(
         return None
     _check_count(structs)
     parsed = Parsed(decoder.rows(structs), 0, [])
-    quotes = sum(len(each) * _QUOTES[each.stream] for each in parsed.rows)
+    quotes = sum(len(rows) * _QUOTES[rows.stream] for rows in parsed.rows)
     if parsed.valid < len(structs) or body.count(b'"') != quotes:
         return None
-    for each in parsed.rows:
-        ids = [row[0] for row in each.rows]
-        times = [row[1] for row in each.rows]
+    for rows in parsed.rows:
+        ids = [row[0] for row in rows.rows]
+        times = [row[1] for row in rows.rows]
         if not _are_ids(ids):
             return None
-        if max(times) > bounds.newest or min(times) < bounds.oldest[each.stream]:
+        if max(times) > bounds.newest or min(times) < bounds.oldest[rows.stream]:
             return None
         if bounds.devices is not None and not bounds.devices.issuperset(ids):
             return None
         if any(time.tzinfo is not UTC for time in times):
-            each.rows = list(map(_in_utc, each.rows))
+            rows.rows = list(map(_in_utc, rows.rows))
     return parsed
 
 
@@ -277,7 +277,9 @@ def _each(
             continue
         rejected += 1
         errors += [FieldError(index, field, message) for field, message in problems]
-    return Parsed([each for each in rows.values() if len(each)], rejected, errors)
+    return Parsed(
+        [stream_rows for stream_rows in rows.values() if len(stream_rows)], rejected, errors
+    )
 
 
 def _decode(

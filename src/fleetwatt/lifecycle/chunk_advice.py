@@ -58,7 +58,9 @@ def advise(database: Database) -> Advice:
     }
     share = shared_buffers / max(sum(indexes.values()), 1)
     fitting = {
-        table: max((each for each in GOOD if each <= intervals[table] * share), default=GOOD[0])
+        table: max(
+            (interval for interval in GOOD if interval <= intervals[table] * share), default=GOOD[0]
+        )
         for table in indexes
         if share < 1 and intervals[table] > GOOD[0] and table in HISTORIES
     }

@@ -241,6 +241,8 @@ def plan_compression(
 
 
 def _refuse(planned: Policies, rules: set[str], lateness: timedelta, now: datetime) -> None:
-    broken = [each for each in breaches(planned, lateness, now) if each.rule in rules]
+    broken = [breach for breach in breaches(planned, lateness, now) if breach.rule in rules]
     if broken:
-        raise PolicyRefused("; ".join(f"{each.message} (rule {each.rule})" for each in broken))
+        raise PolicyRefused(
+            "; ".join(f"{breach.message} (rule {breach.rule})" for breach in broken)
+        )

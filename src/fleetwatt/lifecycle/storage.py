@@ -40,7 +40,11 @@ def report(database: Database) -> dict[str, Any]:
         "warnings": [
             asdict(breach)
             for breach in (
-                *(each for one in kept for each in policies.breaches(one, database.lateness, now)),
+                *(
+                    breach
+                    for of_stream in kept
+                    for breach in policies.breaches(of_stream, database.lateness, now)
+                ),
                 *_failing(rows),
             )
         ],

@@ -74,8 +74,8 @@ class Distribution:
 
 def flush() -> None:
     """Write what all of them have gathered."""
-    for each in _all:
-        each.flush()
+    for tally in _all:
+        tally.flush()
 
 
 atexit.register(flush)

@@ -94,7 +94,7 @@ def bury(pid: int, alive: Iterable[int]) -> None:
     if folder is None:
         return
     mark_process_dead(pid)  # type: ignore[no-untyped-call]
-    kept = {str(each) for each in alive} | {str(os.getpid())}
+    kept = {str(other) for other in alive} | {str(os.getpid())}
     with suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
         for kind in ("counter", "histogram"):
             dead = [

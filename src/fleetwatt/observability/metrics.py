@@ -190,7 +190,7 @@ def committed(
 def rejected(fields: Iterable[str | None], streams: Sequence[Stream]) -> None:
     """Count invalid readings by the field at fault, of a request to a route for some streams."""
     for field in fields:
-        having = [each for each in streams if field in {own.name for own in each.fields}]
+        having = [stream for stream in streams if field in {own.name for own in stream.fields}]
         # A name that a client made up would be a series of its own.
         reason = "reading" if field is None else field if having else "unknown_field"
         possible = having or streams

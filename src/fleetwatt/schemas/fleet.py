@@ -36,7 +36,7 @@ FIGURES = (
     "meterCoverage",
     "counterResets",
 )
-ORDERS = [sign + each for each in FIGURES for sign in ("", "-")]
+ORDERS = [sign + name for name in FIGURES for sign in ("", "-")]
 
 
 def hour_of(time: datetime) -> datetime:

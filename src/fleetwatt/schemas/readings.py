@@ -10,7 +10,7 @@ from fleetwatt.streams import STREAMS, Stream
 
 
 def _reading_schema(stream: Stream) -> ma.Schema:
-    fields = {each.name: schema_field(each, required=True) for each in json_order(stream)}
+    fields = {field.name: schema_field(field, required=True) for field in json_order(stream)}
     return ma.Schema.from_dict(fields, name=f"{stream.name.title()}Reading")()
 
 

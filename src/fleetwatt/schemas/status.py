@@ -19,7 +19,9 @@ from fleetwatt.streams import STREAMS, Stream
 
 
 def _status_schema(stream: Stream) -> type[ma.Schema]:
-    fields = {each.name: schema_field(each, attribute=each.column) for each in json_order(stream)}
+    fields = {
+        field.name: schema_field(field, attribute=field.column) for field in json_order(stream)
+    }
     fields["receivedAt"] = Timestamp(
         attribute="received_at",
         metadata={"description": "When it was stored", "example": "2024-02-09T10:00:01Z"},

@@ -108,7 +108,7 @@ class Fleet:
         for meter in self.meters:
             meter.end_minute(grid + noise() - 0.5)
         self._replace()
-        self.moves = {each.id: each.meter.id for each in self.vehicles} if first else {}
+        self.moves = {vehicle.id: vehicle.meter.id for vehicle in self.vehicles} if first else {}
         self._move()
 
     def readings(self, stream: Stream, second: int) -> list[Reading]:

@@ -94,7 +94,7 @@ def _csv(path: Path, stream: Stream, *, compressed: bool) -> Iterator[Write]:
         io.TextIOWrapper(raw, encoding="ascii", newline="") as file,
     ):
         out = csv.writer(file, lineterminator="\n")
-        out.writerow(each.name for each in stream.fields)
+        out.writerow(field.name for field in stream.fields)
 
         def write(page: Sequence[Row]) -> None:
             for row in page:
@@ -113,7 +113,7 @@ def _parquet(path: Path, stream: Stream, *, compressed: bool) -> Iterator[Write]
         raise ParquetMissing from None
     types = {"text": pa.string(), "timestamptz": pa.timestamp("us", tz="UTC")}
     schema = pa.schema(
-        [(each.name, types.get(each.sql_type, pa.float64())) for each in stream.fields]
+        [(field.name, types.get(field.sql_type, pa.float64())) for field in stream.fields]
     )
     with parquet.ParquetWriter(path, schema, compression="zstd") as file:
 

@@ -238,13 +238,15 @@ def _json(cell: str, *, is_text: bool) -> bytes:
 
 def _check_columns(name: str, columns: list[str]) -> None:
     """Make sure that a header has all fields of at least one stream, and none besides."""
-    known = {each.name for stream in STREAMS for each in stream.fields}
+    known = {field.name for stream in STREAMS for field in stream.fields}
     named = [stream for stream in STREAMS if stream.id.name in columns]
     ids = " or ".join(stream.id.name for stream in STREAMS)
-    missing = [each.name for stream in named for each in stream.fields if each.name not in columns]
+    missing = [
+        field.name for stream in named for field in stream.fields if field.name not in columns
+    ]
     for problem, found in (
-        ("has unknown columns", [each for each in columns if each not in known]),
-        ("has a column twice", sorted({each for each in columns if columns.count(each) > 1})),
+        ("has unknown columns", [column for column in columns if column not in known]),
+        ("has a column twice", sorted({column for column in columns if columns.count(column) > 1})),
         ("lacks the column", [] if named else [ids]),
         ("lacks the columns", list(dict.fromkeys(missing))),
     ):
@@ -269,12 +271,12 @@ def _parquet_batches(
         for records in file.iter_batches(batch_size=MAX_READINGS):
             first, row = row + 1, row + len(records)
             if row > start.line:
-                numbered = enumerate(records.to_pylist(), first)
-                yield Batch(Position(row, row), [_row(*each) for each in numbered])
+                lines = [_line_of(*numbered) for numbered in enumerate(records.to_pylist(), first)]
+                yield Batch(Position(row, row), lines)
     except pa.ArrowException as error:
         raise UnreadableFile(f"{name} can't be read as Parquet: {error}") from None
 
 
-def _row(number: int, row: dict[str, Any]) -> Line:
+def _line_of(number: int, row: dict[str, Any]) -> Line:
     fields = {name: value for name, value in row.items() if value is not None}
     return Line(number, msgspec.json.encode(fields))

@@ -127,7 +127,7 @@ def import_batches(
                 progress.add_span(rows)
         unreadable = [(line, None, line.problem) for line in batch.lines if line.problem]
         # An index counts the lines that were parsed.
-        invalid = [(good[each.index or 0], each.field, each.message) for each in parsed.errors]
+        invalid = [(good[error.index or 0], error.field, error.message) for error in parsed.errors]
         _reject(rejected, [*unreadable, *invalid])
         progress.rejected += len(batch.lines) - parsed.valid
         progress.rejected_bytes = rejected.tell()
@@ -200,7 +200,7 @@ def _too_old(
 
 def _reject(file: IO[bytes], wrong: Sequence[tuple[Line, str | None, str]]) -> None:
     """Write down what is wrong with which field of a line, in order of the lines."""
-    for line, name, reason in sorted(wrong, key=lambda each: each[0].number):
+    for line, name, reason in sorted(wrong, key=lambda rejection: rejection[0].number):
         text = line.content.decode(errors="replace")
         rejection = {"line": line.number, "field": name, "reason": reason, "text": text}
         file.write(msgspec.json.encode(rejection) + b"\n")

@@ -132,9 +132,11 @@ def _change_edition(connection: Connection, name: str) -> list[str]:
     applied = _applied(connection)
     own = scripts(name)
     foreign = [
-        each.file
-        for each in scripts(other)
-        if each not in own and not each.repeatable and applied.get(each.file) == each.checksum
+        script.file
+        for script in scripts(other)
+        if script not in own
+        and not script.repeatable
+        and applied.get(script.file) == script.checksum
     ]
     if not foreign:
         return []
@@ -152,7 +154,7 @@ def _change_edition(connection: Connection, name: str) -> list[str]:
                 f"drop what you have built on these yourself, and create it again later: {error}"
             ) from error
         cursor.execute(_FORGET, (foreign,))
-    return [f"leave/{other}.sql", *(each.file for each in own if _apply(connection, each))]
+    return [f"leave/{other}.sql", *(script.file for script in own if _apply(connection, script))]
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ class Drift:
 
 def drift(connection: Connection) -> Drift:
     """Compare a database's schema with this program's."""
-    known = {each.file: each.checksum for each in scripts(edition(connection))}
+    known = {script.file: script.checksum for script in scripts(edition(connection))}
     applied = _applied(connection) if _begun(connection) else {}
     return Drift(
         [file for file in known if file not in applied],
