@@ -19,7 +19,7 @@ from fleetwatt import times
     ],
 )
 def test_a_duration_is_seconds_minutes_hours_days_or_weeks(text: str, duration: timedelta) -> None:
-    assert times.parse(text) == duration
+    assert times.parse_duration(text) == duration
 
 
 @pytest.mark.parametrize(
@@ -28,20 +28,20 @@ def test_a_duration_is_seconds_minutes_hours_days_or_weeks(text: str, duration: 
 )
 def test_what_is_no_duration_is_told_how_one_is_written(text: str) -> None:
     with pytest.raises(ValueError, match="hours, days or weeks, as 30s, 5m, 12h, 90d, 2w"):
-        times.parse(text)
+        times.parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["0s", "0d", "36501d", "999999999w"])
 def test_a_duration_out_of_range_is_told_the_range(text: str) -> None:
     with pytest.raises(ValueError, match=f"{text} is out of range: from 1s to 36500d"):
-        times.parse(text)
+        times.parse_duration(text)
 
 
 def test_the_least_duration_is_for_its_reader_to_say() -> None:
-    assert times.parse("0s", least=timedelta(0)) == timedelta(0)
-    assert times.parse("60m", least=timedelta(hours=1)) == timedelta(hours=1)
+    assert times.parse_duration("0s", least=timedelta(0)) == timedelta(0)
+    assert times.parse_duration("60m", least=timedelta(hours=1)) == timedelta(hours=1)
     with pytest.raises(ValueError, match="59m is out of range: from 1h"):
-        times.parse("59m", least=timedelta(hours=1))
+        times.parse_duration("59m", least=timedelta(hours=1))
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_the_least_duration_is_for_its_reader_to_say() -> None:
 def test_a_duration_is_written_in_the_largest_unit_that_fits(
     duration: timedelta, text: str
 ) -> None:
-    assert times.written(duration) == text
+    assert times.format_duration(duration) == text

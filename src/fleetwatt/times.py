@@ -16,7 +16,7 @@ LONGEST = timedelta(days=36_500)
 _PATTERN = re.compile(r"([0-9]{1,9})([wdhms])")
 
 
-def parse(text: str, least: timedelta = UNITS["s"]) -> timedelta:
+def parse_duration(text: str, least: timedelta = UNITS["s"]) -> timedelta:
     """Read a duration of at least `least`.
 
     Raises:
@@ -31,11 +31,13 @@ def parse(text: str, least: timedelta = UNITS["s"]) -> timedelta:
     count, unit = int(match[1]), UNITS[match[2]]
     # Compared before it is multiplied: timedelta overflows.
     if count > LONGEST / unit or count * unit < least:
-        raise ValueError(f"{text} is out of range: from {written(least)} to {written(LONGEST)}")
+        raise ValueError(
+            f"{text} is out of range: from {format_duration(least)} to {format_duration(LONGEST)}"
+        )
     return count * unit
 
 
-def written(duration: timedelta) -> str:
+def format_duration(duration: timedelta) -> str:
     """Write a duration in the largest unit up to a day that it is a whole number of."""
     for letter in "dhms":
         count, rest = divmod(duration, UNITS[letter])

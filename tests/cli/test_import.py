@@ -17,7 +17,7 @@ from psycopg2.extensions import connection as Connection
 from fleetwatt.database.client import Database
 from fleetwatt.database.errors import Unavailable
 from fleetwatt.database.schema import editions
-from fleetwatt.database.write_queue import Written
+from fleetwatt.database.write_queue import WriteResult
 from fleetwatt.streams import METER, VEHICLE, Rows
 from fleetwatt.transfer import importing
 from tests.cli.conftest import Command
@@ -299,7 +299,7 @@ def cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fleetwatt.transfer.formats.MAX_READINGS", 10)
     write, calls = Database.write, iter([True])
 
-    def write_once(database: Database, batch: Sequence[Rows]) -> Written:
+    def write_once(database: Database, batch: Sequence[Rows]) -> WriteResult:
         if next(calls, None):
             return write(database, batch)
         raise Unavailable("it went away")

@@ -17,8 +17,8 @@ from psycopg2.extensions import connection as Connection
 from fleetwatt.config import Config
 from fleetwatt.database.client import Database
 from fleetwatt.database.errors import Busy, Unavailable
-from fleetwatt.database.insert import Key
-from fleetwatt.database.write_queue import ENOUGH, MAX_TOGETHER, WriteQueue, Written
+from fleetwatt.database.insert import ReadingKey
+from fleetwatt.database.write_queue import ENOUGH, MAX_TOGETHER, WriteQueue, WriteResult
 from fleetwatt.streams import METER, VEHICLE, Rows
 from tests.conftest import rows
 from tests.waiting import eventually
@@ -48,12 +48,12 @@ class HeldUp:
         self.first = self.submit(reading("M-first"))
         assert self._entered.acquire(timeout=60)
 
-    def submit(self, *batch: Rows) -> Future[Written]:
+    def submit(self, *batch: Rows) -> Future[WriteResult]:
         return self._pool.submit(self.writer.write, batch)
 
-    def gather(self, *waiting: Rows) -> list[Future[Written]]:
+    def gather(self, *waiting: Rows) -> list[Future[WriteResult]]:
         """Submit requests of one reading each, in this order; return when all of them wait."""
-        answers: list[Future[Written]] = []
+        answers: list[Future[WriteResult]] = []
         for each in waiting:
             answers.append(self.submit(each))
             eventually(lambda: self.writer.queued == len(answers), "it does not wait")
@@ -73,7 +73,7 @@ class HeldUp:
         self.writer.close()
         self._pool.shutdown()
 
-    def _hold(self, batch: Sequence[Rows]) -> list[set[Key] | None]:
+    def _hold(self, batch: Sequence[Rows]) -> list[set[ReadingKey] | None]:
         self._entered.release()
         assert self._go.acquire(timeout=60)
         return self._insert(batch)
@@ -92,7 +92,7 @@ def test_requests_that_arrive_together_share_a_transaction(
 
     held_up.go()
 
-    assert {answer.result(60) for answer in answers} == {Written(accepted=1, duplicates=0)}
+    assert {answer.result(60) for answer in answers} == {WriteResult(accepted=1, duplicates=0)}
     assert rows(sql, "SELECT count(DISTINCT xmin::text), count(*) FROM meter_telemetry") == [
         (2, 21)
     ]
@@ -101,7 +101,7 @@ def test_requests_that_arrive_together_share_a_transaction(
 def test_large_batches_are_written_side_by_side() -> None:
     both = Barrier(2)
 
-    def meet(batch: Sequence[Rows]) -> list[set[Key] | None]:
+    def meet(batch: Sequence[Rows]) -> list[set[ReadingKey] | None]:
         both.wait(60)
         return [None for _ in batch]
 
@@ -117,7 +117,7 @@ def writing_threads() -> set[Thread]:
 
 
 def test_of_small_and_large_requests_at_once_none_is_forgotten() -> None:
-    def insert(batch: Sequence[Rows]) -> list[set[Key] | None]:
+    def insert(batch: Sequence[Rows]) -> list[set[ReadingKey] | None]:
         time.sleep(random.uniform(0, 0.003))
         return [None for _ in batch]
 
@@ -136,7 +136,7 @@ def test_of_small_and_large_requests_at_once_none_is_forgotten() -> None:
 
 
 def test_each_request_learns_what_became_of_its_own() -> None:
-    def two_of_five_are_new(_: object) -> list[set[Key] | None]:
+    def two_of_five_are_new(_: object) -> list[set[ReadingKey] | None]:
         return [{("M-0", NOON), ("M-4", NOON)}]
 
     writer = WriteQueue(two_of_five_are_new, 100, 60)
@@ -156,8 +156,8 @@ def test_duplicates_are_counted_per_request_even_if_they_share_a_transaction(
 
     held_up.go()
 
-    assert old.result(60) == Written(accepted=0, duplicates=1)
-    assert new.result(60) == Written(accepted=1, duplicates=0)
+    assert old.result(60) == WriteResult(accepted=0, duplicates=1)
+    assert new.result(60) == WriteResult(accepted=1, duplicates=0)
 
 
 def test_of_a_reading_that_comes_twice_at_once_the_first_counts(
@@ -167,8 +167,8 @@ def test_of_a_reading_that_comes_twice_at_once_the_first_counts(
 
     held_up.go()
 
-    assert first.result(60) == Written(accepted=1, duplicates=0)
-    assert second.result(60) == Written(accepted=0, duplicates=1)
+    assert first.result(60) == WriteResult(accepted=1, duplicates=0)
+    assert second.result(60) == WriteResult(accepted=0, duplicates=1)
     for table in (METER.history, METER.latest):
         assert rows(sql, f"SELECT kwh_consumed_ac FROM {table} WHERE meter_id = 'M-twice'") == [
             (7.0,)
@@ -181,11 +181,11 @@ def test_the_newest_of_a_request_is_the_latest_with_and_without_duplicates(
     def minutes(*given: int) -> Rows:
         return Rows(METER, [("M-1", NOON + timedelta(minutes=n), float(n), 230.0) for n in given])
 
-    assert database.write([minutes(3, 5, 4)]) == Written(accepted=3, duplicates=0)
+    assert database.write([minutes(3, 5, 4)]) == WriteResult(accepted=3, duplicates=0)
     assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(5.0,)]
-    assert database.write([minutes(6, 5, 7, 1)]) == Written(accepted=3, duplicates=1)
+    assert database.write([minutes(6, 5, 7, 1)]) == WriteResult(accepted=3, duplicates=1)
     assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(7.0,)]
-    assert database.write([minutes(2)]) == Written(accepted=1, duplicates=0)
+    assert database.write([minutes(2)]) == WriteResult(accepted=1, duplicates=0)
     assert rows(sql, "SELECT kwh_consumed_ac FROM meters_latest") == [(7.0,)]
 
 
@@ -199,7 +199,7 @@ def test_of_many_devices_each_has_its_newest_reading_whatever_was_there(
     database.write([at_minute(1, *range(0, 700, 3))])
     database.write([at_minute(3, *range(1, 700, 3))])
 
-    assert database.write([at_minute(2, *range(700))]) == Written(accepted=700, duplicates=0)
+    assert database.write([at_minute(2, *range(700))]) == WriteResult(accepted=700, duplicates=0)
 
     assert dict(rows(sql, "SELECT meter_id, kwh_consumed_ac FROM meters_latest")) == {
         f"M-{n}": 3.0 if n % 3 == 1 else 2.0 for n in range(700)
@@ -274,7 +274,7 @@ def test_who_gives_up_while_being_written_keeps_no_other_of_the_transaction_wait
     held_up.go()
 
     eventually(lambda: sum(each.done() for each in answers) == 2, "others wait on")
-    assert held_up.first.result(60) == Written(accepted=1, duplicates=0)
+    assert held_up.first.result(60) == WriteResult(accepted=1, duplicates=0)
     gives_up.done.release()
 
 
@@ -284,7 +284,7 @@ def test_when_a_writer_dies_waiters_get_an_error_and_another_takes_its_place(
 ) -> None:
     deaths = iter([SystemExit()])
 
-    def die_once(batch: Sequence[Rows]) -> list[set[Key] | None]:
+    def die_once(batch: Sequence[Rows]) -> list[set[ReadingKey] | None]:
         for death in deaths:
             raise death
         return database._insert(batch)

@@ -181,7 +181,7 @@ def test_a_key_that_has_expired_is_refused(client: FlaskClient, make: KeyMaker) 
 def test_a_key_expires_while_a_process_remembers_it() -> None:
     now = datetime.now(UTC)
     row = {"prefix": "fw_0", "hash": b"", "name": "", "scopes": ["read"], "devices": None}
-    key = keys.Key.from_row(
+    key = keys.ApiKey.from_row(
         row | {"created_at": now, "expires_at": now + timedelta(seconds=9), "revoked_at": None}
     )
 

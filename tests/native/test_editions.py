@@ -21,7 +21,7 @@ from fleetwatt.database.pool import connect
 from fleetwatt.database.schema import migrations
 from fleetwatt.lifecycle import policies
 from fleetwatt.streams import METER, STREAMS
-from fleetwatt.times import parse
+from fleetwatt.times import parse_duration
 from tests.conftest import refresh, rows
 from tests.examples import NOW, ago, at, meter, vehicle
 from tests.native.binaries import bindir
@@ -149,7 +149,7 @@ def test_what_would_break_a_rule_of_community_becomes_the_nearest_that_does_not(
 
     with closing(Database(Config(database_url=server.url))) as database:
         kept = policies.read(database)[METER]
-        assert (kept.keep_raw, kept.keep_hourly) == (parse(raw), parse(hourly))
+        assert (kept.keep_raw, kept.keep_hourly) == (parse_duration(raw), parse_duration(hourly))
         assert list(policies.breaches(kept, database.lateness, NOW)) == []
 
 

@@ -9,9 +9,9 @@ from fleetwatt.analytics import energy
 from fleetwatt.http import caching
 from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.schemas.fleet import (
-    Cursor,
     Fleet,
     FleetQuery,
+    PerformanceCursor,
     PerformancePage,
     PerformancePageQuery,
     hour_of,
@@ -38,7 +38,7 @@ def performances(query: dict[str, Any]) -> dict[str, Any]:
     The figures are those of the route about one vehicle, as of the last refresh of the hourly
     aggregates: `exactUntil` says up to when nothing that has arrived is missing.
     """
-    after: Cursor | None = query.get("after")
+    after: PerformanceCursor | None = query.get("after")
     window = _window(query.get("end"), query["hours"])
     # Asked first: a refresh that comes between the two can only make the answer better than said.
     exact = current_database().query_one("exact_until", **window)
@@ -60,7 +60,9 @@ def performances(query: dict[str, Any]) -> dict[str, Any]:
         **_said(window, exact),
         "items": [_summary(row, window) for row in page],
         "next": last
-        and Cursor(query["sort"], window["end"], query["hours"], last["key"], last["vehicle_id"]),
+        and PerformanceCursor(
+            query["sort"], window["end"], query["hours"], last["key"], last["vehicle_id"]
+        ),
     }
 
 

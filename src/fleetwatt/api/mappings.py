@@ -8,7 +8,13 @@ from fleetwatt.http import auth
 from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.http.problems import MappingConflict, NotKnown
 from fleetwatt.schemas.fields import rfc3339
-from fleetwatt.schemas.mappings import Cursor, Mapping, MappingPage, MappingQuery, MappingRequest
+from fleetwatt.schemas.mappings import (
+    Mapping,
+    MappingCursor,
+    MappingPage,
+    MappingQuery,
+    MappingRequest,
+)
 from fleetwatt.schemas.paging import cut
 
 if TYPE_CHECKING:
@@ -69,7 +75,7 @@ def unplug_vehicle(vehicleId: str) -> Row:
 @raises(blueprint, 503)
 def mappings(query: dict[str, Any]) -> dict[str, Any]:
     """List the history of mappings, a page at a time."""
-    after: Cursor | None = query.get("after")
+    after: MappingCursor | None = query.get("after")
     rows = current_database().query(
         "mappings",
         vehicle_id=query.get("vehicleId"),
@@ -79,4 +85,4 @@ def mappings(query: dict[str, Any]) -> dict[str, Any]:
         limit=query["limit"] + 1,
     )
     items, last = cut(rows, query["limit"])
-    return {"items": items, "next": last and Cursor(last["vehicle_id"], last["valid_from"])}
+    return {"items": items, "next": last and MappingCursor(last["vehicle_id"], last["valid_from"])}

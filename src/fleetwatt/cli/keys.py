@@ -14,7 +14,7 @@ from fleetwatt.cli import shown
 from fleetwatt.cli.database import opened_database
 from fleetwatt.observability import logs
 from fleetwatt.security import keys as api_keys
-from fleetwatt.security.keys import INGEST, SCOPES, Key
+from fleetwatt.security.keys import INGEST, SCOPES, ApiKey
 
 MOST_NAME = 200  # characters
 
@@ -166,7 +166,7 @@ def _user() -> str:
 
 
 def _described(row: dict[str, Any]) -> dict[str, Any]:
-    refusal = Key.from_row(row).refusal(datetime.now(UTC))
+    refusal = ApiKey.from_row(row).refusal(datetime.now(UTC))
     return {
         "prefix": row["prefix"],
         "name": row["name"],

@@ -28,7 +28,7 @@ class Duration(click.ParamType["timedelta"]):
     ) -> timedelta:
         """Read it; what can't be one is told how it is written."""
         try:
-            return times.parse(value, self._least)
+            return times.parse_duration(value, self._least)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -73,7 +73,7 @@ def time(moment: datetime | None, nothing: str = "-") -> str:
 
 
 def duration(span: timedelta | None, nothing: str = "-") -> str:
-    return nothing if span is None else times.written(span)
+    return nothing if span is None else times.format_duration(span)
 
 
 def echo_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

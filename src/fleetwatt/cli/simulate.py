@@ -41,7 +41,7 @@ def _moment(
     if value is None:
         return None
     try:
-        moment = datetime.now(UTC) + sign * times.parse(value, least=MINUTE)
+        moment = datetime.now(UTC) + sign * times.parse_duration(value, least=MINUTE)
     except ValueError as no_duration:
         moment = _time(value, str(no_duration))
     return moment.replace(second=0, microsecond=0)

@@ -132,7 +132,7 @@ def export(
     with opened_database() as database, _clear_errors():
         spans = exporting.spans(database, selection)
         with (
-            exporting.written(file, chosen) as write,
+            exporting.open_for_export(file, chosen) as write,
             _progress(f"Exporting {stream}", len(spans)) as show,
         ):
             readings = 0

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
     from fleetwatt.config import Config
-    from fleetwatt.database.insert import Key
-    from fleetwatt.database.write_queue import Written
+    from fleetwatt.database.insert import ReadingKey
+    from fleetwatt.database.write_queue import WriteResult
     from fleetwatt.streams import Rows, Stream
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class Database:
             rows = fetch(connection, self._queries[query], parameters)
             return rows[0] if rows else None
 
-    def write(self, batch: Sequence[Rows]) -> Written:
+    def write(self, batch: Sequence[Rows]) -> WriteResult:
         """Store readings in history and latest, all or nothing, and return after the commit."""
         return self._queue.write(batch)
 
@@ -187,7 +187,7 @@ class Database:
             raise
         return opened
 
-    def _insert(self, batch: Sequence[Rows]) -> list[set[Key] | None]:
+    def _insert(self, batch: Sequence[Rows]) -> list[set[ReadingKey] | None]:
         """Store readings; when the connection breaks, once more: nothing is stored twice."""
         started = time.perf_counter()
         stored = self._twice(lambda connection: insert_rows(connection, self._queries, batch))

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 MAX_RETRIES = 5
 
-Key = tuple[str, datetime]
+ReadingKey = tuple[str, datetime]
 # Id and time, which history holds once.
 key_of = itemgetter(0, 1)
 
 
 def insert_rows(
     connection: Connection, queries: Mapping[str, str], batch: Sequence[Rows]
-) -> list[set[Key] | None]:
+) -> list[set[ReadingKey] | None]:
     """Store sorted readings in one transaction; return the keys of the new ones, None for all.
 
     A transaction that PostgreSQL gave up in favour of another (40P01, 40001) is tried again.
@@ -46,7 +46,7 @@ def insert_rows(
     return _stored(batch, fetch(connection, statement, arguments))
 
 
-def _stored(batch: Sequence[Rows], found: Sequence[Row]) -> list[set[Key] | None]:
+def _stored(batch: Sequence[Rows], found: Sequence[Row]) -> list[set[ReadingKey] | None]:
     return [
         None
         if of["positions"] is None

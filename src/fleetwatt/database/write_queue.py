@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 
 from fleetwatt.database.errors import Busy, DatabaseError, Unavailable
-from fleetwatt.database.insert import Key, key_of
+from fleetwatt.database.insert import ReadingKey, key_of
 from fleetwatt.streams import Rows, Stream
 
 # Past this a transaction gains nothing from more readings, and its requests only wait longer.
@@ -44,7 +44,7 @@ _ID, _TIME = itemgetter(0), itemgetter(1)
 
 
 @dataclass(frozen=True)
-class Written:
+class WriteResult:
     """What became of readings: stored now, or found there already."""
 
     accepted: int
@@ -65,7 +65,7 @@ class _Job:
     size: int
     since: float = field(default_factory=time.monotonic)
     done: threading.Lock = field(default_factory=threading.Lock)
-    written: Written | None = None
+    written: WriteResult | None = None
     error: BaseException | None = None
     left: bool = False
     together: deque[_Job] | None = None
@@ -76,7 +76,7 @@ class WriteQueue:
 
     def __init__(
         self,
-        insert: Callable[[Sequence[Rows]], list[set[Key] | None]],
+        insert: Callable[[Sequence[Rows]], list[set[ReadingKey] | None]],
         limit: int,
         timeout: float,
         threads: int = 1,
@@ -116,7 +116,7 @@ class WriteQueue:
             oldest = [*self._writing, self._queue[0] if self._queue else None]
         return max((time.monotonic() - job.since for job in oldest if job), default=0.0)
 
-    def write(self, batch: Sequence[Rows]) -> Written:
+    def write(self, batch: Sequence[Rows]) -> WriteResult:
         """Write readings, all or nothing, and return after the commit.
 
         Raises:
@@ -250,7 +250,7 @@ class WriteQueue:
 
 
 def _insert_together(
-    insert: Callable[[Sequence[Rows]], list[set[Key] | None]], jobs: Sequence[_Job]
+    insert: Callable[[Sequence[Rows]], list[set[ReadingKey] | None]], jobs: Sequence[_Job]
 ) -> None:
     """Store the readings of several jobs, and tell each what became of its own."""
     together: dict[Stream, Rows] = {}
@@ -266,10 +266,10 @@ def _insert_together(
     new = dict(zip(streams, insert([together[stream] for stream in streams]), strict=True))
     for job in jobs:
         accepted = sum(_claim(rows, new[rows.stream]) for rows in job.batch)
-        job.written = Written(accepted, job.size - accepted)
+        job.written = WriteResult(accepted, job.size - accepted)
 
 
-def _claim(rows: Rows, new: set[Key] | None) -> int:
+def _claim(rows: Rows, new: set[ReadingKey] | None) -> int:
     """Count the readings of a job that are new, and take them out: a repetition is not."""
     if new is None:
         return len(rows)

@@ -15,7 +15,7 @@ from fleetwatt.http import problems
 from fleetwatt.http.limits import Limits
 from fleetwatt.http.problems import Forbidden, Unauthenticated
 from fleetwatt.observability.logs import audit
-from fleetwatt.security.keys import ADMIN, INGEST, READ, Key, Keyring, prefix_of
+from fleetwatt.security.keys import ADMIN, INGEST, READ, ApiKey, Keyring, prefix_of
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -84,7 +84,7 @@ def register(app: Flask, config: Config, database: Database) -> None:
 
 def devices() -> frozenset[str] | None:
     """Return the only devices that the request's key may write for, or None for all."""
-    key: Key | None = g.get("key")
+    key: ApiKey | None = g.get("key")
     return key.devices if key else None
 
 
@@ -100,7 +100,7 @@ def check_device(device: str) -> None:
         raise Forbidden(f"{device} is not one of the devices of {g.key.prefix}.", INGEST)
 
 
-def _authenticated(keyring: Keyring, limits: Limits) -> Key:
+def _authenticated(keyring: Keyring, limits: Limits) -> ApiKey:
     kind, _, given = request.headers.get("Authorization", "").partition(" ")
     given = given.strip()
     prefix = prefix_of(given) if kind.lower() == "bearer" else None

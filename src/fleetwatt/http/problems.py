@@ -12,7 +12,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from fleetwatt.database.errors import Busy, DatabaseError, SchemaBehind, Unavailable
-from fleetwatt.ingestion.decode import FieldError, NoReading, NotJson, TooManyReadings
+from fleetwatt.ingestion.decode import Fault, NoReading, NotJson, TooManyReadings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class UnsupportedMedia(Exception):
 class InvalidReadings(Exception):
     """No reading of the request was stored."""
 
-    def __init__(self, detail: str, errors: Sequence[FieldError]) -> None:
+    def __init__(self, detail: str, errors: Sequence[Fault]) -> None:
         super().__init__(detail)
         self.errors = errors
 
@@ -50,7 +50,7 @@ class TooManyPoints(Exception):
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
-        self.errors = [FieldError(None, field, message)]
+        self.errors = [Fault(None, field, message)]
 
 
 class Unauthenticated(Exception):
@@ -175,7 +175,7 @@ def from_http(error: HTTPException) -> Response:
     return respond(kind, detail, errors, {"Allow": headers["Allow"]} if "Allow" in headers else {})
 
 
-def document(kind: Kind, detail: str, errors: Sequence[FieldError] = ()) -> dict[str, Any]:
+def document(kind: Kind, detail: str, errors: Sequence[Fault] = ()) -> dict[str, Any]:
     """Return a problem as it is told."""
     problem: dict[str, Any] = {
         "type": kind.type,
@@ -191,7 +191,7 @@ def document(kind: Kind, detail: str, errors: Sequence[FieldError] = ()) -> dict
 def respond(
     kind: Kind,
     detail: str,
-    errors: Sequence[FieldError] = (),
+    errors: Sequence[Fault] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Build the answer for a problem."""
@@ -217,10 +217,10 @@ def _from_exception(error: Exception) -> Response:
     )
 
 
-def _flattened(messages: Any) -> list[FieldError]:
+def _flattened(messages: Any) -> list[Fault]:
     """Turn webargs's {location: {field: [message]}} into our errors."""
     return [
-        FieldError(None, field if field != "_schema" else None, str(text))
+        Fault(None, field if field != "_schema" else None, str(text))
         for fields in messages.values()
         if isinstance(fields, dict)
         for field, texts in fields.items()
@@ -228,5 +228,5 @@ def _flattened(messages: Any) -> list[FieldError]:
     ]
 
 
-def _sentence(error: FieldError) -> str:
+def _sentence(error: Fault) -> str:
     return f"{error.field}: {error.message}" if error.field else error.message

@@ -34,7 +34,7 @@ class TooManyReadings(Exception):
 
 
 @dataclass(frozen=True)
-class FieldError:
+class Fault:
     """What is wrong; `index` is None for an argument, `field` where all of it is wrong."""
 
     index: int | None
@@ -48,7 +48,7 @@ class Parsed:
 
     rows: list[Rows]
     rejected: int
-    errors: list[FieldError]
+    errors: list[Fault]
 
     @property
     def valid(self) -> int:
@@ -264,7 +264,7 @@ def _each(
     """Parse readings one by one, and say of each that is invalid what is wrong with it."""
     _check_count(items)
     rows = {stream: Rows(stream) for stream in streams}
-    errors: list[FieldError] = []
+    errors: list[Fault] = []
     rejected = 0
     for index, item in enumerate(map(bytes, items)):
         stream, row = _decode(item, streams)
@@ -276,7 +276,7 @@ def _each(
             rows[stream].rows.append(_in_utc(row))
             continue
         rejected += 1
-        errors += [FieldError(index, field, message) for field, message in problems]
+        errors += [Fault(index, field, message) for field, message in problems]
     return Parsed(
         [stream_rows for stream_rows in rows.values() if len(stream_rows)], rejected, errors
     )

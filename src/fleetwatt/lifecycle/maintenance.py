@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 
 from fleetwatt.database.errors import DatabaseError
-from fleetwatt.times import written
+from fleetwatt.times import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ def _run(database: Database, job: Row) -> Deed:
 def _drop_expired(database: Database) -> Iterator[Deed]:
     for row in database.query("kept"):
         table, drop_after = row["table_name"], row["drop_after"]
-        what = f"chunks of {table} older than {written(drop_after)}"
+        what = f"chunks of {table} older than {format_duration(drop_after)}"
         try:
             dropped = database.query_one("drop_chunks", table=table, drop_after=drop_after)
         except (psycopg2.Error, DatabaseError) as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fleetwatt.database.errors import NotInEdition, PolicyRefused
 from fleetwatt.streams import STREAMS, Stream
-from fleetwatt.times import written
+from fleetwatt.times import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,8 +120,9 @@ def breaches(policies: Policies, lateness: timedelta, now: datetime) -> Iterator
         yield Breach(
             "compressed-after-lateness",
             history,
-            f"{history} is compressed after {written(after)}, while late readings are common for "
-            f"{written(lateness)} (FLEETWATT_LATENESS): {written(lateness)} at least",
+            f"{history} is compressed after {format_duration(after)}, while late readings are "
+            f"common for {format_duration(lateness)} (FLEETWATT_LATENESS): "
+            f"{format_duration(lateness)} at least",
         )
 
 
@@ -129,38 +130,40 @@ def _of_retention(policies: Policies) -> Iterator[Breach]:
     history, hourly = policies.stream.history, policies.stream.hourly
     raw, aggregate = policies.keep_raw, policies.keep_hourly
     if aggregate is not None and (raw is None or aggregate < raw):
-        kept = "for ever" if raw is None else written(raw)
+        kept = "for ever" if raw is None else format_duration(raw)
         legal = (
-            f"{written(aggregate)} at most for {history}, or no retention for {hourly}"
+            f"{format_duration(aggregate)} at most for {history}, or no retention for {hourly}"
             if raw is None
-            else f"{written(raw)} at least for {hourly}, {written(aggregate)} at most for {history}"
+            else f"{format_duration(raw)} at least for {hourly}, "
+            f"{format_duration(aggregate)} at most for {history}"
         )
         yield Breach(
             "aggregate-outlives-raw",
             hourly,
-            f"{hourly} is kept {written(aggregate)}, its raw readings {kept}: {legal}",
+            f"{hourly} is kept {format_duration(aggregate)}, its raw readings {kept}: {legal}",
         )
     least = MARGIN + (policies.refresh_to or timedelta(0)) + LEAST_WINDOW
     if raw is not None and raw < least:
         yield Breach(
             "materialized-before-dropped",
             history,
-            f"{history} is kept {written(raw)}, too short for its readings to be refreshed into "
-            f"{hourly} first: {written(least)} at least",
+            f"{history} is kept {format_duration(raw)}, too short for its readings to be "
+            f"refreshed into {hourly} first: {format_duration(least)} at least",
         )
     if raw is not None and not policies.guarded:
         yield Breach(
             "refreshed-before-dropped",
             history,
             f"{history} is dropped by a plain retention policy, which loses late readings that "
-            f"{hourly} does not have yet: run `fleetwatt retention set {history} {written(raw)}`",
+            f"{hourly} does not have yet: "
+            f"run `fleetwatt retention set {history} {format_duration(raw)}`",
         )
 
 
 def _of_refresh(policies: Policies, now: datetime) -> Iterator[Breach]:
     history, hourly = policies.stream.history, policies.stream.hourly
     raw, window = policies.keep_raw, policies.refresh_from
-    reach = "for ever" if window is None else written(window)
+    reach = "for ever" if window is None else format_duration(window)
     if not policies.refreshed:
         yield Breach(
             "refreshed",
@@ -173,8 +176,8 @@ def _of_refresh(policies: Policies, now: datetime) -> Iterator[Breach]:
             "refresh-inside-raw",
             hourly,
             f"the refresh of {hourly} reaches back {reach}, into raw readings that are dropped "
-            f"after {written(raw)}, and would erase what it finds gone: "
-            f"{written(max(raw - MARGIN, LEAST_WINDOW))} at most",
+            f"after {format_duration(raw)}, and would erase what it finds gone: "
+            f"{format_duration(max(raw - MARGIN, LEAST_WINDOW))} at most",
         )
     gone = policies.gone_before
     if gone is not None and (window is None or now - window < gone):
@@ -183,7 +186,7 @@ def _of_refresh(policies: Policies, now: datetime) -> Iterator[Breach]:
             hourly,
             f"the refresh of {hourly} reaches back {reach}, into what was dropped of {history} "
             f"before {gone:%Y-%m-%dT%H:%MZ}, and would erase what only it has: "
-            f"{written((now - gone) // BUCKET * BUCKET)} at most",
+            f"{format_duration((now - gone) // BUCKET * BUCKET)} at most",
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fleetwatt.lifecycle import policies
 from fleetwatt.lifecycle.policies import Breach
 from fleetwatt.streams import STREAMS
-from fleetwatt.times import written
+from fleetwatt.times import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,14 +72,14 @@ def _does(row: Row) -> str:
     """Say in words what a policy does."""
     if row["kind"] == "refresh":
         start, end = row["start_offset"], row["end_offset"]
-        reach = "ever" if start is None else f"{written(start)} ago"
-        return f"refresh from {reach} to {written(end) + ' ago' if end else 'now'}"
+        reach = "ever" if start is None else f"{format_duration(start)} ago"
+        return f"refresh from {reach} to {format_duration(end) + ' ago' if end else 'now'}"
     if row["after"] is None:
         return f"{row['kind']} by another measure than age"
     verb = "drop" if row["kind"] == "retention" else "compress"
     guarded = verb == "drop" and row["guarded"] and row["job_id"] is not None
     first = ", refreshed first" if guarded and row["table_name"] in policies.HISTORIES else ""
-    return f"{verb} chunks older than {written(row['after'])}{first}"
+    return f"{verb} chunks older than {format_duration(row['after'])}{first}"
 
 
 def _failing(rows: list[Row]) -> Iterator[Breach]:

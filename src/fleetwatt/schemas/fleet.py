@@ -60,7 +60,7 @@ class FleetWindowQuery(WindowQuery):
         return data | {"end": hour_of(data["end"])} if "end" in data else data
 
 
-class Cursor(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class PerformanceCursor(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """Where a page ended: of which list, and after what.
 
     Attributes:
@@ -74,7 +74,7 @@ class Cursor(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     vehicle_id: Annotated[str, msgspec.Meta(pattern=f"^{ID_PATTERN}\\Z")]
 
 
-def _of_a_window(cursor: Cursor) -> None:
+def _of_a_window(cursor: PerformanceCursor) -> None:
     in_our_age(cursor.end)
     # Ours are, and a list goes on by it.
     if (
@@ -98,8 +98,8 @@ class PerformancePageQuery(FleetWindowQuery):
         },
     )
     limit = paging.limit("Vehicles")
-    after = paging.Cursor(
-        Cursor,
+    after = paging.CursorField(
+        PerformanceCursor,
         validate=_of_a_window,
         metadata={
             "description": "`next` of the page before; goes on with its `sort`, `end` and `hours`",
@@ -123,7 +123,7 @@ class PerformancePageQuery(FleetWindowQuery):
         Raises:
             ma.ValidationError: Another is.
         """
-        after: Cursor | None = data.get("after")
+        after: PerformanceCursor | None = data.get("after")
         if after is None:
             return data
         if "sort" in original and after.sort != data["sort"]:
@@ -154,8 +154,8 @@ class PerformancePage(_Exact):
     items = ma.fields.List(
         ma.fields.Nested(Performance), metadata={"description": "The summaries, in order"}
     )
-    next = paging.Cursor(
-        Cursor,
+    next = paging.CursorField(
+        PerformanceCursor,
         allow_none=True,
         metadata={"description": paging.NEXT, "example": "WyJlZmZpY2llbmN5Il0="},
     )

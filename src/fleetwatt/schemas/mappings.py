@@ -55,7 +55,7 @@ class Mapping(Answer):
     )
 
 
-class Cursor(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class MappingCursor(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """The mapping after which a page ended; one since ever starts at None."""
 
     vehicle_id: Annotated[str, msgspec.Meta(pattern=f"^{ID_PATTERN}\\Z")]
@@ -68,8 +68,8 @@ class MappingQuery(ma.Schema):
     vehicleId = Identifier(metadata={"description": "Of this vehicle only"})
     meterId = Identifier(metadata={"description": "Of this meter only"})
     limit = paging.limit("Mappings", default=10_000, most=10_000)
-    after = paging.Cursor(
-        Cursor, metadata={"description": "`next` of the page before", "format": "cursor"}
+    after = paging.CursorField(
+        MappingCursor, metadata={"description": "`next` of the page before", "format": "cursor"}
     )
 
 
@@ -80,8 +80,8 @@ class MappingPage(Answer):
         ma.fields.Nested(Mapping),
         metadata={"description": "The mappings, by vehicle, the oldest first"},
     )
-    next = paging.Cursor(
-        Cursor,
+    next = paging.CursorField(
+        MappingCursor,
         allow_none=True,
         metadata={"description": paging.NEXT, "example": "WyJWLTk5OSIsbnVsbF0="},
     )

@@ -22,7 +22,7 @@ class NotACursor(ma.ValidationError):
         super().__init__("Not a `next` of an earlier page.")
 
 
-class Cursor(ma.fields.String):
+class CursorField(ma.fields.String):
     """Where a page ended, as text that only fleetwatt reads."""
 
     def __init__(self, struct: type[msgspec.Struct], **kwargs: Any) -> None:

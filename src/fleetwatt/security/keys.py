@@ -25,7 +25,7 @@ _FORMAT = re.compile(r"(fw_[0-9a-f]{12})_[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Key:
+class ApiKey:
     """What is known of an API key.
 
     Attributes:
@@ -43,7 +43,7 @@ class Key:
     revoked_at: datetime | None
 
     @classmethod
-    def from_row(cls, row: Row) -> Key:
+    def from_row(cls, row: Row) -> ApiKey:
         """Build it from a row of api_keys."""
         scopes, devices = row["scopes"], row["devices"]
         return cls(
@@ -95,27 +95,27 @@ class Keyring:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[str, Key] = {}
+        self._known: dict[str, ApiKey] = {}
         self._version: int | None = None
         self._asked = -KEPT
 
-    def known(self, key: str, prefix: str) -> Key | None:
+    def known(self, key: str, prefix: str) -> ApiKey | None:
         """Return a key that this process has seen before, or None."""
         self._forget_if_changed()
         return self.remembered(key, prefix)
 
-    def remembered(self, key: str, prefix: str) -> Key | None:
+    def remembered(self, key: str, prefix: str) -> ApiKey | None:
         """Return a key that was valid when this process saw it, without asking the database."""
         found = self._known.get(prefix)
         return found if found and _fits(found, key) else None
 
-    def looked_up(self, key: str, prefix: str) -> Key | None:
+    def looked_up(self, key: str, prefix: str) -> ApiKey | None:
         """Return a key from the database, valid or not, or None if there is none."""
         known = self._known
         row = self._database.query_one("key", prefix=prefix)
         if row is None:
             return None
-        found = Key.from_row(row)
+        found = ApiKey.from_row(row)
         if not _fits(found, key):
             return None
         known[prefix] = found
@@ -132,5 +132,5 @@ class Keyring:
         self._asked = now
 
 
-def _fits(found: Key, key: str) -> bool:
+def _fits(found: ApiKey, key: str) -> bool:
     return hmac.compare_digest(found.hash, digest(key))

@@ -10,18 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fleetwatt.transfer.formats import ParquetMissing
 
 if TYPE_CHECKING:
     from fleetwatt.database.client import Database
+    from fleetwatt.database.pool import Row
     from fleetwatt.streams import Stream
+
+    Write = Callable[[Sequence[Row]], None]
 
 PAGE = 20_000  # readings
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
-Row = dict[str, Any]
-Write = Callable[[Sequence[Row]], None]
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def export(
 
 
 @contextmanager
-def written(path: Path, stream: Stream) -> Iterator[Write]:
+def open_for_export(path: Path, stream: Stream) -> Iterator[Write]:
     """Write a file by its suffix; it takes the name when it is whole, and not before.
 
     Raises:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from psycopg2.extensions import connection as Connection
-    from psycopg2.extensions import cursor as Cursor
+    from psycopg2.extensions import cursor as DatabaseCursor
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('fleetwatt_schema', 0))"
 _TABLE = """
@@ -113,7 +113,7 @@ def upgrade(connection: Connection) -> Iterator[str]:
 
 
 @contextmanager
-def _locked(connection: Connection) -> Iterator[Cursor]:
+def _locked(connection: Connection) -> Iterator[DatabaseCursor]:
     """Open a transaction that no other upgrade runs beside."""
     with connection, connection.cursor() as cursor:
         cursor.execute(_LOCK)
