@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetwatt.cli import shown
-from fleetwatt.cli.change import changing, confirm
+from fleetwatt.cli import output
+from fleetwatt.cli.confirmation import changing, confirm
 from fleetwatt.cli.database import opened_database
 from fleetwatt.lifecycle import chunk_advice, policies, storage
 
@@ -28,18 +28,18 @@ def list_(table: str | None) -> None:
     """List the chunks of TABLE, or of all tables, oldest first."""
     with opened_database() as database:
         stored = database.query("stored_chunks", table=table)
-    shown.echo_table(
+    output.echo_table(
         ("chunk", "table", "from", "to", "rows", "size", "uncompressed", "indexes"),
         [
             (
                 chunk["chunk"],
                 chunk["table_name"],
-                shown.time(chunk["range_start"]),
-                shown.time(chunk["range_end"]),
+                output.time(chunk["range_start"]),
+                output.time(chunk["range_end"]),
                 f"{chunk['rows']:,}",
-                shown.size(chunk["bytes"]),
-                shown.size(chunk["bytes_uncompressed"]) if chunk["compressed"] else "-",
-                shown.size(chunk["index_bytes"]),
+                output.size(chunk["bytes"]),
+                output.size(chunk["bytes_uncompressed"]) if chunk["compressed"] else "-",
+                output.size(chunk["index_bytes"]),
             )
             for chunk in stored
         ],
@@ -52,32 +52,32 @@ def interval() -> None:
     with opened_database() as database:
         stored = storage.ordered(database.query("stored_tables"))
         advice = chunk_advice.advise(database)
-    shown.echo_table(
+    output.echo_table(
         ("table", "a chunk holds", "chunks", "indexes of a chunk"),
         [
             (
                 row["table_name"],
-                shown.duration(row["chunk_interval"]),
+                output.duration(row["chunk_interval"]),
                 str(row["chunks"]),
-                shown.size(advice.indexes.get(row["table_name"])),
+                output.size(advice.indexes.get(row["table_name"])),
             )
             for row in stored
         ],
     )
     click.echo(
-        f"\nThe indexes of the active chunks take {shown.size(advice.taken)} together; "
-        f"shared_buffers is {shown.size(advice.shared_buffers)}."
+        f"\nThe indexes of the active chunks take {output.size(advice.taken)} together; "
+        f"shared_buffers is {output.size(advice.shared_buffers)}."
     )
     for table, fitting in advice.fitting.items():
         click.echo(
             "That is too little to keep them in memory. Raise it, or run "
-            f"`fleetwatt chunks set-interval {table} {shown.duration(fitting)}`."
+            f"`fleetwatt chunks set-interval {table} {output.duration(fitting)}`."
         )
 
 
 @chunks.command("set-interval", epilog=_HISTORY)
 @click.argument("table", type=click.Choice(list(policies.HISTORIES)), metavar="TABLE")
-@click.argument("interval", type=shown.Duration(least=policies.BUCKET), metavar="DURATION")
+@click.argument("interval", type=output.Duration(least=policies.BUCKET), metavar="DURATION")
 @changing
 def set_interval(table: str, interval: timedelta, *, yes: bool, dry_run: bool) -> None:
     """Let each new chunk of TABLE hold DURATION.
@@ -91,9 +91,10 @@ def set_interval(table: str, interval: timedelta, *, yes: bool, dry_run: bool) -
             if row["table_name"] == table
         )
         click.echo(
-            f"{table}: a chunk holds {shown.duration(now)} now, new ones {shown.duration(interval)}"
-            " then. Chunks are dropped and compressed as a whole, once all of one is old enough."
+            f"{table}: a chunk holds {output.duration(now)} now, "
+            f"new ones {output.duration(interval)} then. "
+            "Chunks are dropped and compressed as a whole, once all of one is old enough."
         )
         if confirm(yes=yes, dry_run=dry_run):
             database.query_one("set_chunk_interval", table=table, interval=interval)
-            click.echo(f"New chunks of {table} hold {shown.duration(interval)}.")
+            click.echo(f"New chunks of {table} hold {output.duration(interval)}.")

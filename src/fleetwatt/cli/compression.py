@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetwatt.cli import shown
-from fleetwatt.cli.change import changing, confirm
+from fleetwatt.cli import output
+from fleetwatt.cli.confirmation import changing, confirm
 from fleetwatt.cli.database import opened_database
 from fleetwatt.lifecycle import policies, storage
 
@@ -35,16 +35,16 @@ def show() -> None:
             for current in policies.read(database).values()
         }
         stored = storage.ordered(database.query("stored_tables"))
-    shown.echo_table(
+    output.echo_table(
         ("table", "compressed after", "chunks", "compressed", "size", "uncompressed"),
         [
             (
                 row["table_name"],
-                shown.duration(after[row["table_name"]], "never"),
+                output.duration(after[row["table_name"]], "never"),
                 str(row["chunks"]),
                 str(row["compressed_chunks"]),
-                shown.size(row["bytes"]),
-                shown.size(row["bytes_uncompressed"]),
+                output.size(row["bytes"]),
+                output.size(row["bytes_uncompressed"]),
             )
             for row in stored
             if row["table_name"] in after
@@ -54,7 +54,7 @@ def show() -> None:
 
 @compression.command("set", epilog=_WHICH)
 @_TABLE
-@click.argument("after", type=shown.Duration(least=policies.BUCKET), metavar="DURATION")
+@click.argument("after", type=output.Duration(least=policies.BUCKET), metavar="DURATION")
 @changing
 def set_(table: str, after: timedelta, *, yes: bool, dry_run: bool) -> None:
     """Compress the chunks of TABLE that are older than DURATION.
@@ -75,9 +75,9 @@ def unset(table: str, *, yes: bool, dry_run: bool) -> None:
 def _change(table: str, after: timedelta | None, *, yes: bool, dry_run: bool) -> None:
     with opened_database() as database:
         before, _ = policies.plan_compression(database, table, after)
-        then = shown.duration(after, "never")
+        then = output.duration(after, "never")
         click.echo(
-            f"{table}: compressed after {shown.duration(before.compress_after, 'never')} now, "
+            f"{table}: compressed after {output.duration(before.compress_after, 'never')} now, "
             f"{then} then."
         )
         click.echo(f"The next run compresses {_packs(database, table, after)}.")
@@ -95,4 +95,4 @@ def _packs(database: Database, table: str, after: timedelta | None) -> str:
     )
     if not due or not due["chunks"]:
         return "nothing"
-    return f"{shown.chunks(due)}, about {due['rows']:,} rows, {shown.size(due['bytes'])}"
+    return f"{output.chunks(due)}, about {due['rows']:,} rows, {output.size(due['bytes'])}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fleetwatt.cli import shown
+from fleetwatt.cli import output
 from fleetwatt.config import Config
 from fleetwatt.database.client import Database
 from fleetwatt.database.errors import translated
@@ -61,7 +61,7 @@ def _say(report: dict[str, Any]) -> None:
 
 
 def _say_tables(tables: list[dict[str, Any]]) -> None:
-    shown.echo_table(
+    output.echo_table(
         ("table", "rows", "chunks", "compressed", "size", "uncompressed", "a row", "a day"),
         [
             (
@@ -69,19 +69,19 @@ def _say_tables(tables: list[dict[str, Any]]) -> None:
                 f"{table['rows']:,}",
                 str(table["chunks"]),
                 str(table["compressed_chunks"]),
-                shown.size(table["bytes"]),
-                shown.size(table["bytes_uncompressed"]),
-                shown.size(table["bytes_a_row"]),
-                shown.size(table["bytes_a_day"]),
+                output.size(table["bytes"]),
+                output.size(table["bytes_uncompressed"]),
+                output.size(table["bytes_a_row"]),
+                output.size(table["bytes_a_day"]),
             )
             for table in tables
         ],
     )
     click.echo()
-    shown.echo_table(
+    output.echo_table(
         ("table", "oldest", "newest"),
         [
-            (table["table_name"], *map(shown.time, (table["oldest"], table["newest"])))
+            (table["table_name"], *map(output.time, (table["oldest"], table["newest"])))
             for table in tables
         ],
     )
@@ -92,14 +92,14 @@ def _say_policies(policies: list[dict[str, Any]]) -> None:
     if not policies:
         click.echo("There are no policies: nothing is refreshed, compressed or dropped by itself.")
         return
-    shown.echo_table(
+    output.echo_table(
         ("policy", "last run", "result", "next run"),
         [
             (
                 f"{policy['table_name']}: {policy['does']}",
-                shown.time(policy["last_run"]),
+                output.time(policy["last_run"]),
                 policy["last_status"] or "-",
-                shown.time(policy["next_run"]),
+                output.time(policy["next_run"]),
             )
             for policy in policies
         ],

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from fleetwatt.cli import shown
+from fleetwatt.cli import output
 from fleetwatt.cli.database import opened_database
 from fleetwatt.observability import logs
 from fleetwatt.security import keys as api_keys
@@ -45,12 +45,12 @@ def keys() -> None:
 @click.option(
     "--device",
     "devices",
-    type=shown.Device(),
+    type=output.Device(),
     multiple=True,
     help="id of a meter or vehicle, the only ones that it may write for; with ingest alone",
 )
 @click.option(
-    "--expires", type=shown.Duration(), help="how long it is valid, as 90d; without: for ever"
+    "--expires", type=output.Duration(), help="how long it is valid, as 90d; without: for ever"
 )
 @click.option("--name", default="", callback=_printable, help="whose it is or what for")
 def create(
@@ -89,8 +89,8 @@ def list_keys(*, as_json: bool) -> None:
         click.echo(
             f"{key['prefix']}  {key['state']:<8}  {','.join(key['scopes'])}"
             f"  {key['name'] or '-'}  devices: {','.join(key['devices'] or ['all'])}"
-            f"  created {shown.time(key['createdAt'])}"
-            f"  expires {shown.time(key['expiresAt'], 'never')}"
+            f"  created {output.time(key['createdAt'])}"
+            f"  expires {output.time(key['expiresAt'], 'never')}"
         )
 
 
@@ -113,7 +113,7 @@ def revoke(prefix: str) -> None:
 @click.argument("prefix")
 @click.option(
     "--grace",
-    type=shown.Duration(least=timedelta(0)),
+    type=output.Duration(least=timedelta(0)),
     default="0s",
     show_default=True,
     help="how long the old one stays valid",

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetwatt.cli import shown
-from fleetwatt.cli.change import changing, confirm
+from fleetwatt.cli import output
+from fleetwatt.cli.confirmation import changing, confirm
 from fleetwatt.cli.database import opened_database
 from fleetwatt.lifecycle import policies
 
@@ -37,14 +37,14 @@ def show() -> None:
                 kept[stream.hourly] = now.keep_hourly
             for table, keep in kept.items():
                 rows.append(
-                    (table, shown.duration(keep, "for ever"), _drops(database, table, keep))
+                    (table, output.duration(keep, "for ever"), _drops(database, table, keep))
                 )
-    shown.echo_table(("table", "kept", "the next run drops"), rows)
+    output.echo_table(("table", "kept", "the next run drops"), rows)
 
 
 @retention.command("set", epilog=_WHICH)
 @_TABLE
-@click.argument("keep", type=shown.Duration(least=policies.BUCKET), metavar="DURATION")
+@click.argument("keep", type=output.Duration(least=policies.BUCKET), metavar="DURATION")
 @changing
 def set_(table: str, keep: timedelta, *, yes: bool, dry_run: bool) -> None:
     """Keep TABLE for DURATION.
@@ -75,12 +75,12 @@ def _change(table: str, keep: timedelta | None, *, yes: bool, dry_run: bool) -> 
 
 
 def _kept(keep: timedelta | None) -> str:
-    return shown.duration(keep, "for ever")
+    return output.duration(keep, "for ever")
 
 
 def _say_refresh(before: Policies, after: Policies) -> None:
     if before.refresh_from != after.refresh_from:
-        old, new = (shown.duration(policy.refresh_from, "for ever") for policy in (before, after))
+        old, new = (output.duration(policy.refresh_from, "for ever") for policy in (before, after))
         click.echo(f"The refresh of {after.stream.hourly} reaches back {new} then, {old} now.")
 
 
@@ -92,7 +92,7 @@ def _drops(database: Database, table: str, keep: timedelta | None) -> str:
     if not doomed or not doomed["chunks"]:
         return "nothing"
     return (
-        f"{shown.chunks(doomed)} of {shown.time(doomed['oldest'])} to "
-        f"{shown.time(doomed['up_to'])}, about {doomed['rows']:,} rows, "
-        f"{shown.size(doomed['bytes'])}"
+        f"{output.chunks(doomed)} of {output.time(doomed['oldest'])} to "
+        f"{output.time(doomed['up_to'])}, about {doomed['rows']:,} rows, "
+        f"{output.size(doomed['bytes'])}"
     )

@@ -14,7 +14,7 @@ from werkzeug.routing import BaseConverter
 
 from fleetwatt.database.client import Database
 from fleetwatt.http import problems
-from fleetwatt.http.hardening import ArgumentsParser
+from fleetwatt.http.arguments import ArgumentsParser
 from fleetwatt.schemas.problems import Problem
 from fleetwatt.streams import ID_PATTERN
 
