@@ -20,7 +20,7 @@ from fleetwatt.api import (
 )
 from fleetwatt.config import Config
 from fleetwatt.database.client import Database
-from fleetwatt.http import arguments, auth, links, problems
+from fleetwatt.http import arguments, auth, headers, links, problems
 from fleetwatt.http.openapi import Api, DeviceId, OperationIds
 from fleetwatt.observability import logs
 
@@ -41,7 +41,7 @@ _OPENAPI = {
 
 
 def create_app(config: Config | None = None) -> Flask:
-    """Build the app: config, store, api.
+    """Build the app from its settings.
 
     No connection is opened before the first request, so that workers may fork after this.
 
@@ -61,7 +61,8 @@ def create_app(config: Config | None = None) -> Flask:
     problems.register(app)
     # Who asks is looked at before what is asked.
     auth.register(app, config, database)
-    arguments.register(app, config)
+    headers.register(app, config)
+    arguments.register(app)
 
     security = auth.Security(required=config.auth == "required")
     info = {"version": version("fleetwatt")}
@@ -81,6 +82,6 @@ def create_app(config: Config | None = None) -> Flask:
     ):
         api.register_blueprint(module.blueprint)
     docs = get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "fleetwatt"})
-    docs.after_request(arguments.allow_page)
+    docs.after_request(headers.allow_page)
     app.register_blueprint(docs)
     return app

@@ -12,7 +12,7 @@ from flask import Response, request
 from marshmallow import Schema, fields
 
 from fleetwatt.http import auth
-from fleetwatt.http.arguments import encoding_of, received
+from fleetwatt.http.body import encoding_of, received
 from fleetwatt.http.openapi import Blueprint, current_database, documented, raises
 from fleetwatt.http.problems import BodyTooLarge, BrokenEncoding, InvalidReadings, UnsupportedMedia
 from fleetwatt.ingestion.decode import MAX_READINGS, Bounds, Parsed, parse_json, parse_ndjson

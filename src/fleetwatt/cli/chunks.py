@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetwatt.cli import output
+from fleetwatt.cli import output, parameters
 from fleetwatt.cli.confirmation import changing, confirm
 from fleetwatt.cli.database import opened_database
 from fleetwatt.lifecycle import chunk_advice, policies, storage
@@ -77,7 +77,7 @@ def interval() -> None:
 
 @chunks.command("set-interval", epilog=_HISTORY)
 @click.argument("table", type=click.Choice(list(policies.HISTORIES)), metavar="TABLE")
-@click.argument("interval", type=output.Duration(least=policies.BUCKET), metavar="DURATION")
+@click.argument("interval", type=parameters.Duration(least=policies.BUCKET), metavar="DURATION")
 @changing
 def set_interval(table: str, interval: timedelta, *, yes: bool, dry_run: bool) -> None:
     """Let each new chunk of TABLE hold DURATION.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetwatt.cli import output
+from fleetwatt.cli import output, parameters
 from fleetwatt.cli.confirmation import changing, confirm
 from fleetwatt.cli.database import opened_database
 from fleetwatt.lifecycle import policies, storage
@@ -54,7 +54,7 @@ def show() -> None:
 
 @compression.command("set", epilog=_WHICH)
 @_TABLE
-@click.argument("after", type=output.Duration(least=policies.BUCKET), metavar="DURATION")
+@click.argument("after", type=parameters.Duration(least=policies.BUCKET), metavar="DURATION")
 @changing
 def set_(table: str, after: timedelta, *, yes: bool, dry_run: bool) -> None:
     """Compress the chunks of TABLE that are older than DURATION.

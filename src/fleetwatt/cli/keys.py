@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from fleetwatt.cli import output
+from fleetwatt.cli import output, parameters
 from fleetwatt.cli.database import opened_database
 from fleetwatt.observability import logs
 from fleetwatt.security import keys as api_keys
@@ -45,12 +45,12 @@ def keys() -> None:
 @click.option(
     "--device",
     "devices",
-    type=output.Device(),
+    type=parameters.Device(),
     multiple=True,
     help="id of a meter or vehicle, the only ones that it may write for; with ingest alone",
 )
 @click.option(
-    "--expires", type=output.Duration(), help="how long it is valid, as 90d; without: for ever"
+    "--expires", type=parameters.Duration(), help="how long it is valid, as 90d; without: for ever"
 )
 @click.option("--name", default="", callback=_printable, help="whose it is or what for")
 def create(
@@ -113,7 +113,7 @@ def revoke(prefix: str) -> None:
 @click.argument("prefix")
 @click.option(
     "--grace",
-    type=output.Duration(least=timedelta(0)),
+    type=parameters.Duration(least=timedelta(0)),
     default="0s",
     show_default=True,
     help="how long the old one stays valid",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from fleetwatt.cli import output
+from fleetwatt.cli import parameters
 from fleetwatt.config import Config
 from fleetwatt.database.client import Database
 from fleetwatt.database.errors import DatabaseError
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--every", type=output.Duration(), help="do it again and again, with as long a pause as 5m says"
+    "--every",
+    type=parameters.Duration(),
+    help="do it again and again, with as long a pause as 5m says",
 )
 def maintain(every: timedelta | None) -> None:
     """Do what TimescaleDB's scheduler does elsewhere.

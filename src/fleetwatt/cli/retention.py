@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetwatt.cli import output
+from fleetwatt.cli import output, parameters
 from fleetwatt.cli.confirmation import changing, confirm
 from fleetwatt.cli.database import opened_database
 from fleetwatt.lifecycle import policies
@@ -44,7 +44,7 @@ def show() -> None:
 
 @retention.command("set", epilog=_WHICH)
 @_TABLE
-@click.argument("keep", type=output.Duration(least=policies.BUCKET), metavar="DURATION")
+@click.argument("keep", type=parameters.Duration(least=policies.BUCKET), metavar="DURATION")
 @changing
 def set_(table: str, keep: timedelta, *, yes: bool, dry_run: bool) -> None:
     """Keep TABLE for DURATION.

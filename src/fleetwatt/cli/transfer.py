@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from fleetwatt.cli import output
+from fleetwatt.cli import parameters
 from fleetwatt.cli.database import opened_database
 from fleetwatt.database.client import Database
 from fleetwatt.streams import STREAMS
@@ -111,7 +111,7 @@ def _say_result(progress: Progress, rejected: Path) -> None:
 @click.option(
     "--device",
     "devices",
-    type=output.Device(),
+    type=parameters.Device(),
     multiple=True,
     help="only this device; may be repeated",
 )
