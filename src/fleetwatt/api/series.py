@@ -72,7 +72,7 @@ def _series_route(stream: Stream) -> None:
         status_of(stream, device)
         points = _points(stream, device, query["bucket"], query["start"], query["end"])
         values = ([point.get(column) for column in columns.values()] for point in points)
-        headers = {"Vary": "Accept", **caching.lifetime(stream, query["end"])}
+        headers = {"Vary": "Accept"}
         if form == CSV:
             return Response(_csv(list(columns), values), headers=headers, mimetype=CSV)
         answer = {
@@ -90,7 +90,7 @@ def _gaps_route(stream: Stream) -> None:
     @blueprint.doc(summary=f"When one {stream.name} was silent, longest first")
     @caching.conditional(blueprint)
     @raises(blueprint, 404, 503)
-    def gaps(query: dict[str, Any], **path: str) -> tuple[dict[str, Any], int, dict[str, str]]:
+    def gaps(query: dict[str, Any], **path: str) -> dict[str, Any]:
         (device,) = path.values()
         status_of(stream, device)
         start = query["start"]
@@ -106,8 +106,7 @@ def _gaps_route(stream: Stream) -> None:
         )
         for gap in found:
             gap["missingReadings"] = max(round(gap["seconds"] / 60) - gap["heard"], 0)
-        answer = {**_window(stream, device, start, end), "items": found}
-        return answer, 200, caching.lifetime(stream, end)
+        return {**_window(stream, device, start, end), "items": found}
 
 
 for _stream in STREAMS:
