@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-ID_PATTERN = "[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
+# As OCPP's identifiers and EVSE ids are made, too: `RDAM|123`, `DE*ABC*E123`. Array literals, CSV
+# and lists with commas take each of these characters as it is.
+ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._:*|@+-]{0,63}"
+ID_RULE = "1 to 64 of A-Z a-z 0-9 . _ : - * | @ +, starting with a letter or digit"
 
 
 @dataclass(frozen=True)

@@ -201,3 +201,18 @@ def test_the_spans_are_the_chunks_cut_to_the_window(config: Any) -> None:
         (MIDNIGHT + DAY, MIDNIGHT + 2 * DAY),
     ]
     assert all(each.tzinfo and each.astimezone(UTC) == each for span in spans for each in span)
+
+
+@pytest.mark.parametrize("device", ["DE*ABC*E123", "RDAM|123", "a@b+c-d"])
+def test_an_id_is_imported_as_it_was(
+    device: str, client: FlaskClient, command: Command, sql: Connection, tmp_path: Path
+) -> None:
+    client.post("/v1/ingestion/meter", json=meter(meterId=device))
+    file = tmp_path / "meters.csv"
+
+    assert command("export", "meter", str(file), "--device", device).exit_code == 0
+    assert {row["meterId"] for row in read(file)} == {device}
+    with sql.cursor() as cursor:
+        cursor.execute("TRUNCATE meter_telemetry, meters_latest")
+    assert command("import", str(file)).exit_code == 0
+    assert rows(sql, "SELECT meter_id FROM meters_latest") == [(device,)]

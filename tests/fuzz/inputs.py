@@ -53,8 +53,41 @@ ODD_TIMES = [
     "\u0662024-02-09T10:00:00Z",
     "1707472800",
 ]
-IDS = ["M-123", "V-999", "a", "0", "A.b_c:d-e", "x" * 64, "meterId", "vehicleId", "timestamp"]
-ODD_IDS = ["", "-1", "x" * 65, "a b", "a\n", "a\0", "a\u2028b", "ü", "a\v", "\ufeffa", "a/b", "𝟙"]
+IDS = [
+    "M-123",
+    "V-999",
+    "a",
+    "0",
+    "A.b_c:d-e",
+    "DE*ABC*E123",
+    "RDAM|123",
+    "a@b+c",
+    "x" * 64,
+    "meterId",
+    "vehicleId",
+    "timestamp",
+]
+ODD_IDS = [
+    "",
+    "-1",
+    "*1",
+    "|1",
+    "@1",
+    "+1",
+    "a,b",
+    "a{b",
+    'a"b',
+    "x" * 65,
+    "a b",
+    "a\n",
+    "a\0",
+    "a\u2028b",
+    "ü",
+    "a\v",
+    "\ufeffa",
+    "a/b",
+    "𝟙",
+]
 NUMBERS = [
     "0",
     "-0",

@@ -18,7 +18,7 @@ LIMIT = 10_000
 # From here on, how deep a decoder goes is its own affair.
 DEEP = 100
 
-_is_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}").fullmatch
+_is_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:*|@+-]{0,63}").fullmatch
 # RFC 3339, but that the offset may lack its colon and a space may stand for the T.
 _rfc3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):?(\d\d))",

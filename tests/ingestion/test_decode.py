@@ -331,7 +331,7 @@ ODD_VALUES = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.sampled_from([-60, -60.1, 150, 150.1, 0, -0.0, -1e-9, 100, 100.1]),
     st.text(max_size=70),
-    st.from_regex(r"\A[A-Za-z0-9._:-]{0,66}\n?\Z"),
+    st.from_regex(r"\A[A-Za-z0-9._:*|@+-]{0,66}\n?\Z"),
     st.floats(-2e9, 7e9).map(lambda seconds: datetime.fromtimestamp(seconds, UTC).isoformat()),
     st.from_regex(
         r"\A20[0-9]{2}-[01][0-9]-[0-3][0-9][Tt ]"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fleetwatt import times
-from fleetwatt.streams import ID_PATTERN
+from fleetwatt.streams import ID_PATTERN, ID_RULE
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -40,10 +40,5 @@ class Device(click.ParamType[str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Take an id that a device may have."""
         if not re.fullmatch(ID_PATTERN, value):
-            self.fail(
-                f"{value!r} can't be a device's id: 1 to 64 of A-Z a-z 0-9 . _ : -, a letter or "
-                "digit first",
-                param,
-                ctx,
-            )
+            self.fail(f"{value!r} can't be a device's id, which is {ID_RULE}", param, ctx)
         return value

@@ -59,7 +59,7 @@ def _arguments(rows: Rows) -> Iterator[tuple[str, str | None]]:
     """Write what a stream's function takes: columns, and which readings are not a device's last.
 
     PostgreSQL's array literals read JSON's values the same. Nothing needs quoting: ids are of
-    letters, digits and `._:-`, all else is numbers and times.
+    letters, digits and `._:*|@+-`, within quotes, all else is numbers and times.
     """
     columns = list(zip(*rows.rows, strict=True))
     for column, values in zip(rows.stream.columns, columns, strict=True):

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import marshmallow as ma
 import msgspec
 
-from fleetwatt.streams import ID_PATTERN, TIMESTAMP, Field, Stream
+from fleetwatt.streams import ID_PATTERN, ID_RULE, TIMESTAMP, Field, Stream
 
 _SPELLING = re.compile(r"[0-9.eE+-]+")
 _LOST_PLUS = re.compile(r"\d \d\d:\d\d$")
@@ -43,9 +43,7 @@ class Identifier(ma.fields.String):
         if not isinstance(value, str):
             raise ma.ValidationError("Not a string.")
         if not re.fullmatch(ID_PATTERN, value):
-            raise ma.ValidationError(
-                "Must be 1 to 64 of A-Z a-z 0-9 . _ : - and start with a letter or digit."
-            )
+            raise ma.ValidationError(f"Must be {ID_RULE}.")
         return value
 
 
