@@ -101,7 +101,7 @@ def questions(end: datetime, runs: int) -> list[Question]:
     statements = queries.load()
     day = {"start": end - 25 * HOUR, "end": end - HOUR}
     page = {
-        "figure": "efficiency",
+        "sorted_by": "efficiency",
         "direction": 1,
         "low_coverage": LOW_COVERAGE,
         "efficiency_below": None,

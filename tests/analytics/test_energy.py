@@ -160,17 +160,17 @@ def of_mapping(**changes: Any) -> dict[str, Any]:
 
 def test_a_day_without_a_fault_has_every_figure_and_no_warning() -> None:
     assert summary(of_vehicle(), [of_mapping()], DAY) == {
-        "kwhConsumedAc": 10,
-        "kwhDeliveredDc": 9,
-        "kwhDeliveredDcMetered": 9,
+        "kwh_consumed_ac": 10,
+        "kwh_delivered_dc": 9,
+        "kwh_delivered_dc_metered": 9,
         "efficiency": 0.9,
-        "avgBatteryTemp": 20.5,
-        "meterIds": ["M-1"],
-        "vehicleReadings": 1440,
-        "meterReadings": 1440,
-        "vehicleCoverage": 1,
-        "meterCoverage": 1,
-        "counterResets": 0,
+        "avg_battery_temp": 20.5,
+        "meter_ids": ["M-1"],
+        "vehicle_readings": 1440,
+        "meter_readings": 1440,
+        "vehicle_coverage": 1,
+        "meter_coverage": 1,
+        "counter_resets": 0,
         "warnings": [],
     }
 
@@ -179,8 +179,13 @@ def test_a_vehicle_on_no_meter_has_nulls_for_what_a_meter_would_tell() -> None:
     figures = summary(of_vehicle(), [], DAY)
 
     unknown = {name for name, value in figures.items() if value is None}
-    assert unknown == {"kwhConsumedAc", "kwhDeliveredDcMetered", "efficiency", "meterCoverage"}
-    assert (figures["meterIds"], figures["meterReadings"]) == ([], 0)
+    assert unknown == {
+        "kwh_consumed_ac",
+        "kwh_delivered_dc_metered",
+        "efficiency",
+        "meter_coverage",
+    }
+    assert (figures["meter_ids"], figures["meter_readings"]) == ([], 0)
 
 
 def test_a_silent_vehicle_has_nulls_for_what_it_would_tell() -> None:
@@ -189,8 +194,13 @@ def test_a_silent_vehicle_has_nulls_for_what_it_would_tell() -> None:
     figures = summary(silent, [of_mapping(dc_kwh=None)], DAY)
 
     unknown = {name for name, value in figures.items() if value is None}
-    assert unknown == {"kwhDeliveredDc", "kwhDeliveredDcMetered", "efficiency", "avgBatteryTemp"}
-    assert (figures["vehicleReadings"], figures["vehicleCoverage"]) == (0, 0)
+    assert unknown == {
+        "kwh_delivered_dc",
+        "kwh_delivered_dc_metered",
+        "efficiency",
+        "avg_battery_temp",
+    }
+    assert (figures["vehicle_readings"], figures["vehicle_coverage"]) == (0, 0)
 
 
 @pytest.mark.parametrize("ac_kwh", [0.0, None])
@@ -218,20 +228,20 @@ def test_figures_are_of_all_mappings_and_a_meter_is_named_once() -> None:
 
     figures = summary(of_vehicle(energy_kwh=6.0, falls=2), mappings, DAY)
 
-    assert figures["meterIds"] == ["M-2", "M-1"]
-    assert (figures["kwhConsumedAc"], figures["kwhDeliveredDcMetered"]) == (5, 6)
-    assert (figures["meterReadings"], figures["meterCoverage"]) == (1440, 1)
-    assert figures["counterResets"] == 5
+    assert figures["meter_ids"] == ["M-2", "M-1"]
+    assert (figures["kwh_consumed_ac"], figures["kwh_delivered_dc_metered"]) == (5, 6)
+    assert (figures["meter_readings"], figures["meter_coverage"]) == (1440, 1)
+    assert figures["counter_resets"] == 5
 
 
 def test_a_meters_coverage_is_over_the_time_on_it_and_none_is_clamped() -> None:
     figures = summary(of_vehicle(readings=2880), [of_mapping(seconds=7_200, readings=60)], DAY)
 
-    assert (figures["vehicleCoverage"], figures["meterCoverage"]) == (2, 0.5)
+    assert (figures["vehicle_coverage"], figures["meter_coverage"]) == (2, 0.5)
 
 
 def test_a_mapping_without_length_has_no_coverage() -> None:
-    assert summary(of_vehicle(), [of_mapping(seconds=0, readings=0)], DAY)["meterCoverage"] is None
+    assert summary(of_vehicle(), [of_mapping(seconds=0, readings=0)], DAY)["meter_coverage"] is None
 
 
 EACH_WARNING: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
@@ -263,7 +273,7 @@ def test_the_noise_of_adding_doubles_is_no_unmetered_energy() -> None:
 
 
 def test_the_noise_of_adding_doubles_is_not_shown() -> None:
-    assert summary(of_vehicle(energy_kwh=0.1 + 0.2), [], DAY)["kwhDeliveredDc"] == 0.3
+    assert summary(of_vehicle(energy_kwh=0.1 + 0.2), [], DAY)["kwh_delivered_dc"] == 0.3
 
 
 def test_an_efficiency_over_little_ac_is_not_that_of_rounded_figures() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from fleetwatt.schemas.series import SILENCE
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -15,6 +13,8 @@ if TYPE_CHECKING:
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
+# Readings come one a minute: neighbours further apart than this have missed one.
+SILENCE = timedelta(seconds=90)
 
 
 def touched(start: datetime, end: datetime, width: timedelta) -> tuple[datetime, int]:

@@ -129,18 +129,18 @@ def summary(
     mapped = timedelta(seconds=sum(each["seconds"] for each in mappings))
     meter_readings = sum(each["readings"] for each in mappings)
     figures = {
-        "kwhConsumedAc": rounded(ac),
-        "kwhDeliveredDc": rounded(vehicle["energy_kwh"]),
-        "kwhDeliveredDcMetered": rounded(metered),
+        "kwh_consumed_ac": rounded(ac),
+        "kwh_delivered_dc": rounded(vehicle["energy_kwh"]),
+        "kwh_delivered_dc_metered": rounded(metered),
         # Of what was not rounded: dividing would magnify what rounding took from a small AC.
         "efficiency": rounded(_efficiency(metered, ac)),
-        "avgBatteryTemp": rounded(vehicle["avg_battery_temp"]),
-        "meterIds": list(dict.fromkeys(each["meter_id"] for each in mappings)),
-        "vehicleReadings": vehicle["readings"],
-        "meterReadings": meter_readings,
-        "vehicleCoverage": _coverage(vehicle["readings"], window),
-        "meterCoverage": _coverage(meter_readings, mapped),
-        "counterResets": vehicle["falls"] + sum(each["falls"] for each in mappings),
+        "avg_battery_temp": rounded(vehicle["avg_battery_temp"]),
+        "meter_ids": list(dict.fromkeys(each["meter_id"] for each in mappings)),
+        "vehicle_readings": vehicle["readings"],
+        "meter_readings": meter_readings,
+        "vehicle_coverage": _coverage(vehicle["readings"], window),
+        "meter_coverage": _coverage(meter_readings, mapped),
+        "counter_resets": vehicle["falls"] + sum(each["falls"] for each in mappings),
     }
     figures["warnings"] = list(_warnings(figures, mappings))
     return figures
@@ -160,35 +160,35 @@ def fleet(hours: Sequence[Mapping[str, Any]], devices: Mapping[str, int]) -> dic
     temperatures = total(each["sum_battery_temp"] for each in hours)
     window = timedelta(hours=len(hours))
     return {
-        "kwhConsumedAc": rounded(total(each["ac_kwh"] for each in hours)),
-        "kwhConsumedAcMapped": rounded(mapped),
-        "kwhDeliveredDc": rounded(total(each["dc_kwh"] for each in hours)),
-        "kwhDeliveredDcMetered": rounded(metered),
+        "kwh_consumed_ac": rounded(total(each["ac_kwh"] for each in hours)),
+        "kwh_consumed_ac_mapped": rounded(mapped),
+        "kwh_delivered_dc": rounded(total(each["dc_kwh"] for each in hours)),
+        "kwh_delivered_dc_metered": rounded(metered),
         "efficiency": rounded(_efficiency(metered, mapped)),
-        "avgBatteryTemp": None
+        "avg_battery_temp": None
         if temperatures is None
         else rounded(temperatures / vehicle_readings),
-        "vehicleReadings": vehicle_readings,
-        "meterReadings": meter_readings,
-        "vehicleCoverage": _coverage(vehicle_readings, window * devices["vehicles"]),
-        "meterCoverage": _coverage(meter_readings, window * devices["meters"]),
-        "counterResets": sum(each["falls"] for each in hours),
+        "vehicle_readings": vehicle_readings,
+        "meter_readings": meter_readings,
+        "vehicle_coverage": _coverage(vehicle_readings, window * devices["vehicles"]),
+        "meter_coverage": _coverage(meter_readings, window * devices["meters"]),
+        "counter_resets": sum(each["falls"] for each in hours),
     }
 
 
 def _warnings(figures: Mapping[str, Any], mappings: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    dc, metered = figures["kwhDeliveredDc"] or 0.0, figures["kwhDeliveredDcMetered"] or 0.0
+    dc, metered = figures["kwh_delivered_dc"] or 0.0, figures["kwh_delivered_dc_metered"] or 0.0
     if not mappings:
         yield "no_mapping"
-    if not figures["vehicleReadings"] or (mappings and not figures["meterReadings"]):
+    if not figures["vehicle_readings"] or (mappings and not figures["meter_readings"]):
         yield "no_readings"
     if any(each["shared"] for each in mappings):
         yield "shared_meter"
-    if figures["counterResets"]:
+    if figures["counter_resets"]:
         yield "counter_reset"
     if (figures["efficiency"] or 0.0) > 1:
         yield "efficiency_above_one"
-    coverages = (figures["vehicleCoverage"], figures["meterCoverage"])
+    coverages = (figures["vehicle_coverage"], figures["meter_coverage"])
     if any(each is not None and each < LOW_COVERAGE for each in coverages):
         yield "low_coverage"
     if dc - metered > 10**-9:

@@ -9,6 +9,7 @@ from fleetwatt.analytics import energy
 from fleetwatt.http import caching
 from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.schemas.fleet import (
+    ORDERS,
     Fleet,
     FleetQuery,
     PerformanceCursor,
@@ -42,13 +43,13 @@ def performances(query: dict[str, Any]) -> dict[str, Any]:
     window = _window(query.get("end"), query["hours"])
     # Asked first: a refresh that comes between the two can only make the answer better than said.
     exact = current_database().query_one("exact_until", **window)
-    figure = query["sort"].removeprefix("-")
+    column, direction = ORDERS[query["sort"]]
     rows = current_database().query(
         "performance_page",
         **window,
         low_coverage=energy.LOW_COVERAGE,
-        figure=figure,
-        direction=1 if figure == query["sort"] else -1,
+        sorted_by=column,
+        direction=direction,
         efficiency_below=query.get("efficiencyBelow"),
         warning=query.get("warning"),
         after_key=after and after.key,
@@ -57,7 +58,8 @@ def performances(query: dict[str, Any]) -> dict[str, Any]:
     )
     page, last = cut(rows, query["limit"])
     return {
-        **_said(window, exact),
+        **_ends(window),
+        "exact_until": exact and exact["exact_until"],
         "items": [_summary(row, window) for row in page],
         "next": last
         and PerformanceCursor(
@@ -89,7 +91,8 @@ def fleet(query: dict[str, Any]) -> dict[str, Any]:
     }
     devices = {plural: sum(counts.values()) for plural, counts in fresh.items()}
     return {
-        **_said(window, exact),
+        **_ends(window),
+        "exact_until": exact and exact["exact_until"],
         **energy.fleet(rows, devices),
         **fresh,
         "hours": [{"start": row["hour"], **energy.fleet([row], devices)} for row in rows],
@@ -101,29 +104,10 @@ def _window(end: datetime | None, hours: int) -> dict[str, datetime]:
     return {"start": end - timedelta(hours=hours), "end": end}
 
 
-def _said(window: dict[str, datetime], exact: Row | None) -> dict[str, Any]:
-    return {
-        "windowStart": window["start"],
-        "windowEnd": window["end"],
-        "exactUntil": exact and exact["exact_until"],
-    }
+def _ends(window: dict[str, datetime]) -> dict[str, datetime]:
+    return {"window_start": window["start"], "window_end": window["end"]}
 
 
-def _summary(row: Row, window: dict[str, datetime]) -> dict[str, Any]:
-    return {
-        "vehicleId": row["vehicle_id"],
-        "windowStart": window["start"],
-        "windowEnd": window["end"],
-        "kwhConsumedAc": row["kwh_consumed_ac"],
-        "kwhDeliveredDc": row["kwh_delivered_dc"],
-        "kwhDeliveredDcMetered": row["kwh_delivered_dc_metered"],
-        "efficiency": row["efficiency"],
-        "avgBatteryTemp": row["avg_battery_temp"],
-        "meterIds": list(dict.fromkeys(row["meter_ids"])),
-        "vehicleReadings": row["vehicle_readings"],
-        "meterReadings": row["meter_readings"],
-        "vehicleCoverage": row["vehicle_coverage"],
-        "meterCoverage": row["meter_coverage"],
-        "counterResets": row["counter_resets"],
-        "warnings": row["warnings"],
-    }
+def _summary(row: Row, window: dict[str, datetime]) -> Row:
+    # A meter that the vehicle came back to is there for each of its mappings.
+    return {**row, **_ends(window), "meter_ids": list(dict.fromkeys(row["meter_ids"]))}

@@ -76,7 +76,9 @@ def _series_route(stream: Stream) -> None:
         if form == CSV:
             return Response(_csv(list(columns), values), headers=headers, mimetype=CSV)
         answer = {
-            **_window(stream, device, query["start"], query["end"]),
+            stream.id.name: device,
+            "windowStart": query["start"],
+            "windowEnd": query["end"],
             "bucket": query["bucket"],
             "items": [dict(zip(columns, point_values, strict=True)) for point_values in values],
         }
@@ -105,17 +107,18 @@ def _gaps_route(stream: Stream) -> None:
             limit=query["limit"],
         )
         for gap in found:
-            gap["missingReadings"] = max(round(gap["seconds"] / 60) - gap["heard"], 0)
-        return {**_window(stream, device, start, end), "items": found}
+            gap["missing_readings"] = max(round(gap["seconds"] / 60) - gap["heard"], 0)
+        return {
+            stream.id.column: device,
+            "window_start": start,
+            "window_end": end,
+            "items": found,
+        }
 
 
 for _stream in STREAMS:
     _series_route(_stream)
     _gaps_route(_stream)
-
-
-def _window(stream: Stream, device: str, start: datetime, end: datetime) -> dict[str, Any]:
-    return {stream.id.name: device, "windowStart": start, "windowEnd": end}
 
 
 def _points(

@@ -41,9 +41,9 @@ def performance(query: dict[str, Any], vehicleId: str) -> dict[str, Any]:
         for mapping in later:
             mapping["ac_kwh"] = None
     return {
-        "vehicleId": vehicleId,
-        "windowStart": start,
-        "windowEnd": end,
+        "vehicle_id": vehicleId,
+        "window_start": start,
+        "window_end": end,
         **energy.summary(vehicle, mappings, length),
     }
 

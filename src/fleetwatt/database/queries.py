@@ -1,18 +1,20 @@
 """Loads the named queries of queries/*.sql.
 
 A block starts with `-- name --`, then comment lines that say what it answers and what it costs,
-then the statement with psycopg2's `%(parameter)s`. The blocks in per_stream/ are there once for
-each stream, as `meter.name` and `vehicle.name`; so are the functions of db/repeatable/per_stream.
+then the statement with psycopg2's `%(parameter)s`, and `$name` for what derives from streams.py
+and figures.py. The blocks in per_stream/ are there once for each stream, as `meter.name` and
+`vehicle.name`; so are the functions of db/repeatable/per_stream.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from fleetwatt.figures import VEHICLE_FIGURES
 from fleetwatt.streams import MAX_AHEAD, STREAMS, Figure, Stream
 
 if TYPE_CHECKING:
@@ -29,8 +31,19 @@ def of_stream(text: str, stream: Stream) -> str:
 
     They are those of streams.py, never anything that came from outside.
     """
-    names = _names(stream)
+    return _filled(text, _names(stream))
+
+
+def _filled(text: str, names: Mapping[str, str]) -> str:
     return _NAME.sub(lambda found: names[found[1] or found[2]], text)
+
+
+# What the blocks that are there once may name.
+_FIGURES = {
+    "when_a_vehicle_figure": " ".join(
+        f"WHEN '{figure.column}' THEN {figure.column}" for figure in VEHICLE_FIGURES
+    ),
+}
 
 
 @cache
@@ -109,7 +122,8 @@ def _of(folder: Traversable) -> Iterator[tuple[str, str, str]]:
 def _all() -> Iterator[tuple[str, str, str]]:
     """Yield of each query the name of its file, its own, and the statement."""
     folder = files(__package__).joinpath("sql")
-    yield from _of(folder)
+    for file, name, statement in _of(folder):
+        yield file, name, _filled(statement, _FIGURES)
     for stream in STREAMS:
         for file, name, statement in _of(folder.joinpath("per_stream")):
             yield file, f"{stream.name}.{name}", of_stream(statement, stream)

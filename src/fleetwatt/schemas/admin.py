@@ -7,7 +7,7 @@ from typing import Any
 
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import Answer, Number, Timestamp, count, figure, optional
+from fleetwatt.schemas.fields import Answer, Number, Timestamp, count, optional, quantity
 from fleetwatt.streams import METER
 
 
@@ -23,11 +23,11 @@ def _text(description: str, example: str, **kwargs: Any) -> ma.fields.String:
 
 
 def _number(description: str, example: float, attribute: str) -> Any:
-    return figure(description, "", example, _attributed(attribute))
+    return quantity(description, "", example, _attributed(attribute))
 
 
 def _seconds(description: str, example: float, attribute: str) -> Any:
-    return figure(description, "s", example, _attributed(attribute, _Seconds))
+    return quantity(description, "s", example, _attributed(attribute, _Seconds))
 
 
 def _attributed(attribute: str, field: type[Number] = Number) -> Any:

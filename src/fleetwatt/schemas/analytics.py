@@ -1,18 +1,18 @@
-"""Figures over a window."""
+"""A vehicle's summary of a window."""
 
 from __future__ import annotations
 
 import marshmallow as ma
 
+from fleetwatt.figures import VEHICLE_FIGURES
 from fleetwatt.schemas.fields import (
     Answer,
     Identifier,
     Timestamp,
     WholeArgument,
-    count,
-    figure,
+    figure_fields,
     in_our_age,
-    window_ends,
+    window_fields,
 )
 
 MOST_HOURS = 744  # of a window: 31 days
@@ -45,30 +45,27 @@ WARNINGS = {
 }
 
 
-class Performance(Answer):
-    """What a vehicle drew and delivered in a window, how well and how warm; null: not known."""
-
-    vehicleId = Identifier(metadata={"description": "Id of the vehicle", "example": "V-999"})
-    windowStart, windowEnd = window_ends()
-    kwhConsumedAc = figure("AC energy in the window, the vehicle's share", "kWh", 12.3)
-    kwhDeliveredDc = figure("DC energy in the window", "kWh", 10.1)
-    kwhDeliveredDcMetered = figure("DC energy while on a meter", "kWh", 10.1)
-    efficiency = figure("kwhDeliveredDcMetered / kwhConsumedAc", "", 0.821)
-    avgBatteryTemp = figure("Mean battery temperature", "°C", 31.2)
-    meterIds = ma.fields.List(
-        Identifier(), metadata={"description": "Its meters in the window", "example": ["M-123"]}
-    )
-    vehicleReadings = count("The vehicle's readings", 1440)
-    meterReadings = count("Readings of its meters while it was on them", 1440)
-    vehicleCoverage = figure("The vehicle's readings over those expected at one a minute", "", 1.0)
-    meterCoverage = figure(
-        "The meters' readings over those expected at one a minute while it was on them", "", 1.0
-    )
-    counterResets = count("Falls of the vehicle's and its meters' counters", 0)
-    warnings = ma.fields.List(
-        ma.fields.String(validate=ma.validate.OneOf(list(WARNINGS))),
-        metadata={
-            "description": "; ".join(f"`{name}`: {text}" for name, text in WARNINGS.items()),
-            "example": [],
-        },
-    )
+# What a vehicle drew and delivered in a window, how well and how warm; null: not known.
+Performance = Answer.from_dict(
+    {
+        "vehicleId": Identifier(
+            attribute="vehicle_id",
+            metadata={"description": "Id of the vehicle", "example": "V-999"},
+        ),
+        **window_fields(),
+        "meterIds": ma.fields.List(
+            Identifier(),
+            attribute="meter_ids",
+            metadata={"description": "Its meters in the window", "example": ["M-123"]},
+        ),
+        **figure_fields(VEHICLE_FIGURES),
+        "warnings": ma.fields.List(
+            ma.fields.String(validate=ma.validate.OneOf(list(WARNINGS))),
+            metadata={
+                "description": "; ".join(f"`{name}`: {text}" for name, text in WARNINGS.items()),
+                "example": [],
+            },
+        ),
+    },
+    name="Performance",
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import marshmallow as ma
 import msgspec
 
+from fleetwatt.figures import Figure, Meaning
 from fleetwatt.streams import ID_PATTERN, ID_RULE, TIMESTAMP, Field, Stream
 
 _SPELLING = re.compile(r"[0-9.eE+-]+")
@@ -112,12 +114,18 @@ def in_our_age(time: datetime) -> None:
         raise ma.ValidationError("Must lie between the years 1970 and 9000.")
 
 
-def window_ends() -> tuple[Timestamp, Timestamp]:
+def window_fields() -> dict[str, ma.fields.Field[Any]]:
     """Return the fields windowStart and windowEnd of an answer about a window."""
-    return (
-        Timestamp(metadata={"description": "Start, exclusive", "example": "2024-02-09T10:00:00Z"}),
-        Timestamp(metadata={"description": "End, inclusive", "example": "2024-02-10T10:00:00Z"}),
-    )
+    return {
+        "windowStart": Timestamp(
+            attribute="window_start",
+            metadata={"description": "Start, exclusive", "example": "2024-02-09T10:00:00Z"},
+        ),
+        "windowEnd": Timestamp(
+            attribute="window_end",
+            metadata={"description": "End, inclusive", "example": "2024-02-10T10:00:00Z"},
+        ),
+    }
 
 
 def schema_field(field: Field, **kwargs: Any) -> ma.fields.Field[Any]:
@@ -149,9 +157,10 @@ def count(description: str, example: int, **kwargs: Any) -> ma.fields.Integer:
     return ma.fields.Integer(metadata={"description": description, "example": example}, **kwargs)
 
 
-def figure(
+def quantity(
     description: str, unit: str, example: float, field: type[Any] = Number, **kwargs: Any
 ) -> Any:
+    """Return the field of a number that may be unknown."""
     return field(
         **kwargs,
         allow_none=True,
@@ -161,3 +170,17 @@ def figure(
         }
         | ({"x-unit": unit} if unit else {}),
     )
+
+
+def figure_fields(figures: Mapping[Figure, Meaning]) -> dict[str, ma.fields.Field[Any]]:
+    """Return the fields of a summary's figures, by their names."""
+    return {figure.name: _figure_field(figure, figures[figure]) for figure in figures}
+
+
+def _figure_field(figure: Figure, meaning: Meaning) -> ma.fields.Field[Any]:
+    if figure.is_count:
+        return count(meaning.description, int(meaning.example), attribute=figure.column)
+    field: ma.fields.Field[Any] = quantity(
+        meaning.description, figure.unit, meaning.example, attribute=figure.column
+    )
+    return field

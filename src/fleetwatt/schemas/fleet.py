@@ -1,4 +1,4 @@
-"""Figures of the whole fleet, over whole UTC hours."""
+"""Summaries of the whole fleet, over whole UTC hours."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import marshmallow as ma
 import msgspec
 
+from fleetwatt.figures import FLEET_FIGURES, VEHICLE_FIGURES
 from fleetwatt.schemas import paging
 from fleetwatt.schemas.analytics import MOST_HOURS, WARNINGS, Performance, WindowQuery
 from fleetwatt.schemas.fields import (
@@ -16,27 +17,20 @@ from fleetwatt.schemas.fields import (
     NumberArgument,
     Timestamp,
     count,
-    figure,
+    figure_fields,
     in_our_age,
     rfc3339,
-    window_ends,
+    window_fields,
 )
-from fleetwatt.streams import ID_PATTERN
+from fleetwatt.streams import ID_PATTERN, STREAMS
 
-FIGURES = (
-    "vehicleId",
-    "kwhConsumedAc",
-    "kwhDeliveredDc",
-    "kwhDeliveredDcMetered",
-    "efficiency",
-    "avgBatteryTemp",
-    "vehicleReadings",
-    "meterReadings",
-    "vehicleCoverage",
-    "meterCoverage",
-    "counterResets",
-)
-ORDERS = [sign + name for name in FIGURES for sign in ("", "-")]
+_SORTABLE = {"vehicleId": "vehicle_id"} | {figure.name: figure.column for figure in VEHICLE_FIGURES}
+# The column and the direction, 1 or -1, that an order of the list goes by.
+ORDERS = {
+    sign + name: (column, direction)
+    for name, column in _SORTABLE.items()
+    for sign, direction in (("", 1), ("-", -1))
+}
 
 
 def hour_of(time: datetime) -> datetime:
@@ -91,7 +85,7 @@ class PerformancePageQuery(FleetWindowQuery):
 
     sort = ma.fields.String(
         load_default="vehicleId",
-        validate=ma.validate.OneOf(ORDERS),
+        validate=ma.validate.OneOf(list(ORDERS)),
         metadata={
             "description": "The figure to sort by, with a minus from the largest down; "
             "nulls come last either way, ties go by vehicleId"
@@ -137,28 +131,36 @@ class PerformancePageQuery(FleetWindowQuery):
         return data | {"sort": after.sort, "end": after.end, "hours": after.hours}
 
 
-class _Exact(Answer):
-    windowStart, windowEnd = window_ends()
-    exactUntil = Timestamp(
-        metadata={
-            "description": "Every reading before then that has arrived is counted, and at "
-            "`windowEnd` one on it, too; what came late after it counts from the next refresh on",
-            "example": "2024-02-10T10:00:00Z",
-        }
-    )
+def _exact() -> dict[str, Any]:
+    """Return the fields that say which window an answer is about, and up to when it is exact."""
+    return window_fields() | {
+        "exactUntil": Timestamp(
+            attribute="exact_until",
+            metadata={
+                "description": "Every reading before then that has arrived is counted, and at "
+                "`windowEnd` one on it, too; what came late after it counts from the next refresh "
+                "on",
+                "example": "2024-02-10T10:00:00Z",
+            },
+        )
+    }
 
 
-class PerformancePage(_Exact):
-    """Summaries of vehicles, a page of them."""
-
-    items = ma.fields.List(
-        ma.fields.Nested(Performance), metadata={"description": "The summaries, in order"}
-    )
-    next = paging.CursorField(
-        PerformanceCursor,
-        allow_none=True,
-        metadata={"description": paging.NEXT, "example": "WyJlZmZpY2llbmN5Il0="},
-    )
+# Summaries of vehicles, a page of them.
+PerformancePage = Answer.from_dict(
+    {
+        **_exact(),
+        "items": ma.fields.List(
+            ma.fields.Nested(Performance), metadata={"description": "The summaries, in order"}
+        ),
+        "next": paging.CursorField(
+            PerformanceCursor,
+            allow_none=True,
+            metadata={"description": paging.NEXT, "example": "WyJlZmZpY2llbmN5Il0="},
+        ),
+    },
+    name="PerformancePage",
+)
 
 
 class FleetQuery(FleetWindowQuery):
@@ -184,54 +186,35 @@ class Freshness(Answer):
     silent = count("Devices without a reading since windowStart", 10)
 
 
-class FleetFigures(Answer):
-    """Sums over all devices; null where not known."""
-
-    kwhConsumedAc = figure("AC energy of all meters", "kWh", 123456.7)
-    kwhConsumedAcMapped = figure("AC energy that belongs to vehicles", "kWh", 120000.0)
-    kwhDeliveredDc = figure("DC energy of all vehicles", "kWh", 110000.5)
-    kwhDeliveredDcMetered = figure("DC energy of vehicles while on a meter", "kWh", 108000.0)
-    efficiency = figure("kwhDeliveredDcMetered / kwhConsumedAcMapped", "", 0.9)
-    avgBatteryTemp = figure("Mean battery temperature over all readings", "°C", 27.4)
-    vehicleReadings = count("Readings of all vehicles", 14400000)
-    meterReadings = count("Readings of all meters", 14400000)
-    vehicleCoverage = figure(
-        "Readings over those expected at one a minute of each vehicle that ever sent one", "", 1.0
-    )
-    meterCoverage = figure(
-        "Readings over those expected at one a minute of each meter that ever sent one", "", 1.0
-    )
-    counterResets = count("Falls of all counters", 0)
-
-
-class _Hour(Answer):
-    start = Timestamp(
-        metadata={"description": "Start of the hour", "example": "2024-02-10T09:00:00Z"}
-    )
-
-
-class FleetHour(FleetFigures, _Hour):
-    """An hour of the fleet, its start included, its end not; the last has the window's end, too."""
-
-
-class Fleet(FleetFigures, _Exact):
-    """The whole fleet over a window."""
-
-    vehicles = ma.fields.Nested(
-        Freshness,
-        metadata={
-            "description": "Vehicles by their newest reading",
-            "example": {"reporting": 9970, "stale": 20, "silent": 10},
+# An hour of the fleet, its start included, its end not; the last has the window's end, too.
+FleetHour = Answer.from_dict(
+    {
+        "start": Timestamp(
+            metadata={"description": "Start of the hour", "example": "2024-02-10T09:00:00Z"}
+        ),
+        **figure_fields(FLEET_FIGURES),
+    },
+    name="FleetHour",
+)
+# The whole fleet over a window: sums over all devices, null where not known.
+Fleet = Answer.from_dict(
+    {
+        **_exact(),
+        **figure_fields(FLEET_FIGURES),
+        **{
+            stream.plural: ma.fields.Nested(
+                Freshness,
+                metadata={
+                    "description": f"{stream.plural.title()} by their newest reading",
+                    "example": {"reporting": 9970, "stale": 20, "silent": 10},
+                },
+            )
+            for stream in STREAMS
         },
-    )
-    meters = ma.fields.Nested(
-        Freshness,
-        metadata={
-            "description": "Meters by their newest reading",
-            "example": {"reporting": 9970, "stale": 20, "silent": 10},
-        },
-    )
-    hours = ma.fields.List(
-        ma.fields.Nested(FleetHour),
-        metadata={"description": "The same by the hour; a step counts where it ends"},
-    )
+        "hours": ma.fields.List(
+            ma.fields.Nested(FleetHour),
+            metadata={"description": "The same by the hour; a step counts where it ends"},
+        ),
+    },
+    name="Fleet",
+)

@@ -7,16 +7,17 @@ from typing import Any
 
 import marshmallow as ma
 
+from fleetwatt.analytics.buckets import SILENCE
 from fleetwatt.schemas.fields import (
     Answer,
     NumberArgument,
     Timestamp,
     WholeArgument,
     count,
-    figure,
     in_our_age,
+    quantity,
     schema_field,
-    window_ends,
+    window_fields,
 )
 from fleetwatt.streams import STREAMS, WORDS, Stream
 
@@ -29,8 +30,6 @@ BUCKETS: dict[str, timedelta | None] = {
     "1d": DAY,
 }
 MOST_POINTS = 10_000
-# Readings come one a minute: neighbours further apart than this have missed one.
-SILENCE = timedelta(seconds=90)
 
 
 class SpanQuery(ma.Schema):
@@ -89,8 +88,7 @@ class GapsQuery(SpanQuery):
 
 
 def _window(stream: Stream) -> dict[str, Any]:
-    start, end = window_ends()
-    return {stream.id.name: schema_field(stream.id), "windowStart": start, "windowEnd": end}
+    return {stream.id.name: schema_field(stream.id, attribute=stream.id.column), **window_fields()}
 
 
 def _point(stream: Stream) -> dict[str, Any]:
@@ -104,13 +102,13 @@ def _point(stream: Stream) -> dict[str, Any]:
                 "example": "2024-02-09T10:00:00Z",
             },
         ),
-        counter.name: figure(
+        counter.name: quantity(
             "Energy of the steps that end in the bucket; null without one",
             counter.unit,
             1.2,
             attribute="energy_kwh",
         ),
-        f"last{counter.name[0].upper()}{counter.name[1:]}": figure(
+        f"last{counter.name[0].upper()}{counter.name[1:]}": quantity(
             f"{counter.description}, {WORDS['last']}",
             counter.unit,
             counter.example,
@@ -118,7 +116,7 @@ def _point(stream: Stream) -> dict[str, Any]:
         ),
     }
     for each in stream.figures:
-        fields[each.name] = figure(
+        fields[each.name] = quantity(
             f"{each.measure.description}, {WORDS[each.what]}",
             each.measure.unit,
             each.measure.example,
@@ -172,11 +170,12 @@ class Gap(Answer):
             "example": "2024-02-09T10:05:00Z",
         }
     )
-    seconds = figure("Its length", "s", 300.0)
+    seconds = quantity("Its length", "s", 300.0)
     missingReadings = count(
         "Readings expected in it at one a minute: its minutes, rounded, less the reading that "
         "ends it",
         4,
+        attribute="missing_readings",
     )
 
 

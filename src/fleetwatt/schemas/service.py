@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import Answer, figure
+from fleetwatt.schemas.fields import Answer, quantity
 
 
 class Health(Answer):
@@ -25,7 +25,7 @@ class ReplicaHealth(Answer):
             "example": "ok",
         }
     )
-    lagSeconds = figure(
+    lagSeconds = quantity(
         "Since the transaction that it replayed last; 0: caught up; null: away", "s", 0.0
     )
 
