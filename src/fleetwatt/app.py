@@ -20,9 +20,8 @@ from fleetwatt.api import (
 )
 from fleetwatt.config import Config
 from fleetwatt.database.client import Database
-from fleetwatt.http import arguments, auth, headers, links, problems
+from fleetwatt.http import arguments, auth, headers, links, problems, request_log
 from fleetwatt.http.openapi import Api, DeviceId, OperationIds
-from fleetwatt.observability import logs
 
 _OPENAPI = {
     "API_TITLE": "fleetwatt",
@@ -57,7 +56,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.url_map.converters["device_id"] = DeviceId
     # A path with an empty part is none of ours: nobody is redirected to what they may not see.
     app.url_map.merge_slashes = False
-    logs.register(app, config)
+    request_log.register(app, config)
     problems.register(app)
     # Who asks is looked at before what is asked.
     auth.register(app, config, database)

@@ -113,7 +113,7 @@ def test_a_request_gets_an_id_back(client: FlaskClient) -> None:
 
 def test_an_error_of_ours_shows_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     app = create_app(NOBODY)
-    monkeypatch.setattr(app.extensions["fleetwatt"], "one", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(app.extensions["fleetwatt"], "query_one", lambda *_, **__: 1 / 0)
 
     response = app.test_client().get("/readyz")
 

@@ -14,7 +14,7 @@ from fleetwatt.database.errors import DatabaseError
 from fleetwatt.http import problems
 from fleetwatt.http.limits import Limits
 from fleetwatt.http.problems import Forbidden, Unauthenticated
-from fleetwatt.observability.logs import audit
+from fleetwatt.http.request_log import audit
 from fleetwatt.security.keys import ADMIN, INGEST, READ, ApiKey, Keyring, prefix_of
 
 if TYPE_CHECKING:
