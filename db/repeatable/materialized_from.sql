@@ -1,5 +1,5 @@
--- The start of the oldest chunk that an aggregate still has: what retention has dropped of it is not stale, but gone. Infinity where it
--- has none, as on the Apache edition.
+-- In: an aggregate. Out: the start of the oldest chunk that it still has: what retention has dropped of it is
+-- not stale, but gone. Infinity where it has none, as on the Apache edition.
 CREATE OR REPLACE FUNCTION materialized_from(aggregate text) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT coalesce(_timescaledb_functions.to_timestamp(min(range_start)), 'infinity')

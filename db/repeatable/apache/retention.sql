@@ -3,12 +3,14 @@ CREATE OR REPLACE VIEW retention AS
 SELECT table_name, drop_after, NULL::timestamptz AS dropped_before
 FROM fleetwatt_retention;
 
--- Up to when raw readings have been dropped that the aggregates still have: they have none.
+-- In: a history table. Out: up to when raw readings have been dropped that the aggregates still have: they
+-- have none.
 CREATE OR REPLACE FUNCTION raw_dropped_before(history text) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN NULL::timestamptz;
 
--- What the database does by itself: nothing. `fleetwatt maintain` drops what retention says, and keeps no record of its runs.
+-- What the database does by itself: nothing. `fleetwatt maintain` drops what retention says, and keeps no
+-- record of its runs.
 CREATE OR REPLACE VIEW policy AS
 SELECT
     table_name,
@@ -25,7 +27,8 @@ SELECT
     NULL::timestamptz AS next_run
 FROM retention;
 
--- Sets how long a history table is kept; null: for ever. There is no refresh window here to keep inside it.
+-- In: a history table, how long it is kept (NULL: for ever), and what Community needs: there is no refresh
+-- window here to keep inside it.
 CREATE OR REPLACE FUNCTION set_retention(of_table text, keep interval, refresh_from interval) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -38,6 +41,7 @@ BEGIN
 END
 $$;
 
+-- Fails: its message says why.
 CREATE OR REPLACE FUNCTION set_compression(of_table text, after interval) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

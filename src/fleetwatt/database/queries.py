@@ -1,8 +1,10 @@
 """Loads the named queries of queries/*.sql.
 
-A block starts with `-- name --`, then comment lines that say what it answers and what it costs,
-then the statement with psycopg2's `%(parameter)s`, and `$name` for what derives from streams.py
-and figures.py. The blocks in per_stream/ are there once for each stream, as `meter.name` and
+A block starts with `-- name --`, then comment lines that say what it answers, what it costs and
+how many rows it returns, then the statement with psycopg2's `%(parameter)s`, and `$name` for what
+derives from streams.py and figures.py. The last of these lines is `-- Rows: one.`, `at most one.`
+or `many.`, which says what method of Database runs it; `Run once: …` after it says why
+`execute_once` has to. The blocks in per_stream/ are there once for each stream, as `meter.name` and
 `vehicle.name`; so are the functions of db/repeatable/per_stream.
 """
 
@@ -106,7 +108,8 @@ def _figures(stream: Stream) -> Iterator[str]:
             yield f"{name}({measure}) AS {name}_{measure}"
 
 
-def _blocks(text: str) -> Iterator[tuple[str, str]]:
+def blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and the statement of each block of a file."""
     parts = _BLOCK.split(text)
     for name, statement in zip(parts[1::3], parts[3::3], strict=True):
         yield name, statement.strip().removesuffix(";")
@@ -115,7 +118,7 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
 def _of(folder: Traversable) -> Iterator[tuple[str, str, str]]:
     for file in folder.iterdir():
         if file.name.endswith(".sql"):
-            for name, statement in _blocks(file.read_text(encoding="utf-8")):
+            for name, statement in blocks(file.read_text(encoding="utf-8")):
                 yield file.name, name, statement
 
 

@@ -1,5 +1,7 @@
 -- doctor_server --
--- Versions, edition, and what is known of the scheduler: null where this role may not see the server's processes. Cost: none.
+-- Versions, edition, and what is known of the scheduler: null where this role may not see the server's
+-- processes. Cost: none.
+-- Rows: at most one.
 SELECT
     version() AS version,
     current_setting('server_version') AS postgresql,
@@ -18,26 +20,34 @@ WHERE name = 'timescaledb'
 
 -- doctor_settings --
 -- Settings that matter, numbers in their base unit, bytes where it is one of memory. Cost: none.
+-- Rows: many.
 SELECT
     name, setting,
-    CASE WHEN unit = '8kB' THEN setting::bigint * 8192 WHEN unit IS NULL AND setting ~ '^[0-9]+$' THEN setting::bigint END AS number
+    CASE
+        WHEN unit = '8kB' THEN setting::bigint * 8192
+        WHEN unit IS NULL AND setting ~ '^[0-9]+$' THEN setting::bigint
+    END AS number
 FROM pg_settings
 WHERE name IN (
-    'shared_buffers', 'timescaledb.max_background_workers', 'max_worker_processes', 'max_parallel_workers', 'TimeZone', 'jit',
-    'timescaledb.telemetry_level'
+    'shared_buffers', 'timescaledb.max_background_workers', 'max_worker_processes', 'max_parallel_workers',
+    'TimeZone', 'jit', 'timescaledb.telemetry_level'
 )
 UNION ALL
 SELECT 'databases', NULL, count(*) FROM pg_database WHERE datallowconn AND NOT datistemplate
 
 -- overdue_jobs --
--- The jobs that are overdue by two of their intervals and an hour; those that never ran are left out. Cost: one look at the catalog.
+-- The jobs that are overdue by two of their intervals and an hour; those that never ran are left out. Cost:
+-- one look at the catalog.
+-- Rows: many.
 SELECT job_id, concat_ws(' on ', proc_name, hypertable_name) AS what, next_start
 FROM timescaledb_information.jobs
-WHERE scheduled AND next_start > '-infinity' AND next_start < now() - 2 * schedule_interval - INTERVAL '1 hour'
+WHERE scheduled AND next_start > '-infinity'
+  AND next_start < now() - 2 * schedule_interval - INTERVAL '1 hour'
 ORDER BY job_id
 
 -- expired_chunks --
 -- The chunks that retention should have dropped two days ago. Cost: one look at the chunks' catalog.
+-- Rows: many.
 SELECT hypertable_name::text AS table_name, count(*) AS chunks, max(range_end) AS up_to
 FROM timescaledb_information.chunks
 JOIN retention ON table_name = hypertable_name

@@ -1,5 +1,7 @@
 -- export_spans --
--- The spans of time, a chunk each, in which history has readings between two times. Cost: one look at the chunks' catalog.
+-- The spans of time, a chunk each, in which history has readings between two times. Cost: one look at the
+-- chunks' catalog.
+-- Rows: many.
 SELECT
     greatest(range_start, %(start)s::timestamptz) AS since,
     least(range_end, %(end)s::timestamptz) AS until
@@ -10,8 +12,9 @@ WHERE hypertable_schema = current_schema() AND hypertable_name = '$history'
 ORDER BY range_start
 
 -- export_page --
--- The readings of a span after one key, by device and time. The second condition on the id says nothing new: it is what
--- columnstore can skip segments by. Cost: one index range scan of one chunk, as long as the page.
+-- The readings of a span after one key, by device and time. The second condition on the id says nothing new:
+-- it is what columnstore can skip segments by. Cost: one index range scan of one chunk, as long as the page.
+-- Rows: many.
 SELECT $columns FROM $history
 WHERE time >= %(since)s::timestamptz AND time < %(until)s::timestamptz
   AND ($id, time) > (%(after_id)s, %(after_time)s::timestamptz) AND $id >= %(after_id)s

@@ -1,5 +1,7 @@
 -- history_span --
--- The oldest and the newest reading that are stored. Cost: one look at each device's index in the oldest chunk, and at latest.
+-- The oldest and the newest reading that are stored. Cost: one look at each device's index in the oldest
+-- chunk, and at latest.
+-- Rows: one.
 SELECT
     (
         SELECT min(first.time)
@@ -18,6 +20,7 @@ SELECT
 
 -- hourly_span --
 -- The oldest and the newest hour that are materialized. Cost: both ends of the aggregate's index by time.
+-- Rows: one.
 SELECT min(bucket) AS oldest, max(bucket) AS newest
 FROM $hourly
 WHERE bucket < (
@@ -27,12 +30,15 @@ WHERE bucket < (
 )
 
 -- six_hourly_span --
--- The oldest and the newest six hours that are materialized. Cost: both ends of the aggregate's index by time.
+-- The oldest and the newest six hours that are materialized. Cost: both ends of the aggregate's index by
+-- time.
+-- Rows: one.
 SELECT min(bucket) AS oldest, max(bucket) AS newest FROM $six_hourly
 
 -- gone_before --
--- The time before which raw readings are gone that the aggregate still has, or null: as recorded, or by the chunks that are left.
--- Cost: one look at the chunks' catalog and at the aggregate's index by time.
+-- The time before which raw readings are gone that the aggregate still has, or null: as recorded, or by the
+-- chunks that are left. Cost: one look at the chunks' catalog and at the aggregate's index by time.
+-- Rows: one.
 SELECT greatest(
     raw_dropped_before('$history'),
     CASE WHEN EXISTS (SELECT FROM $hourly WHERE bucket < oldest) THEN oldest END
