@@ -23,7 +23,7 @@ class Field:
     Attributes:
         sql_type: PostgreSQL's name of the column's type.
         minimum, maximum: Bounds of a number, both allowed; None for no bound.
-        told: What a series tells of a measure in each bucket, of `WORDS`.
+        statistics: What a series has of a measure in each bucket, of `STATISTICS`.
     """
 
     name: str
@@ -34,11 +34,11 @@ class Field:
     unit: str = ""
     minimum: float | None = None
     maximum: float | None = None
-    told: tuple[str, ...] = ()
+    statistics: tuple[str, ...] = ()
 
 
-# What a series may tell of a measure in a bucket, in words.
-WORDS = {
+# What a series may have of a measure in a bucket, in words.
+STATISTICS = {
     "first": "at the first reading",
     "last": "at the last reading",
     "min": "least",
@@ -48,19 +48,19 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Figure:
-    """What a series tells of a measure in a bucket, as in `minVoltage`."""
+class Statistic:
+    """What a series has of a measure in a bucket, as in `minVoltage`; `kind` is of `STATISTICS`."""
 
-    what: str
+    kind: str
     measure: Field
 
     @property
     def name(self) -> str:
-        return f"{self.what}{self.measure.name[0].upper()}{self.measure.name[1:]}"
+        return f"{self.kind}{self.measure.name[0].upper()}{self.measure.name[1:]}"
 
     @property
     def column(self) -> str:
-        return f"{self.what}_{self.measure.column}"
+        return f"{self.kind}_{self.measure.column}"
 
 
 def _id(device: str, example: str) -> Field:
@@ -88,6 +88,7 @@ class Stream:
         id: The field that names the device.
         measures: The numbers of a reading, in the order of their columns.
         counter: The one of them that is a cumulative register, in kWh.
+        mean: The one of them whose mean is known of a device's and the fleet's windows.
         drawn_from: For a device that is mapped to another, the field that names the other.
     """
 
@@ -97,6 +98,7 @@ class Stream:
     id: Field
     measures: tuple[Field, ...]
     counter: Field
+    mean: Field
     drawn_from: Field | None = None
 
     @property
@@ -109,9 +111,11 @@ class Stream:
         return tuple(each.column for each in self.fields)
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
-        """What a series tells in each bucket, besides the counter's energy."""
-        return tuple(Figure(what, each) for each in self.measures for what in each.told)
+    def statistics(self) -> tuple[Statistic, ...]:
+        """What a series has of each bucket, besides the counter's energy."""
+        return tuple(
+            Statistic(kind, measure) for measure in self.measures for kind in measure.statistics
+        )
 
     @property
     def history(self) -> str:
@@ -165,26 +169,35 @@ _DC = Field(
     minimum=0,
     maximum=_MOST,
 )
+_VOLTAGE = Field(
+    "voltage",
+    "voltage",
+    "Grid voltage",
+    230,
+    unit="V",
+    minimum=0,
+    maximum=_MOST,
+    statistics=("min", "avg", "max"),
+)
+_BATTERY_TEMP = Field(
+    "batteryTemp",
+    "battery_temp",
+    "Battery temperature",
+    32.5,
+    unit="°C",
+    minimum=-60,
+    maximum=150,
+    statistics=("min", "avg", "max"),
+)
 
 METER = Stream(
     name="meter",
     plural="meters",
     description="Grid side (AC): a smart meter's reading",
     id=_id("meter", "M-123"),
-    measures=(
-        _AC,
-        Field(
-            "voltage",
-            "voltage",
-            "Grid voltage",
-            230,
-            unit="V",
-            minimum=0,
-            maximum=_MOST,
-            told=("min", "avg", "max"),
-        ),
-    ),
+    measures=(_AC, _VOLTAGE),
     counter=_AC,
+    mean=_VOLTAGE,
 )
 VEHICLE = Stream(
     name="vehicle",
@@ -200,21 +213,13 @@ VEHICLE = Stream(
             unit="%",
             minimum=0,
             maximum=100,
-            told=("first", "last", "min", "max"),
+            statistics=("first", "last", "min", "max"),
         ),
         _DC,
-        Field(
-            "batteryTemp",
-            "battery_temp",
-            "Battery temperature",
-            32.5,
-            unit="°C",
-            minimum=-60,
-            maximum=150,
-            told=("min", "avg", "max"),
-        ),
+        _BATTERY_TEMP,
     ),
     counter=_DC,
+    mean=_BATTERY_TEMP,
     drawn_from=METER.id,
 )
 STREAMS = (METER, VEHICLE)

@@ -127,7 +127,7 @@ def test_chunks_and_jobs_are_the_databases_own(client: FlaskClient, sql: Connect
     }
 
 
-def test_a_database_that_is_away_takes_its_own_figures_along_and_no_more() -> None:
+def test_a_database_that_is_away_takes_its_own_gauges_along_and_no_more() -> None:
     shown = scrape(create_app(NOBODY).test_client())
 
     assert shown["fleetwatt_database_up",] == 0
@@ -144,14 +144,16 @@ def test_a_database_that_hangs_is_waited_for_a_moment_and_asked_once(
     asked = []
     over = threading.Event()
 
-    def hang() -> list[metrics.Figure]:
+    def hang() -> list[metrics.GaugeValue]:
         asked.append(1)
         over.wait()
         return []
 
-    hanging = gauges.Figures(hang)
+    hanging = gauges.Gauges(hang)
 
-    assert hanging.latest() == hanging.latest() == [metrics.Figure("fleetwatt_database_up", 0.0)]
+    assert (
+        hanging.latest() == hanging.latest() == [metrics.GaugeValue("fleetwatt_database_up", 0.0)]
+    )
     assert asked == [1]
     over.set()
 
@@ -161,22 +163,22 @@ def test_without_a_thread_to_ask_in_the_next_look_asks(monkeypatch: pytest.Monke
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(gauges, "KEPT", 0)
-    asked = gauges.Figures(lambda: [metrics.Figure("fleetwatt_database_bytes", 1)])
+    asked = gauges.Gauges(lambda: [metrics.GaugeValue("fleetwatt_database_bytes", 1)])
     with monkeypatch.context() as without:
         without.setattr(threading.Thread, "start", no_more)
-        assert asked.latest() == [metrics.Figure("fleetwatt_database_up", 0.0)]
+        assert asked.latest() == [metrics.GaugeValue("fleetwatt_database_up", 0.0)]
 
-    assert asked.latest()[0] == metrics.Figure("fleetwatt_database_up", 1.0)
+    assert asked.latest()[0] == metrics.GaugeValue("fleetwatt_database_up", 1.0)
 
 
-def test_figures_are_used_again_for_some_seconds() -> None:
+def test_gauges_are_used_again_for_some_seconds() -> None:
     asked = []
 
-    def ask() -> list[metrics.Figure]:
+    def ask() -> list[metrics.GaugeValue]:
         asked.append(1)
-        return [metrics.Figure("fleetwatt_database_bytes", len(asked))]
+        return [metrics.GaugeValue("fleetwatt_database_bytes", len(asked))]
 
-    kept = gauges.Figures(ask)
+    kept = gauges.Gauges(ask)
 
     assert kept.latest() == kept.latest()
     assert kept.latest()[1].value == 1

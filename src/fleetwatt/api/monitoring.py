@@ -19,5 +19,5 @@ def show() -> Response:
     """
     current_database().tell()
     return Response(
-        exposition.render(current_database().figures()), content_type=exposition.MEDIA_TYPE
+        exposition.render(current_database().gauges()), content_type=exposition.MEDIA_TYPE
     )

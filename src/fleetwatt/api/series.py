@@ -140,7 +140,10 @@ def _points(
             f"{stream.name}.series", width=BUCKETS["1d"], most=None, **asked
         )
         raise _too_many(f"at least {sum(day['readings'] for day in days):,}", start, end)
-    sums = ["energy_kwh", *(figure.column for figure in stream.figures if figure.what == "avg")]
+    sums = [
+        "energy_kwh",
+        *(statistic.column for statistic in stream.statistics if statistic.kind == "avg"),
+    ]
     for row in rows:
         row.update({column: rounded(row[column]) for column in sums})
     points = list(filled(rows, start, end, width) if width else parted(rows, start, end))
@@ -174,8 +177,8 @@ def _csv(names: Sequence[str], lines: Iterable[Sequence[Any]]) -> Iterator[str]:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(names)
-    for number, (start, *figures) in enumerate(lines, 1):
-        writer.writerow([rfc3339(start), *figures])
+    for number, (start, *values) in enumerate(lines, 1):
+        writer.writerow([rfc3339(start), *values])
         if number % LINES_A_CHUNK == 0:
             yield text.getvalue()
             text.seek(0)

@@ -58,7 +58,7 @@ class Database:
         # Of few connections one is enough to write by: others are to read.
         writers = 2 if config.pool_size > 2 else 1
         self._queue = WriteQueue(self._insert, config.queue_size, config.write_timeout, writers)
-        self._figures = gauges.Figures(lambda: gauges.ask(self))
+        self._gauges = gauges.Gauges(lambda: gauges.ask(self))
         # Written and read without a lock: the worst that a race costs is one more look.
         self._oldest: dict[Stream, tuple[float, datetime]] = {}
 
@@ -151,9 +151,9 @@ class Database:
         """Return by how many seconds the replica is behind; None: it is away, or none is set."""
         return self._replica.lag() if self._replica else None
 
-    def figures(self) -> list[metrics.Figure]:
+    def gauges(self) -> list[metrics.GaugeValue]:
         """Return what the database says of itself, now or a moment ago; never raises."""
-        return self._figures.latest()
+        return self._gauges.latest()
 
     def cut_unanswered(self) -> None:
         """Let nobody wait for a database that stands still; to be called every second."""

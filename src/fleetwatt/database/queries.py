@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fleetwatt.figures import VEHICLE_FIGURES
-from fleetwatt.streams import MAX_AHEAD, STREAMS, Figure, Stream
+from fleetwatt.streams import MAX_AHEAD, STREAMS, Statistic, Stream
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -73,18 +73,21 @@ def _names(stream: Stream) -> dict[str, str]:
         "counter": stream.counter.column,
         "hourly": stream.hourly,
         "six_hourly": stream.six_hourly,
-        "mean": next(each.column for each in stream.measures if "avg" in each.told),
-        "figures": ", ".join(_figures(stream)),
-        "hourly_told": ", ".join(_stored(each) for each in stream.figures),
-        "reading_told": ", ".join(each.measure.column for each in stream.figures),
-        "bucket_told": ", ".join(
-            f"{_TOLD[each.what].format(_stored(each))} AS {each.column}" for each in stream.figures
+        "mean": stream.mean.column,
+        "possible_statistics": ", ".join(_possible_statistics(stream)),
+        "hourly_statistics": ", ".join(_stored(statistic) for statistic in stream.statistics),
+        "reading_statistics": ", ".join(
+            statistic.measure.column for statistic in stream.statistics
+        ),
+        "bucket_statistics": ", ".join(
+            f"{_OF_BUCKET[statistic.kind].format(_stored(statistic))} AS {statistic.column}"
+            for statistic in stream.statistics
         ),
     }
 
 
-# How what a series tells of a bucket comes from what is known of its pieces.
-_TOLD = {
+# How a bucket's statistic comes from what is known of the bucket's pieces.
+_OF_BUCKET = {
     "first": "first({}, first_time)",
     "last": "last({}, first_time)",
     "min": "min({})",
@@ -93,15 +96,15 @@ _TOLD = {
 }
 
 
-def _stored(figure: Figure) -> str:
-    """Return the column of the hourly aggregate that a figure comes from."""
-    what = "sum" if figure.what == "avg" else figure.what
-    return f"{what}_{figure.measure.column}"
+def _stored(statistic: Statistic) -> str:
+    """Return the column of the hourly aggregate that a statistic comes from."""
+    kind = "sum" if statistic.kind == "avg" else statistic.kind
+    return f"{kind}_{statistic.measure.column}"
 
 
-def _figures(stream: Stream) -> Iterator[str]:
+def _possible_statistics(stream: Stream) -> Iterator[str]:
     """Yield what an hourly aggregate may hold of each measure but the counter."""
-    for measure in (each.column for each in stream.measures if each != stream.counter):
+    for measure in (field.column for field in stream.measures if field != stream.counter):
         for name in ("first", "last"):
             yield f"{name}({measure}, time) AS {name}_{measure}"
         for name in ("min", "max", "sum"):

@@ -21,7 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from fleetwatt.observability.buffered import flush
-from fleetwatt.observability.metrics import DATABASE, REGISTRY, Figure
+from fleetwatt.observability.metrics import DATABASE, REGISTRY, GaugeValue
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -30,24 +30,24 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class _FromDatabase(Collector):
-    def __init__(self, figures: Iterable[Figure]) -> None:
-        self._figures = figures
+    def __init__(self, values: Iterable[GaugeValue]) -> None:
+        self._values = values
 
     def collect(self) -> Iterator[Metric]:
         families = {
             name: GaugeMetricFamily(name, family.help, labels=family.labels)
             for name, family in DATABASE.items()
         }
-        for figure in self._figures:
-            families[figure.name].add_metric(figure.labels, figure.value)
+        for value in self._values:
+            families[value.name].add_metric(value.labels, value.value)
         yield from families.values()
 
 
-def render(figures: Iterable[Figure]) -> bytes:
+def render(values: Iterable[GaugeValue]) -> bytes:
     """Return all metrics of all processes in Prometheus's text format."""
     flush()
     database = CollectorRegistry()
-    database.register(_FromDatabase(figures))
+    database.register(_FromDatabase(values))
     return _of_processes() + generate_latest(database)
 
 

@@ -141,7 +141,7 @@ DATABASE = {
 
 
 @dataclass(frozen=True)
-class Figure:
+class GaugeValue:
     """A value of a gauge of `DATABASE`."""
 
     name: str

@@ -19,7 +19,7 @@ from fleetwatt.schemas.fields import (
     schema_field,
     window_fields,
 )
-from fleetwatt.streams import STREAMS, WORDS, Stream
+from fleetwatt.streams import STATISTICS, STREAMS, Stream
 
 DAY = timedelta(days=1)
 BUCKETS: dict[str, timedelta | None] = {
@@ -109,18 +109,18 @@ def _point(stream: Stream) -> dict[str, Any]:
             attribute="energy_kwh",
         ),
         f"last{counter.name[0].upper()}{counter.name[1:]}": quantity(
-            f"{counter.description}, {WORDS['last']}",
+            f"{counter.description}, {STATISTICS['last']}",
             counter.unit,
             counter.example,
             attribute="last_kwh",
         ),
     }
-    for each in stream.figures:
-        fields[each.name] = quantity(
-            f"{each.measure.description}, {WORDS[each.what]}",
-            each.measure.unit,
-            each.measure.example,
-            attribute=each.column,
+    for statistic in stream.statistics:
+        fields[statistic.name] = quantity(
+            f"{statistic.measure.description}, {STATISTICS[statistic.kind]}",
+            statistic.measure.unit,
+            statistic.measure.example,
+            attribute=statistic.column,
         )
     return fields | {
         "readings": count("Readings", 60, attribute="readings"),

@@ -52,13 +52,13 @@ WITH step AS (
         $id, %(start)s::timestamptz AS bucket, count(*) AS readings, min(time) AS first_time, max(time) AS last_time,
         coalesce(sum(kwh) FILTER (WHERE kwh > 0), 0) AS energy_kwh, count(*) FILTER (WHERE kwh < 0) AS falls,
         first($counter, time) AS first_kwh, last($counter, time) AS last_kwh,
-        $figures
+        $possible_statistics
     FROM step
     GROUP BY $id
 ), raw AS (
-    SELECT $id AS device, bucket, to_jsonb(counted) AS figures FROM counted
+    SELECT $id AS device, bucket, to_jsonb(counted) AS columns FROM counted
 ), stored AS (
-    SELECT $id AS device, bucket, to_jsonb(hourly) AS figures
+    SELECT $id AS device, bucket, to_jsonb(hourly) AS columns
     FROM $hourly AS hourly
     WHERE %(hours)s = 1 AND $id = ANY (%(devices)s::text[]) AND bucket = %(start)s::timestamptz
     UNION ALL
@@ -69,18 +69,18 @@ WITH step AS (
         WHERE %(hours)s = 6 AND $id = ANY (%(devices)s::text[]) AND bucket = %(start)s::timestamptz
     ) AS six
 )
-SELECT device, bucket AS hour, name AS "column", raw.figures ->> name AS raw, stored.figures ->> name AS stored
+SELECT device, bucket AS hour, name AS "column", raw.columns ->> name AS raw, stored.columns ->> name AS stored
 FROM raw
 FULL JOIN stored USING (device, bucket)
--- Raw counts figures that this aggregate does not have: its own columns are what is compared.
-CROSS JOIN LATERAL jsonb_object_keys(coalesce(stored.figures, raw.figures)) AS name
+-- Raw counts columns that this aggregate does not have: its own columns are what is compared.
+CROSS JOIN LATERAL jsonb_object_keys(coalesce(stored.columns, raw.columns)) AS name
 WHERE stale_hours('$hourly', tstzrange(%(start)s::timestamptz, %(before)s::timestamptz)) = '{}'
   AND (%(hours)s = 1 OR stale_hours('$six_hourly', tstzrange(%(start)s::timestamptz, %(before)s::timestamptz)) = '{}')
   AND CASE
-      WHEN jsonb_typeof(raw.figures -> name) = 'number' AND jsonb_typeof(stored.figures -> name) = 'number' THEN
-          abs((raw.figures ->> name)::double precision - (stored.figures ->> name)::double precision)
-              > 1e-9 * greatest(1, abs((raw.figures ->> name)::double precision))
-      ELSE raw.figures -> name IS DISTINCT FROM stored.figures -> name
+      WHEN jsonb_typeof(raw.columns -> name) = 'number' AND jsonb_typeof(stored.columns -> name) = 'number' THEN
+          abs((raw.columns ->> name)::double precision - (stored.columns ->> name)::double precision)
+              > 1e-9 * greatest(1, abs((raw.columns ->> name)::double precision))
+      ELSE raw.columns -> name IS DISTINCT FROM stored.columns -> name
   END
 ORDER BY device, name
 

@@ -14,7 +14,7 @@ WITH span AS MATERIALIZED (
     CROSS JOIN unnest(span.hours) AS part
     -- OFFSET and LIMIT keep the planner from reading the window as a whole, also where there is no such part.
     CROSS JOIN LATERAL (
-        SELECT first_time, first_kwh, last_kwh, readings, energy_kwh, falls, $hourly_told FROM $hourly
+        SELECT first_time, first_kwh, last_kwh, readings, energy_kwh, falls, $hourly_statistics FROM $hourly
         WHERE $id = %(id)s::text AND bucket >= %(start)s::timestamptz AND bucket <= %(end)s::timestamptz
           AND bucket >= lower(part) AND bucket < upper(part)
         OFFSET 0
@@ -24,7 +24,7 @@ WITH span AS MATERIALIZED (
     FROM span
     CROSS JOIN unnest(tstzmultirange(span.asked) - span.hours) AS part
     CROSS JOIN LATERAL (
-        SELECT time, $counter, $counter, 1, 0, 0, $reading_told FROM $history
+        SELECT time, $counter, $counter, 1, 0, 0, $reading_statistics FROM $history
         WHERE $id = %(id)s::text AND time > %(start)s::timestamptz AND time <= %(end)s::timestamptz
           AND time >= lower(part) AND time < upper(part)
         ORDER BY time
@@ -41,7 +41,7 @@ SELECT
     END AS energy_kwh,
     sum(falls)::bigint + count(*) FILTER (WHERE seam_kwh < 0) AS falls,
     last(last_kwh, first_time) AS last_kwh,
-    $bucket_told
+    $bucket_statistics
 FROM joined
 GROUP BY 1
 ORDER BY 1
