@@ -133,7 +133,7 @@ def post_worker_init(worker):
 
     def look_after():
         while True:
-            for duty in (database.cut_unanswered, database.tell, buffered.flush):
+            for duty in (database.cut_unanswered, database.set_gauges, buffered.flush):
                 try:
                     duty()
                 except Exception:

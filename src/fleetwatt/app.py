@@ -19,6 +19,7 @@ from fleetwatt.api import (
     summary,
 )
 from fleetwatt.config import Config
+from fleetwatt.database import gauges
 from fleetwatt.database.client import Database
 from fleetwatt.http import arguments, auth, headers, links, problems, request_log
 from fleetwatt.http.openapi import Api, DeviceId, OperationIds
@@ -53,6 +54,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config |= _OPENAPI
     database = app.extensions["fleetwatt"] = Database(config)
+    app.extensions["fleetwatt.gauges"] = gauges.Gauges(lambda: gauges.ask(database))
     app.url_map.converters["device_id"] = DeviceId
     # A path with an empty part is none of ours: nobody is redirected to what they may not see.
     app.url_map.merge_slashes = False

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from fleetwatt.ingestion.decode import Bounds, parse_json
-from fleetwatt.simulation.fleet import Fleet, Meter
+from fleetwatt.simulation.fleet import Fleet
+from fleetwatt.simulation.meter import Meter
 from fleetwatt.simulation.plan import Plan
 from fleetwatt.simulation.vehicle import FULL, Mode, Vehicle
 from fleetwatt.streams import METER, STREAMS, VEHICLE, Stream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from fleetwatt.http.openapi import Blueprint, current_database
+from fleetwatt.http.openapi import Blueprint, current_database, current_gauges
 from fleetwatt.observability import exposition
 
 blueprint = Blueprint("monitoring", __name__, description="For Prometheus")
@@ -17,7 +17,7 @@ def show() -> Response:
 
     Those of all processes, and what the database says of itself where it answers.
     """
-    current_database().tell()
+    current_database().set_gauges()
     return Response(
-        exposition.render(current_database().gauges()), content_type=exposition.MEDIA_TYPE
+        exposition.render(current_gauges().latest()), content_type=exposition.MEDIA_TYPE
     )

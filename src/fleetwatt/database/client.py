@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
 
-from fleetwatt.database import gauges, queries
+from fleetwatt.database import queries
 from fleetwatt.database.errors import is_lost, translated
 from fleetwatt.database.insert import insert_rows
 from fleetwatt.database.pool import Pool, Row, connect, cut_unanswered, fetch
@@ -58,7 +58,6 @@ class Database:
         # Of few connections one is enough to write by: others are to read.
         writers = 2 if config.pool_size > 2 else 1
         self._queue = WriteQueue(self._insert, config.queue_size, config.write_timeout, writers)
-        self._gauges = gauges.Gauges(lambda: gauges.ask(self))
         # Written and read without a lock: the worst that a race costs is one more look.
         self._oldest: dict[Stream, tuple[float, datetime]] = {}
 
@@ -151,16 +150,12 @@ class Database:
         """Return by how many seconds the replica is behind; None: it is away, or none is set."""
         return self._replica.lag() if self._replica else None
 
-    def gauges(self) -> list[metrics.GaugeValue]:
-        """Return what the database says of itself, now or a moment ago; never raises."""
-        return self._gauges.latest()
-
     def cut_unanswered(self) -> None:
         """Let nobody wait for a database that stands still; to be called every second."""
         if self._config.statement_timeout:
             cut_unanswered(self._config.statement_timeout + _GRACE)
 
-    def tell(self) -> None:
+    def set_gauges(self) -> None:
         """Set the gauges of this process: its queue and its connections."""
         used, idle = self._pool.usage()
         metrics.POOL.labels("used").set(used)

@@ -1,10 +1,10 @@
 """What the database says of itself, for whoever watches: devices, chunks, jobs, size.
 
-Asking must neither cost much nor hang with the database: it is asked by one thread at a time, at
-most every few seconds, and whoever wants the values waits a moment for them, then takes the last.
+A scrape must neither load the database nor hang with it. One thread at a time asks, at most every
+few seconds. A scrape waits a moment for the answer, then takes the last one.
 
-`_changed` guards all fields; nobody holds it while talking to the database. The thread lives for
-one question and ends by itself.
+`_changed` guards all fields; no thread holds it while it talks to the database. A thread asks once
+and ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEPT = 10.0  # seconds for which values are used again
-PATIENCE = 2.0  # seconds that somebody waits for new ones
+PATIENCE = 2.0  # seconds that a scrape waits for new ones
 FORGOTTEN = 60.0  # seconds after which old values are worse than none
 
 
@@ -47,7 +47,7 @@ class Gauges:
             now = time.monotonic()
             if not self._asking and now - self._asked >= KEPT:
                 self._asked = now
-                # Where no thread can be had, the last values are answered.
+                # Where no thread can be had, the last values are returned.
                 with suppress(RuntimeError):
                     threading.Thread(target=self._refresh, name="gauges", daemon=True).start()
                     self._asking = True
@@ -59,7 +59,7 @@ class Gauges:
         values: list[GaugeValue] | None = None
         try:
             values = self._ask()
-        except Exception as error:  # noqa: BLE001 - whatever the matter is, the rest can be told
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other metrics are shown
             log.warning("the database can't be asked for its gauges: %s", error)
         with self._changed:
             self._asking = False

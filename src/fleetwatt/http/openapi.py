@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from fleetwatt.database.client import Database
+from fleetwatt.database.gauges import Gauges
 from fleetwatt.http import problems
 from fleetwatt.http.arguments import ArgumentsParser
 from fleetwatt.schemas.problems import Problem
@@ -74,6 +75,11 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 def current_database() -> Database:
     """Return the app's database."""
     return cast("Database", current_app.extensions["fleetwatt"])
+
+
+def current_gauges() -> Gauges:
+    """Return the gauges of the app's database."""
+    return cast("Gauges", current_app.extensions["fleetwatt.gauges"])
 
 
 def documented(*decorators: Callable[[Handler], Handler]) -> Callable[[Handler], Handler]:

@@ -5,7 +5,7 @@ observation. Here an observation is a few additions; `flush`, which whoever serv
 second and each scrape, writes what has gathered. A process that is killed takes along what it
 counted since.
 
-`_counting` guards every tally's counts; nobody holds it while writing to files.
+`_counting` guards the counts of all; no thread holds it while it writes to files.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ class Distribution:
 
 
 def flush() -> None:
-    """Write what all of them have gathered."""
-    for tally in _all:
-        tally.flush()
+    """Write what all counts and distributions have gathered."""
+    for buffered in _all:
+        buffered.flush()
 
 
 atexit.register(flush)

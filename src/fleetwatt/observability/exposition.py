@@ -38,13 +38,13 @@ class _FromDatabase(Collector):
             name: GaugeMetricFamily(name, family.help, labels=family.labels)
             for name, family in DATABASE.items()
         }
-        for value in self._values:
-            families[value.name].add_metric(value.labels, value.value)
+        for gauge in self._values:
+            families[gauge.name].add_metric(gauge.labels, gauge.value)
         yield from families.values()
 
 
 def render(values: Iterable[GaugeValue]) -> bytes:
-    """Return all metrics of all processes in Prometheus's text format."""
+    """Return all metrics of all processes, and the database's gauges, in Prometheus's format."""
     flush()
     database = CollectorRegistry()
     database.register(_FromDatabase(values))

@@ -1,9 +1,9 @@
 """Every Prometheus metric, declared once: what it is called, its unit, its labels, its meaning.
 
-What happens is counted here, where the code that does it calls, in tallies that are written every
-second. What is merely so has two owners: a process tells its queue and pool (`Database.tell`), the
-database its devices, chunks and jobs (`DATABASE`, asked by `database/gauges.py`). `exposition.py`
-shows them all.
+What happens is counted here, by calls of the code that does it, and written every second. A state
+has two owners: a process sets the gauges of its queue and pool (`Database.set_gauges`), and the
+database is asked for its devices, chunks and jobs (`DATABASE`, by `database/gauges.py`).
+`exposition.py` shows them all.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ class GaugeValue:
 
 
 @dataclass(frozen=True)
-class _Tallies:
-    """A stream's own."""
+class _StreamCounts:
+    """What is counted of one stream."""
 
     accepted: Count
     duplicates: Count
@@ -159,7 +159,7 @@ class _Tallies:
 
 
 _OF_STREAM = {
-    stream: _Tallies(
+    stream: _StreamCounts(
         Count(READINGS.labels(stream.name, "accepted")),
         Count(READINGS.labels(stream.name, "duplicate")),
         Distribution(LAG.labels(stream.name)),
@@ -200,8 +200,8 @@ def rejected(fields: Iterable[str | None], streams: Sequence[Stream]) -> None:
 def answered(method: str, route: str | None, status: int, seconds: float) -> None:
     """Count a request; `route` is the rule, never the path, of which there is no end."""
     key = (method, route, status) if route else ("any", "unmatched", status)
-    tally = _REQUESTS.get(key)
-    if tally is None:
-        # Two threads may come at once: both of their tallies are flushed.
-        tally = _REQUESTS[key] = Distribution(REQUESTS.labels(*key))
-    tally.observe(seconds)
+    distribution = _REQUESTS.get(key)
+    if distribution is None:
+        # Two threads may come at once: both of their distributions are flushed.
+        distribution = _REQUESTS[key] = Distribution(REQUESTS.labels(*key))
+    distribution.observe(seconds)

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fleetwatt.simulation.meter import NOMINAL, Meter
 from fleetwatt.simulation.vehicle import DAY, Mode, Vehicle
 from fleetwatt.streams import METER, STREAMS, TIMESTAMP, VEHICLE, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from random import Random
 
     from fleetwatt.simulation.plan import Plan
 
 MINUTE = timedelta(minutes=1)
 YEAR = 365.25 * DAY  # minutes
-NOMINAL = 230.0  # V
 Reading = Any  # a struct of READINGS: what is encoded as the JSON object that a device sends
 
 
@@ -30,38 +29,6 @@ def _struct(stream: Stream) -> Callable[..., Reading]:
 
 
 READINGS = {stream: _struct(stream) for stream in STREAMS}
-
-
-class Meter:
-    """A meter, and the load that its vehicles are.
-
-    Attributes:
-        second: At which second of each minute it reports.
-        register: Consumed AC energy, kWh.
-    """
-
-    __slots__ = ("_load", "_sag", "_voltage", "id", "register", "second")
-
-    def __init__(self, device: str, chance: Random) -> None:
-        self.id = device
-        self.second = chance.randrange(60)
-        self.register = chance.uniform(0, 20_000)
-        self._load = 0.0  # kWh in this minute
-        self._sag = chance.uniform(0.1, 0.3) * 60  # V lost for each kWh a minute
-        self._voltage = NOMINAL
-
-    def draw(self, energy: float) -> None:
-        """Count AC energy, in kWh, that a vehicle drew in this minute."""
-        self.register += energy
-        self._load += energy
-
-    def end_minute(self, grid: float) -> None:
-        """Take the voltage at the end of the minute, where the grid's is `grid`."""
-        self._voltage = grid - self._sag * self._load
-        self._load = 0.0
-
-    def measures(self) -> tuple[float, ...]:
-        return round(self.register, 3), round(self._voltage, 1)
 
 
 class Fleet:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from random import Random
 
-    from fleetwatt.simulation.fleet import Meter
+    from fleetwatt.simulation.meter import Meter
 
 DAY = 1440  # minutes; all times here are minutes since 1970
 EPOCH_WEEKDAY = 3  # 1970 began on a Thursday
