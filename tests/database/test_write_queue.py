@@ -10,13 +10,12 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Semaphore, Thread
 
-import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt.config import Config
 from fleetwatt.database.client import Database
-from fleetwatt.database.errors import Busy, Unavailable
+from fleetwatt.database.errors import Busy, StatementFailed, Unavailable
 from fleetwatt.database.insert import ReadingKey
 from fleetwatt.database.write_queue import ENOUGH, MAX_TOGETHER, WriteQueue, WriteResult
 from fleetwatt.streams import METER, VEHICLE, Rows
@@ -214,7 +213,7 @@ def test_what_can_not_be_stored_costs_its_neighbours_nothing(
     held_up.go()
 
     assert good.result(60).accepted == 1
-    with pytest.raises(psycopg2.Error):
+    with pytest.raises(StatementFailed):
         bad.result(60)
     stored = rows(sql, "SELECT meter_id FROM meter_telemetry ORDER BY 1")
     assert stored == [("M-first",), ("M-good",)]
@@ -304,7 +303,7 @@ def test_a_request_of_both_streams_is_stored_whole_or_not_at_all(
 ) -> None:
     vehicle = Rows(VEHICLE, [("V-bad", NOON, 50.0, math.nan, 20.0)])
 
-    with pytest.raises(psycopg2.Error):
+    with pytest.raises(StatementFailed):
         database.write([reading(), vehicle])
 
     assert rows(sql, "SELECT * FROM meter_telemetry") == []

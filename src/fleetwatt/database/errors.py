@@ -10,7 +10,8 @@ DatabaseError
 ├── EditionChanged      the schema was made for another edition
 ├── NotAllowed          the database's role may not do that
 ├── PolicyRefused       a change of retention or compression would break a rule
-└── NotInEdition        this edition of TimescaleDB can't do that
+├── NotInEdition        this edition of TimescaleDB can't do that
+└── StatementFailed     a statement failed for a reason of its own
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ class NotInEdition(DatabaseError):
     """This edition of TimescaleDB can't do that."""
 
 
+class StatementFailed(DatabaseError):
+    """A statement failed for a reason of its own: a fault of ours, or of what it was given."""
+
+
 class MigrationChanged(DatabaseError):
     """A migration that was applied has been edited since."""
 
@@ -88,16 +93,26 @@ _TRANSLATED: tuple[tuple[type[Exception], type[DatabaseError]], ...] = (
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn psycopg2's errors of a database that is away or busy into ours, chained."""
+    """Turn psycopg2's errors into ours, chained.
+
+    Raises:
+        DatabaseError: The work raised an error of psycopg2's.
+    """
     try:
         yield
     except psycopg2.Error as error:
         for foreign, ours in _TRANSLATED:
             if isinstance(error, foreign):
-                # What follows the message quotes the statement: it would tell clients of our SQL.
-                message = " ".join((error.diag.message_primary or str(error)).split())
+                # What follows the message quotes the statement: clients would see our SQL.
+                message = in_a_line(error.diag.message_primary or str(error))
                 raise ours(f"{message}: {UPGRADE}" if ours is SchemaBehind else message) from error
-        raise
+        # Whoever has to mend it needs the statement, too; no client sees this message.
+        raise StatementFailed(in_a_line(str(error))) from error
+
+
+def in_a_line(message: str) -> str:
+    """Join the lines of a server's message."""
+    return " ".join(message.split())
 
 
 def is_lost(error: psycopg2.Error) -> bool:

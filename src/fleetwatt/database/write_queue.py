@@ -31,7 +31,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 
-from fleetwatt.database.errors import Busy, DatabaseError, Unavailable
+from fleetwatt.database.errors import Busy, DatabaseError, StatementFailed, Unavailable
 from fleetwatt.database.insert import ReadingKey, key_of
 from fleetwatt.streams import Rows, Stream
 
@@ -237,14 +237,15 @@ class WriteQueue:
     def _write(self, jobs: Sequence[_Job]) -> None:
         try:
             _insert_together(self._insert, jobs)
-        except DatabaseError as error:
-            for job in jobs:
-                job.error = error
         except Exception as error:  # noqa: BLE001 - whoever waits has to learn of it
-            # Something in it can't be stored: each for itself, and only the culprit fails.
-            if len(jobs) == 1:
-                jobs[0].error = error
+            is_about_the_database = not isinstance(error, StatementFailed) and isinstance(
+                error, DatabaseError
+            )
+            if len(jobs) == 1 or is_about_the_database:
+                for job in jobs:
+                    job.error = error
             else:
+                # Something in it can't be stored: each for itself, and only the culprit fails.
                 for job in jobs:
                     self._write([job])
 

@@ -11,7 +11,13 @@ from flask import Response
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
-from fleetwatt.database.errors import Busy, DatabaseError, SchemaBehind, Unavailable
+from fleetwatt.database.errors import (
+    Busy,
+    DatabaseError,
+    SchemaBehind,
+    StatementFailed,
+    Unavailable,
+)
 from fleetwatt.ingestion.decode import Fault, NoReading, NotJson, TooManyReadings
 
 if TYPE_CHECKING:
@@ -105,6 +111,7 @@ class Kind:
 
 
 _UNAVAILABLE = Kind(503, "unavailable", "The database is away")
+_INTERNAL = Kind(500, "internal", "Something went wrong here")
 KINDS: dict[type[Exception], Kind] = {
     NotJson: Kind(400, "not-json", "The body is not JSON"),
     BrokenEncoding: Kind(400, "broken-encoding", "The body can't be decompressed"),
@@ -125,6 +132,7 @@ KINDS: dict[type[Exception], Kind] = {
     SchemaBehind: Kind(503, "schema-behind", "The database's schema is behind"),
     Busy: Kind(503, "busy", "The database is busy"),
     Unavailable: _UNAVAILABLE,
+    StatementFailed: _INTERNAL,
     DatabaseError: _UNAVAILABLE,
 }
 HTTP_KINDS: dict[int, Kind] = {
@@ -135,7 +143,7 @@ HTTP_KINDS: dict[int, Kind] = {
     413: KINDS[BodyTooLarge],
     415: KINDS[UnsupportedMedia],
     422: Kind(422, "invalid-arguments", "Arguments are invalid"),
-    500: Kind(500, "internal", "Something went wrong here"),
+    500: _INTERNAL,
 }
 NO_ROUTE = "Nothing is at this path, or the id in it can't be one; /docs/ shows the routes."
 
@@ -206,8 +214,10 @@ def _from_exception(error: Exception) -> Response:
     kind = next(KINDS[ancestor] for ancestor in type(error).__mro__ if ancestor in KINDS)
     if kind.status == 503:
         log.warning("%s: %s", kind.title, error)
-    # What the database says of itself (its address, its user) is for the log alone.
-    says_too_much = kind is _UNAVAILABLE
+    elif kind is _INTERNAL:
+        log.error("%s: %s", kind.title, error, exc_info=error)
+    # What the database says of itself (its address, its user, our SQL) is for the log alone.
+    says_too_much = kind in {_UNAVAILABLE, _INTERNAL}
     detail = "" if says_too_much else str(error)
     return respond(
         kind,

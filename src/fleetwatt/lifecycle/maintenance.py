@@ -12,8 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import psycopg2
-
 from fleetwatt.database.errors import DatabaseError
 from fleetwatt.times import format_duration
 
@@ -77,8 +75,8 @@ def _run(database: Database, job: Row) -> Deed:
     try:
         database.run_job(job["job_id"])
         deed = Deed(f"ran {what}")
-    except (psycopg2.Error, DatabaseError) as error:
-        deed = Deed(f"{what} failed", _in_a_line(error))
+    except DatabaseError as error:
+        deed = Deed(f"{what} failed", str(error))
         again = job["retry_period"]
     database.query_one("plan_next_run", job_id=job["job_id"], after=again)
     return deed
@@ -90,12 +88,8 @@ def _drop_expired(database: Database) -> Iterator[Deed]:
         what = f"chunks of {table} older than {format_duration(drop_after)}"
         try:
             dropped = database.query_one("drop_chunks", table=table, drop_after=drop_after)
-        except (psycopg2.Error, DatabaseError) as error:
-            yield Deed(f"dropping {what} failed", _in_a_line(error))
+        except DatabaseError as error:
+            yield Deed(f"dropping {what} failed", str(error))
             continue
         if dropped and dropped["chunks"]:
             yield Deed(f"dropped {dropped['chunks']} {what}")
-
-
-def _in_a_line(error: Exception) -> str:
-    return " ".join(str(error).split())
