@@ -106,6 +106,13 @@ BEGIN
         GRANT INSERT, UPDATE, DELETE ON devices, sites TO fleetwatt_app;
         GRANT SELECT ON devices, sites TO fleetwatt_dashboard;
     END IF;
+    -- The service corrects history by these alone, which keep what was there.
+    FOR name IN
+        SELECT oid::regprocedure FROM pg_proc
+        WHERE pronamespace = current_schema()::regnamespace AND prosecdef AND proowner = 'fleetwatt_owner'::regrole
+    LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO fleetwatt_app', name);
+    END LOOP;
     FOR name IN
         SELECT oid::regclass FROM pg_class
         WHERE relnamespace = current_schema()::regnamespace AND relkind = 'v' AND relowner = 'fleetwatt_owner'::regrole

@@ -111,6 +111,7 @@ def empty(connection: Connection) -> None:
             for aggregate in stream.aggregates:
                 truncate(connection, aggregate)
     truncate(connection, "vehicle_meter_mapping", "api_keys", "devices", "sites")
+    truncate(connection, "reading_corrections", "corrected_readings", "removed_readings")
 
 
 def truncate(connection: Connection, *tables: str) -> None:

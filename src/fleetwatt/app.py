@@ -9,6 +9,7 @@ from flask_swagger_ui import get_swaggerui_blueprint
 
 from fleetwatt.api import (
     admin,
+    corrections,
     fleet,
     health,
     ingestion,
@@ -79,6 +80,7 @@ def create_app(config: Config | None = None) -> Flask:
         summary,
         fleet,
         series,
+        corrections,
         admin,
     ):
         api.register_blueprint(module.blueprint)

@@ -89,7 +89,8 @@ def test_an_answer_says_of_which_device_and_when_before_any_figure(name: str) ->
     schema, _, start = name.partition(".")
     fields = list(DOCUMENT["components"]["schemas"][schema]["properties"])
 
-    assert fields[: fields.index(start)] in ([], ["vehicleId"], ["meterId"])
+    correction = ["id", "stream", "device", "action"]
+    assert fields[: fields.index(start)] in ([], ["vehicleId"], ["meterId"], correction)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -108,9 +109,11 @@ def test_an_argument_that_a_route_does_not_have_is_refused_and_named(name: str) 
 
     assert response.status_code == 422
     assert response.json
-    assert response.json["errors"] == [
-        {"index": None, "field": "hour", "message": "Unknown field."}
-    ]
+    unknown = {"index": None, "field": "hour", "message": "Unknown field."}
+    missing = [error for error in response.json["errors"] if error != unknown]
+    assert unknown in response.json["errors"]
+    # Some routes need arguments, which this request lacks.
+    assert {error["message"] for error in missing} <= {"Missing data for required field."}
 
 
 def test_each_operation_has_a_name_of_its_own() -> None:

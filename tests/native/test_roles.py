@@ -183,6 +183,27 @@ def test_the_app_changes_neither_history_nor_schema(urls: Urls, statement: str) 
         execute(urls["app"], statement)
 
 
+def test_the_service_changes_history_by_recorded_corrections_alone(
+    service: FlaskClient, urls: Urls
+) -> None:
+    time = ago(hours=3, minutes=1)
+    body = {"kwhConsumedAc": 1, "voltage": 231, "reason": "a typing error"}
+    replaced = service.put(f"/v1/readings/meters/M-123/{time}", json=body)
+    assert replaced.status_code == 200, replaced.text
+    undone = service.post(f"/v1/readings/corrections/{replaced.get_json()['id']}/undo")
+    assert undone.status_code == 200
+    span = {"start": time, "end": ago(hours=3), "reason": "nonsense"}
+    removed = service.delete("/v1/readings/meters/M-123", query_string=span)
+    assert removed.get_json() == {"removed": 1}
+
+    for table in ("reading_corrections", "corrected_readings", "removed_readings"):
+        for role in ("app", "dashboard"):
+            with pytest.raises(errors.InsufficientPrivilege):
+                execute(
+                    urls[role], "SET default_transaction_read_only = off", f"DELETE FROM {table}"
+                )
+
+
 @pytest.mark.usefixtures("service")
 def test_the_app_does_not_change_chunks(urls: Urls) -> None:
     [(chunk,), *_] = execute(urls["owner"], "SELECT show_chunks('meter_telemetry')::text")
@@ -224,6 +245,9 @@ def test_a_dashboard_reads_views(urls: Urls, view: str) -> None:
         "UPDATE vehicles_latest SET soc = 0",
         "DELETE FROM vehicle_meter_mapping",
         "SELECT map_vehicle('V-1', 'M-2', NULL)",
+        "SELECT replace_meter('M-123', now(), '{}', 'why', 'who')",
+        "SELECT remove_meter('M-123', '-infinity', 'infinity', 'why', 'who')",
+        "SELECT undo_vehicle(1, 'who')",
         "DROP VIEW meter_status",
         "CREATE TABLE own ()",
     ],

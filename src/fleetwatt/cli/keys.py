@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -152,17 +150,9 @@ def _audit(event: str, row: dict[str, Any], **facts: str) -> None:
         key=described["prefix"],
         scopes=described["scopes"],
         devices=described["devices"],
-        by=_user(),
+        by=output.user(),
         **facts,
     )
-
-
-def _user() -> str:
-    """Return who runs the command; a container's user may have a number and no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
 
 
 def _described(row: dict[str, Any]) -> dict[str, Any]:

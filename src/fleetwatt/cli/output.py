@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,3 +51,11 @@ def echo_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             *(text.rjust(width) for text, width in zip(others, widths[1:], strict=True)),
         ]
         click.echo("  ".join(cells).rstrip())
+
+
+def user() -> str:
+    """Return who runs the command; a container's user may have a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fleetwatt import times
-from fleetwatt.streams import ID_PATTERN, ID_RULE
+from fleetwatt.streams import ID_PATTERN, ID_RULE, STREAMS, Stream
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -42,3 +43,36 @@ class Device(click.ParamType[str]):
         if not re.fullmatch(ID_PATTERN, value):
             self.fail(f"{value!r} can't be a device's id, which is {ID_RULE}", param, ctx)
         return value
+
+
+class StreamDevice(click.ParamType["tuple[Stream, str]"]):
+    """A device with its kind, as meter:M-123 or vehicle:V-999."""
+
+    name = "device"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Stream, str]:
+        """Take a kind that there is and an id that a device may have."""
+        kind, _, device = value.partition(":")
+        stream = next((stream for stream in STREAMS if stream.name == kind), None)
+        if stream is None:
+            kinds = " or ".join(f"{stream.name}:ID" for stream in STREAMS)
+            self.fail(f"{value!r} is no device: write {kinds}", param, ctx)
+        return stream, Device().convert(device, param, ctx)
+
+
+class Time(click.ParamType[datetime]):
+    """A time as RFC 3339; without an offset it is UTC."""
+
+    name = "time"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Take a time; what can't be one is answered with how it is written."""
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time as 2026-01-31T00:00Z or 2026-01-31", param, ctx)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -26,22 +26,8 @@ from fleetwatt.transfer.formats import (
 from fleetwatt.transfer.importing import Checkpoint, Progress, TooOld
 
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
+_TIME = parameters.Time()
 _NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
-
-
-class _Time(click.ParamType[datetime]):
-    """A time as RFC 3339; without an offset it is UTC."""
-
-    name = "time"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        try:
-            time = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no time as 2026-01-31T00:00Z or 2026-01-31", param, ctx)
-        return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 @click.command("import")
@@ -106,8 +92,12 @@ def _say_result(progress: Progress, rejected: Path) -> None:
 @click.command()
 @click.argument("stream", type=click.Choice([stream.name for stream in STREAMS]))
 @click.argument("file", type=_NEW_FILE)
-@click.option("--start", type=_Time(), help="first time that counts  [the oldest reading]")
-@click.option("--end", type=_Time(), help="first time that does not  [the newest reading]")
+@click.option(
+    "--start", type=parameters.Time(), help="first time that counts  [the oldest reading]"
+)
+@click.option(
+    "--end", type=parameters.Time(), help="first time that does not  [the newest reading]"
+)
 @click.option(
     "--device",
     "devices",

@@ -68,6 +68,9 @@ def _names(stream: Stream) -> dict[str, str]:
         "gathered": ", ".join(f"array_agg({each})" for each in stream.columns),
         "arguments": ", ".join(f"{each}s" for each in stream.columns),
         "set_reading": ", ".join(f"{each} = reading.{each}" for each in stream.columns[1:]),
+        "set_measures": ", ".join(
+            f"{field.column} = reading.{field.column}" for field in stream.measures
+        ),
         "set_excluded": ", ".join(f"{each} = excluded.{each}" for each in stream.columns[1:]),
         "max_ahead": f"INTERVAL '{MAX_AHEAD.total_seconds():g} seconds'",
         "counter": stream.counter.column,

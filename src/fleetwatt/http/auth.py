@@ -88,6 +88,12 @@ def devices() -> frozenset[str] | None:
     return key.devices if key else None
 
 
+def author() -> str:
+    """Return who makes the request's changes: its key's prefix, or that keys are off."""
+    key: ApiKey | None = g.get("key")
+    return key.prefix if key else "keys are off"
+
+
 def check_device(device: str) -> None:
     """Make sure that the request's key may write for a device.
 

@@ -19,6 +19,7 @@ from fleetwatt.database.errors import (
     Unavailable,
 )
 from fleetwatt.ingestion.decode import Fault, NoReading, NotJson, TooManyReadings
+from fleetwatt.lifecycle.corrections import AlreadyUndone, RawDropped, Superseded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,6 +130,9 @@ KINDS: dict[type[Exception], Kind] = {
     TooManyPoints: Kind(422, "too-many-points", "The answer would hold too many points"),
     NotKnown: Kind(404, "not-known", "Nothing is known under that id"),
     MappingConflict: Kind(409, "mapping-conflict", "The vehicle is on a meter then already"),
+    RawDropped: Kind(409, "raw-dropped", "Raw readings of that time have been dropped"),
+    AlreadyUndone: Kind(409, "already-undone", "The correction was undone before"),
+    Superseded: Kind(409, "superseded", "A later correction of the same readings holds"),
     SchemaBehind: Kind(503, "schema-behind", "The database's schema is behind"),
     Busy: Kind(503, "busy", "The database is busy"),
     Unavailable: _UNAVAILABLE,

@@ -1,0 +1,175 @@
+"""Stored readings are corrected: replaced, removed, and brought back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import marshmallow as ma
+
+from fleetwatt.cli import output, parameters
+from fleetwatt.cli.confirmation import changing, confirm
+from fleetwatt.cli.database import opened_database
+from fleetwatt.lifecycle import corrections
+from fleetwatt.lifecycle.corrections import CorrectionRefused, DeviceHistory, Signature
+from fleetwatt.schemas.corrections import REPLACEMENT_SCHEMAS, Correction, check_reason
+from fleetwatt.schemas.fields import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from fleetwatt.database.pool import Row
+    from fleetwatt.streams import Stream
+
+T = TypeVar("T")
+_DEVICE = click.argument("device", type=parameters.StreamDevice(), metavar="DEVICE")
+_JSON = click.option("--json", "as_json", is_flag=True, help="print it as the API does")
+
+
+def _reason(_: click.Context, _parameter: click.Parameter, value: str) -> str:
+    try:
+        check_reason(value)
+    except ma.ValidationError as error:
+        raise click.BadParameter(str(error.messages[0])) from None
+    return value
+
+
+_REASON = click.option("--reason", required=True, callback=_reason, help="why, which is kept")
+
+
+@click.group()
+def readings() -> None:
+    """Correct stored readings.
+
+    DEVICE is written as meter:M-123 or vehicle:V-999. Each correction is kept, and can be undone.
+    """
+
+
+@readings.command()
+@_DEVICE
+@click.argument("time", type=parameters.Time())
+@click.option(
+    "--set",
+    "values",
+    multiple=True,
+    required=True,
+    metavar="FIELD=VALUE",
+    help="new value of a field, or null; each field of the reading has to be set",
+)
+@_REASON
+@_JSON
+def replace(
+    device: tuple[Stream, str], time: datetime, values: Sequence[str], reason: str, *, as_json: bool
+) -> None:
+    """Replace the values of DEVICE's reading at TIME."""
+    stream, device_id = device
+    given = {"reason": reason} | dict(map(_value, values))
+    try:
+        replacement: Any = REPLACEMENT_SCHEMAS[stream].load(given)
+    except ma.ValidationError as error:
+        messages = "; ".join(f"{field}: {texts[0]}" for field, texts in error.messages_dict.items())
+        raise click.BadParameter(messages, param_hint="--set") from None
+    with opened_database() as database:
+        history = DeviceHistory(database, stream, device_id)
+        made = _or_fail(lambda: history.replace(time, replacement, _signature(reason)))
+    if made is None:
+        raise click.ClickException(
+            f"no reading of {stream.name} {device_id} at {rfc3339(time)} is stored"
+        )
+    _echo([made], as_json=as_json)
+
+
+@readings.command()
+@_DEVICE
+@click.option("--start", required=True, type=parameters.Time(), help="first time that goes")
+@click.option("--end", required=True, type=parameters.Time(), help="first time that stays")
+@_REASON
+@changing
+def remove(
+    device: tuple[Stream, str], start: datetime, end: datetime, reason: str, **consent: bool
+) -> None:
+    """Remove DEVICE's readings of a span, start <= time < end, and keep them out."""
+    if start >= end:
+        raise click.UsageError("--start must lie before --end")
+    stream, device_id = device
+    with opened_database() as database:
+        history = DeviceHistory(database, stream, device_id)
+        count = _or_fail(lambda: history.count(start, end))
+        click.echo(f"{count:,} readings of {stream.name} {device_id} lie in the span.")
+        if count and confirm(**consent):
+            removed = _or_fail(lambda: history.remove(start, end, _signature(reason)))
+            click.echo(f"{removed:,} readings were removed.")
+
+
+@readings.command(name="corrections")
+@click.option("--device", type=parameters.StreamDevice(), help="of this device only")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@_JSON
+def list_corrections(device: tuple[Stream, str] | None, limit: int, *, as_json: bool) -> None:
+    """List corrections, the newest first."""
+    with opened_database() as database:
+        _echo(corrections.newest(database, limit, device=device), as_json=as_json)
+
+
+@readings.command()
+@click.argument("correction", type=click.IntRange(1))
+@_JSON
+def undo(correction: int, *, as_json: bool) -> None:
+    """Undo CORRECTION: what was there before it is there again."""
+    with opened_database() as database:
+        undone = _or_fail(lambda: corrections.undo(database, correction, author=output.user()))
+    if undone is None:
+        raise click.ClickException(f"there is no correction {correction}")
+    _echo([undone], as_json=as_json)
+
+
+def _signature(reason: str) -> Signature:
+    return Signature(reason, output.user())
+
+
+def _value(text: str) -> tuple[str, Any]:
+    """Read FIELD=VALUE."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise click.BadParameter(f"{text!r} is not FIELD=VALUE", param_hint="--set")
+    if value == "null":
+        return name, None
+    try:
+        return name, float(value)
+    except ValueError:
+        return name, value
+
+
+def _or_fail(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except CorrectionRefused as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _echo(found: Sequence[Row], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(Correction(many=True).dumps(found))
+        return
+    if not found:
+        click.echo("There are no corrections.")
+        return
+    output.echo_table(
+        ("id", "device", "what", "readings", "from", "to", "by", "made", "undone", "reason"),
+        [
+            (
+                str(row["id"]),
+                f"{row['stream']}:{row['device']}",
+                row["action"],
+                f"{row['readings']:,}",
+                rfc3339(row["start"]),
+                rfc3339(row["end"]),
+                row["author"],
+                output.time(row["made_at"]),
+                output.time(row["undone_at"]),
+                row["reason"],
+            )
+            for row in found
+        ],
+    )

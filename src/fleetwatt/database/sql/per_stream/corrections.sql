@@ -1,0 +1,34 @@
+-- replace_reading --
+-- Replaces a stored reading's measures and keeps what was there; the correction's id, or null where none is stored.
+-- Rows: one
+-- Cost: a few index look-ups, in a columnstore chunk a batch that is unpacked.
+SELECT replace_$stream(
+    %(device)s, %(time)s::timestamptz, %(measures)s::jsonb, %(reason)s, %(author)s
+) AS correction
+
+-- remove_readings --
+-- Removes a device's readings of a span, [start, end), and keeps them out; how many there were.
+-- Rows: one
+-- Cost: one index range scan of raw, and as many rows deleted and written.
+SELECT remove_$stream(
+    %(device)s, %(start)s::timestamptz, %(end)s::timestamptz, %(reason)s, %(author)s
+) AS removed
+
+-- count_readings --
+-- How many readings of a device a span, [start, end), has.
+-- Rows: one
+-- Cost: one index range scan of raw.
+SELECT count(*) AS readings FROM $history
+WHERE $id = %(device)s AND time >= %(start)s::timestamptz AND time < %(end)s::timestamptz
+
+-- undo_correction --
+-- Takes a correction back.
+-- Rows: one
+-- Cost: as the correction's own.
+SELECT undo_$stream(%(correction)s::bigint, %(author)s)::text AS undone
+
+-- raw_dropped_before --
+-- The time before which raw readings have been dropped that aggregates still have; null: none were.
+-- Rows: one
+-- Cost: one look at a table of a row a stream.
+SELECT raw_dropped_before('$history') AS dropped_before
