@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import json
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -201,6 +203,58 @@ def test_what_no_page_gave_as_its_next_is_refused(client: FlaskClient, nonsense:
     assert response.json
     (error,) = response.json["errors"]
     assert (error["field"], error["message"]) == ("after", "Not a `next` of an earlier page.")
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        "2024-02-09T10:00:00+16:00",
+        "2024-02-09T10:00:00+01:00",
+    ],
+)
+def test_a_cursor_whose_time_is_not_in_utc_is_none_that_a_page_gave(
+    client: FlaskClient, time: str
+) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps(["V-1", time]).encode()).decode()
+
+    response = client.get("/v1/mappings", query_string={"after": cursor})
+
+    assert response.status_code == 422
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
+def test_a_cursor_may_be_as_early_or_late_as_a_mapping(client: FlaskClient, time: str) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps(["V-1", time]).encode()).decode()
+
+    assert ask(client, after=cursor) == {"items": [], "next": None}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"vehicleId": "V-1", "meterId": "M-1", "\ud800": 1}',
+        rb'{"vehicleId": "V-1", "meterId": "M-1", "validFrom": "\ud800"}',
+        rb'{"vehicleId": "V-\udc00", "meterId": "M-1"}',
+        rb'{"vehicleId": "V-1", "meterId": {"\ud800": []}}',
+        rb'["\ud800"]',
+    ],
+)
+def test_half_a_surrogate_pair_is_no_json(client: FlaskClient, body: bytes) -> None:
+    response = client.post("/v1/ingestion/mapping", data=body, content_type="application/json")
+
+    assert response.status_code == 400
+    assert response.json
+    assert "half a surrogate pair" in response.json["detail"]
+
+
+def test_a_whole_surrogate_pair_is_a_name_that_no_mapping_has(client: FlaskClient) -> None:
+    body = rb'{"vehicleId": "V-1", "meterId": "M-1", "\ud83d\ude97": 1}'
+
+    response = client.post("/v1/ingestion/mapping", data=body, content_type="application/json")
+
+    assert response.status_code == 422
 
 
 def test_two_vehicles_may_share_a_meter(client: FlaskClient) -> None:

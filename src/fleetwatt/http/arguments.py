@@ -55,18 +55,23 @@ class ArgumentsParser(FlaskParser):
         if encoding != "identity":
             raise UnsupportedMedia(f"Content-Encoding is {encoding}; send none")
         try:
-            return json.loads(
+            arguments = json.loads(
                 received(req),
                 object_pairs_hook=_unique,
                 parse_constant=refuse_constant,
                 parse_float=_finite,
             )
+            # In names and values alike: neither an answer nor the database can hold it.
+            json.dumps(arguments, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise NotJson("a string has half a surrogate pair") from None
         except ValueError as error:
             raise NotJson(str(error)) from None
         except RecursionError:
             raise NotJson("it is nested too deeply") from None
         except RequestEntityTooLarge:
             raise BodyTooLarge(f"this route takes up to {MAX_BYTES:,} bytes") from None
+        return arguments
 
 
 def register(app: Flask) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import datetime
 from typing import Any, TypeVar
 
 import marshmallow as ma
@@ -32,9 +33,14 @@ class CursorField(ma.fields.String):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         try:
-            return self._decoder.decode(base64.b64decode(value, altchars=b"-_", validate=True))
+            cursor = self._decoder.decode(base64.b64decode(value, altchars=b"-_", validate=True))
         except (binascii.Error, ValueError):
             raise NotACursor from None
+        times = (part for part in msgspec.structs.astuple(cursor) if isinstance(part, datetime))
+        if any(time.utcoffset() for time in times):
+            # Ours are in UTC; PostgreSQL reads no offset of 16 hours and more, as Python does.
+            raise NotACursor
+        return cursor
 
     def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str | None:
         return value and base64.urlsafe_b64encode(msgspec.json.encode(value)).decode()
