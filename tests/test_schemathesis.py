@@ -21,6 +21,7 @@ SPAN = {"start": [ago(days=3), ago(days=2)], "end": TIMES}
 # Body, path and arguments, heads: a refusal of any request that is so, before a look at its schema.
 TOO_LARGE = {413, 414, 431}
 KNOWN = {"vehicleId": "V-999", "meterId": "M-123"}
+SITE = "S-1"
 
 
 def taking_input(operation: str) -> bool:
@@ -34,9 +35,11 @@ def answerable(document: dict[str, Any]) -> dict[str, Any]:
     schemas = changed["components"]["schemas"]
     for name in ("MeterReading", "VehicleReading"):
         schemas[name]["properties"]["timestamp"]["enum"] = TIMES
+    schemas["DeviceEntry"]["properties"]["site"]["enum"] = [SITE, None]
+    schemas["SiteEntry"]["properties"]["timeZone"]["enum"] = ["Europe/Berlin", "UTC", None]
     for path in changed["paths"].values():
         for parameter in path.get("parameters", []):
-            parameter["schema"]["enum"] = [KNOWN[parameter["name"]]]
+            parameter["schema"]["enum"] = [(KNOWN | {"siteId": SITE})[parameter["name"]]]
     operations = [each for path in changed["paths"].values() for each in path.values()]
     for operation in (each for each in operations if isinstance(each, dict)):
         parameters = operation.get("parameters", [])
@@ -50,13 +53,18 @@ def answerable(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_known(url: str) -> None:
-    """Store a day of a vehicle and of its meter."""
+    """Store a day of a vehicle and of its meter, and a site."""
     readings = [reading(timestamp=time) for reading in (meter, vehicle) for time in TIMES]
-    for path, body in (("", readings), ("/mapping", KNOWN)):
+    for method, path, body in (
+        ("POST", "/v1/ingestion", readings),
+        ("POST", "/v1/ingestion/mapping", KNOWN),
+        ("PUT", f"/v1/sites/{SITE}", {}),
+    ):
         request = urllib.request.Request(
-            f"{url}/v1/ingestion{path}",
+            url + path,
             json.dumps(body).encode(),
             {"Content-Type": "application/json"},
+            method=method,
         )
         urllib.request.urlopen(request, timeout=60).close()
 

@@ -10,6 +10,7 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from fleetwatt.api import (
     admin,
     corrections,
+    devices,
     fleet,
     health,
     ingestion,
@@ -81,6 +82,7 @@ def create_app(config: Config | None = None) -> Flask:
         fleet,
         series,
         corrections,
+        devices,
         admin,
     ):
         api.register_blueprint(module.blueprint)

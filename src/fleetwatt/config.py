@@ -23,6 +23,9 @@ Seconds = Annotated[
 PositiveSeconds = Annotated[
     float, msgspec.Meta(gt=0, le=1_000_000, description="a number above 0, up to 1,000,000")
 ]
+Kilowatts = Annotated[
+    float, msgspec.Meta(ge=1e-6, le=1e12, description="a number from 0.000001 to 1e12")
+]
 Rate = Annotated[
     str,
     msgspec.Meta(
@@ -134,6 +137,13 @@ class Config:
     )
     lateness: int = _setting(
         7, "how long late readings are common: compression starts after it", unit="days", kind=Count
+    )
+    max_kw: float = _setting(
+        1000.0,
+        "highest power of a device that the register has none of: a register that rises faster "
+        "is not believed",
+        unit="kW",
+        kind=Kilowatts,
     )
     log_level: str = _setting(
         "INFO",

@@ -88,10 +88,10 @@ def test_every_other_route_needs_a_key(app: Flask, client: FlaskClient) -> None:
 
 
 def test_a_route_that_is_listed_nowhere_is_for_administrators() -> None:
-    assert scope_of("/v1/whatever/comes") == keys.ADMIN
-    assert scope_of("/anything") == keys.ADMIN
-    assert scope_of("/healthz/more") is None
-    assert scope_of("/healthzero") == keys.ADMIN
+    assert scope_of("/v1/whatever/comes", "GET") == keys.ADMIN
+    assert scope_of("/anything", "GET") == keys.ADMIN
+    assert scope_of("/healthz/more", "GET") is None
+    assert scope_of("/healthzero", "GET") == keys.ADMIN
 
 
 def test_an_unknown_path_tells_nothing_to_those_without_a_key(
@@ -426,7 +426,7 @@ def test_openapi_names_the_scheme_and_the_scope_of_each_operation(
         for method, operation in item.items():
             if method == "parameters":
                 continue
-            scope = scope_of(path)
+            scope = scope_of(path, method.upper())
             expected = [*optional, {"apiKey": [scope]}] if scope else []
             assert operation["security"] == expected
             assert ({"401", "403"} <= set(operation["responses"])) == bool(scope)

@@ -119,6 +119,11 @@ class Database:
         """How long late readings are common."""
         return timedelta(days=self._config.lateness)
 
+    @property
+    def max_kw(self) -> float:
+        """The highest power, in kW, of a device that the register has none of."""
+        return self._config.max_kw
+
     def settle(self, stream: Stream, older_than: timedelta) -> None:
         """Materialize what the aggregates lack of the raw readings that retention would drop."""
         self._twice(lambda connection: editions.settle(connection, stream, older_than))

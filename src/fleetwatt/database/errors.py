@@ -8,6 +8,7 @@ DatabaseError
 ├── UnsupportedServer   no TimescaleDB there, or one that is too old
 ├── MigrationChanged    a migration's file isn't what was applied
 ├── EditionChanged      the schema was made for another edition
+├── ReferenceBroken     a row refers to one that is not there, or would be gone
 ├── NotAllowed          the database's role may not do that
 ├── PolicyRefused       a change of retention or compression would break a rule
 ├── NotInEdition        this edition of TimescaleDB can't do that
@@ -49,6 +50,10 @@ class UnsupportedServer(DatabaseError):
     """The server is none that fleetwatt runs on."""
 
 
+class ReferenceBroken(DatabaseError):
+    """A row would refer to one that is not there."""
+
+
 class NotAllowed(DatabaseError):
     """The role of FLEETWATT_DATABASE_URL may not do that."""
 
@@ -79,6 +84,7 @@ _TRANSLATED: tuple[tuple[type[Exception], type[DatabaseError]], ...] = (
     (errors.LockNotAvailable, Busy),
     (errors.TooManyConnections, Busy),
     (errors.InsufficientPrivilege, NotAllowed),
+    (errors.ForeignKeyViolation, ReferenceBroken),
     # A function that a release has changed: only missing files are looked for at the start.
     (errors.UndefinedFunction, SchemaBehind),
     (errors.UndefinedColumn, SchemaBehind),

@@ -34,8 +34,13 @@ SCOPES: dict[str, str | None] = {
     "/v1/status": READ,
     "/v1/analytics": READ,
     "/v1/mappings": READ,
+    "/v1/devices": READ,
+    "/v1/sites": READ,
     "/v1/admin": ADMIN,
 }
+# Where only administrators may change what others read.
+KEPT_BY_ADMINISTRATORS = {"/v1/devices", "/v1/sites"}
+_READING = {"GET", "HEAD", "OPTIONS"}
 # Where a key that was seen before will do while the database is away: what a process counts is
 # needed most then. Everywhere else nothing could be read or stored anyway.
 OFFLINE = {"/metrics"}
@@ -44,11 +49,13 @@ _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
 @cache
-def scope_of(rule: str) -> str | None:
-    """Return the scope that a route needs, or None for an open one."""
+def scope_of(rule: str, method: str) -> str | None:
+    """Return the scope that a request to a route needs, or None for an open one."""
     parts = rule.split("/")
     for length in range(len(parts), 1, -1):
         prefix = "/".join(parts[:length])
+        if prefix in KEPT_BY_ADMINISTRATORS and method not in _READING:
+            return ADMIN
         if prefix in SCOPES:
             return SCOPES[prefix]
     return ADMIN
@@ -68,7 +75,7 @@ def register(app: Flask, config: Config, database: Database) -> None:
             # To a route that asks for itself.
             return
         # A path that no route has is an administrator's, without remembering each of them.
-        scope = scope_of(request.url_rule.rule) if request.url_rule else ADMIN
+        scope = scope_of(request.url_rule.rule, request.method) if request.url_rule else ADMIN
         if scope is None:
             return
         key = g.key = _authenticated(keyring, limits)
@@ -168,11 +175,10 @@ class Security(apispec.BasePlugin):
         self, path: str | None = None, operations: dict[str, Any] | None = None, **_: Any
     ) -> None:
         """Document a path's operations."""
-        scope = scope_of(path or "")
         optional: list[dict[str, list[str]]] = [] if self.required else [{}]
-        security = [*optional, {SCHEME: [scope]}] if scope else []
-        for operation in (operations or {}).values():
-            operation["security"] = security
+        for method, operation in (operations or {}).items():
+            scope = scope_of(path or "", method.upper())
+            operation["security"] = [*optional, {SCHEME: [scope]}] if scope else []
             if scope:
                 told = operation.get("description", "")
                 operation["description"] = f"{told}\n\nNeeds a key of the scope `{scope}`.".strip()

@@ -98,6 +98,10 @@ class MappingConflict(Exception):
     """The vehicle is on a meter then already."""
 
 
+class SiteInUse(Exception):
+    """Devices are registered at the site."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of problem: what the client is told of it."""
@@ -133,6 +137,7 @@ KINDS: dict[type[Exception], Kind] = {
     RawDropped: Kind(409, "raw-dropped", "Raw readings of that time have been dropped"),
     AlreadyUndone: Kind(409, "already-undone", "The correction was undone before"),
     Superseded: Kind(409, "superseded", "A later correction of the same readings holds"),
+    SiteInUse: Kind(409, "site-in-use", "Devices are registered at the site"),
     SchemaBehind: Kind(503, "schema-behind", "The database's schema is behind"),
     Busy: Kind(503, "busy", "The database is busy"),
     Unavailable: _UNAVAILABLE,
