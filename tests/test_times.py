@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -59,3 +59,29 @@ def test_a_duration_is_written_in_the_largest_unit_that_fits(
     duration: timedelta, text: str
 ) -> None:
     assert times.format_duration(duration) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-01-31T12:30Z", "2026-01-31T12:30:00+00:00", "2026-01-31T17:30+05:00"]
+)
+def test_a_time_is_returned_in_utc(text: str) -> None:
+    assert times.parse_time(text) == datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
+    assert times.parse_time(text).tzinfo is UTC
+
+
+@pytest.mark.parametrize("text", ["2026-01-31", "2026-01-31T00:00"])
+def test_a_time_without_an_offset_needs_a_zone(text: str) -> None:
+    with pytest.raises(times.NoOffset, match="has no offset from UTC"):
+        times.parse_time(text)
+
+    assert times.parse_time(text, UTC) == datetime(2026, 1, 31, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-02-30", "0001-01-01T00:00+05:00"])
+def test_what_is_no_time_is_answered_with_how_one_is_written(text: str) -> None:
+    with pytest.raises(ValueError, match="no time as 2026-01-31T00:00Z or 2026-01-31"):
+        times.parse_time(text)
+
+
+def test_a_minute_is_written_with_four_digits_for_the_year() -> None:
+    assert times.format_minute(datetime(2, 1, 31, 5, 4, 3, tzinfo=UTC)) == "0002-01-31T05:04Z"

@@ -19,22 +19,23 @@ from zoneinfo import ZoneInfo
 
 import tzdata
 
+from fleetwatt.times import DAY, HOUR, MINUTE, SECOND, WEEK
+
 VERSION: str = tzdata.IANA_VERSION
 NAMES = frozenset(files(tzdata).joinpath("zones").read_text(encoding="utf-8").split())
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
 # Buckets that clocks are divided into, and those that calendars are.
 CLOCK = {
-    "5m": timedelta(minutes=5),
-    "15m": timedelta(minutes=15),
-    "30m": timedelta(minutes=30),
-    "1h": timedelta(hours=1),
+    "5m": 5 * MINUTE,
+    "15m": 15 * MINUTE,
+    "30m": 30 * MINUTE,
+    "1h": HOUR,
 }
 CALENDAR = {
-    "1d": timedelta(days=1),
-    "1w": timedelta(days=7),
-    "1mo": timedelta(days=30.436875),
+    "1d": DAY,
+    "1w": WEEK,
+    "1mo": 30.436875 * DAY,
 }
 USUAL = CLOCK | CALENDAR
 
@@ -99,9 +100,9 @@ def _bounds(start: datetime, bucket: str, local: ZoneInfo) -> Iterator[datetime]
         yield _first_moment(day, local)
         match bucket:
             case "1d":
-                day += timedelta(days=1)
+                day += DAY
             case "1w":
-                day += timedelta(days=7)
+                day += WEEK
             case "1mo":
                 day = (day + timedelta(days=31)).replace(day=1)
 

@@ -22,9 +22,10 @@ from fleetwatt.schemas.corrections import (
     Removal,
     RemovalQuery,
 )
-from fleetwatt.schemas.fields import Timestamp, rfc3339
+from fleetwatt.schemas.fields import Timestamp
 from fleetwatt.schemas.paging import cut
 from fleetwatt.streams import STREAMS, Stream
+from fleetwatt.times import rfc3339
 
 if TYPE_CHECKING:
     from fleetwatt.database.pool import Row

@@ -15,10 +15,10 @@ from fleetwatt.schemas.fleet import (
     PerformanceCursor,
     PerformancePage,
     PerformancePageQuery,
-    hour_of,
 )
 from fleetwatt.schemas.paging import cut
 from fleetwatt.streams import STREAMS
+from fleetwatt.times import hour_of
 
 if TYPE_CHECKING:
     from fleetwatt.database.pool import Row

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from fleetwatt.http import auth
 from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.http.problems import MappingConflict, NotKnown
-from fleetwatt.schemas.fields import rfc3339
 from fleetwatt.schemas.mappings import (
     Mapping,
     MappingCursor,
@@ -16,6 +15,7 @@ from fleetwatt.schemas.mappings import (
     MappingRequest,
 )
 from fleetwatt.schemas.paging import cut
+from fleetwatt.times import rfc3339
 
 if TYPE_CHECKING:
     from fleetwatt.database.pool import Row

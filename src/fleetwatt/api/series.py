@@ -18,7 +18,6 @@ from fleetwatt.api.status import status_of
 from fleetwatt.http import caching
 from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.http.problems import TooManyPoints
-from fleetwatt.schemas.fields import rfc3339
 from fleetwatt.schemas.series import (
     BUCKETS,
     GAPS_SCHEMAS,
@@ -29,6 +28,7 @@ from fleetwatt.schemas.series import (
     SeriesQuery,
 )
 from fleetwatt.streams import STREAMS, Stream
+from fleetwatt.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""How values look for people, and how they write durations and ids."""
+"""How values are written for people: sizes, times, durations, tables."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ def size(count: float | None) -> str:
 
 
 def time(moment: datetime | None, nothing: str = "-") -> str:
-    return nothing if moment is None else f"{moment:%Y-%m-%d %H:%MZ}"
+    """Write a time that is in UTC to the minute; `nothing` where there is none."""
+    return nothing if moment is None else times.format_minute(moment).replace("T", " ")
 
 
 def duration(span: timedelta | None, nothing: str = "-") -> str:
+    """Write a duration; `nothing` where there is none."""
     return nothing if span is None else times.format_duration(span)
 
 

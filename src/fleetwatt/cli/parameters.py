@@ -12,7 +12,7 @@ from fleetwatt import times
 from fleetwatt.streams import ID_PATTERN, ID_RULE, STREAMS, Stream
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
 
 class Duration(click.ParamType["timedelta"]):
@@ -20,15 +20,30 @@ class Duration(click.ParamType["timedelta"]):
 
     name = "duration"
 
-    def __init__(self, least: timedelta = times.UNITS["s"]) -> None:
+    def __init__(self, least: timedelta = times.SECOND) -> None:
         self._least = least
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
-        """Read it; what can't be one is told how it is written."""
+        """Read a duration; the message says how one is written."""
         try:
             return times.parse_duration(value, self._least)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Time(click.ParamType["datetime"]):
+    """A time as RFC 3339 has it, or a date; without an offset it is UTC."""
+
+    name = "time"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Read a time; the message says how one is written."""
+        try:
+            return times.parse_time(value, UTC)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -60,19 +75,3 @@ class StreamDevice(click.ParamType["tuple[Stream, str]"]):
             kinds = " or ".join(f"{stream.name}:ID" for stream in STREAMS)
             self.fail(f"{value!r} is no device: write {kinds}", param, ctx)
         return stream, Device().convert(device, param, ctx)
-
-
-class Time(click.ParamType[datetime]):
-    """A time as RFC 3339; without an offset it is UTC."""
-
-    name = "time"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        """Take a time; what can't be one is answered with how it is written."""
-        try:
-            time = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no time as 2026-01-31T00:00Z or 2026-01-31", param, ctx)
-        return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -13,7 +13,7 @@ from fleetwatt.cli.database import opened_database
 from fleetwatt.lifecycle import corrections
 from fleetwatt.lifecycle.corrections import CorrectionRefused, DeviceHistory, Signature
 from fleetwatt.schemas.corrections import REPLACEMENT_SCHEMAS, Correction, check_reason
-from fleetwatt.schemas.fields import rfc3339
+from fleetwatt.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,17 +14,23 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from fleetwatt import times
 from fleetwatt.config import Config
 from fleetwatt.ingestion.decode import MAX_READINGS
 from fleetwatt.simulation.plan import Plan
+from fleetwatt.times import (
+    MINUTE,
+    NoOffset,
+    format_minute,
+    minute_of,
+    parse_duration,
+    parse_time,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fleetwatt.simulation.sending import Run, Sender
 
-MINUTE = times.UNITS["m"]
 COLUMNS = (
     *("made", "lost", "late", "repeated", "sent", "accepted", "duplicates", "rejected"),
     *("unanswered", "retries", "unsure"),
@@ -41,20 +47,19 @@ def _moment(
     if value is None:
         return None
     try:
-        moment = datetime.now(UTC) + sign * times.parse_duration(value, least=MINUTE)
+        moment = datetime.now(UTC) + sign * parse_duration(value, least=MINUTE)
     except ValueError as no_duration:
-        moment = _time(value, str(no_duration))
-    return moment.replace(second=0, microsecond=0)
+        moment = _time(value, no_duration)
+    return minute_of(moment)
 
 
-def _time(value: str, no_duration: str) -> datetime:
+def _time(value: str, no_duration: ValueError) -> datetime:
     try:
-        time = datetime.fromisoformat(value)
-        if time.tzinfo:
-            return time.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return parse_time(value)
+    except NoOffset as no_offset:
+        raise click.BadParameter(str(no_offset)) from None
+    except ValueError:
         raise click.BadParameter(f"{no_duration}; nor is it an RFC 3339 time") from None
-    raise click.BadParameter(f"{value!r} has no offset from UTC, as Z is one")
 
 
 def _url(_: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -169,8 +174,8 @@ def simulate(**options: Any) -> None:
     sender = sending.Sender(api, connections=options["connections"], batch_size=options["batch"])
     run = sending.Run(plan, end, sender)
     _say(
-        f"{plan.vehicles:,} vehicles on {plan.meters:,} meters, from {_text(plan.start)} on, "
-        f"to {api.url}"
+        f"{plan.vehicles:,} vehicles on {plan.meters:,} meters, "
+        f"from {format_minute(plan.start)} on, to {api.url}"
     )
     failure = ""
     try:
@@ -187,15 +192,15 @@ def simulate(**options: Any) -> None:
 
 
 def _planned(options: dict[str, Any]) -> tuple[Plan, datetime | None]:
-    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    now = minute_of(datetime.now(UTC))
     start, end = options["since"] or now, options["until"]
     if end is None and options["since"] and not options["live"]:
         end = now
     if start > now:
-        raise click.BadParameter(f"{_text(start)} is still to come", param_hint="--since")
+        raise click.BadParameter(f"{format_minute(start)} is still to come", param_hint="--since")
     if end and end <= start:
         raise click.BadParameter(
-            f"{_text(end)} is less than a minute after the start, {_text(start)}",
+            f"{format_minute(end)} is less than a minute after the start, {format_minute(start)}",
             param_hint="--until" if options["until"] else "--since",
         )
     shares = {name: options[name] for name in ("loss", "late", "repeat", "replaced", "moved")}
@@ -248,12 +253,8 @@ def _watched(minutes: Iterable[datetime], total: int | None) -> Iterator[datetim
     for count, minute in enumerate(minutes, start=1):
         if count % step == 0 or count == total:
             of = f"{count} of {total} minutes" if total else f"{count} minutes"
-            _say(f"  {_text(minute)}  {of}, {time.monotonic() - started:.0f} s")
+            _say(f"  {format_minute(minute)}  {of}, {time.monotonic() - started:.0f} s")
         yield minute
-
-
-def _text(moment: datetime) -> str:
-    return f"{moment.isoformat()[:16]}Z"
 
 
 def _say_account(report: dict[str, Any], *, as_json: bool) -> None:
@@ -269,7 +270,8 @@ def _say_account(report: dict[str, Any], *, as_json: bool) -> None:
     counts = ", ".join(f"{count:,} {name}" for name, count in report["mappings"].items())
     click.echo(f"mappings: {counts}; meters replaced: {report['replacedMeters']:,}")
     click.echo(
-        f"seed {report['seed']}, from {_text(report['start'])} to before {_text(report['end'])}"
+        f"seed {report['seed']}, from {format_minute(report['start'])} "
+        f"to before {format_minute(report['end'])}"
     )
     if report["mappings"]["conflicts"]:
         click.echo(

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fleetwatt.schemas.corrections import MOST_CHANGES
-from fleetwatt.schemas.fields import rfc3339
 from fleetwatt.streams import STREAMS, Stream
+from fleetwatt.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

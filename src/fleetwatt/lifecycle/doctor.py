@@ -15,6 +15,7 @@ from fleetwatt.database.errors import UPGRADE, translated
 from fleetwatt.database.pool import Row, connect, fetch
 from fleetwatt.database.schema import editions, migrations
 from fleetwatt.streams import STREAMS
+from fleetwatt.times import format_minute
 
 if TYPE_CHECKING:
     from fleetwatt.config import Config
@@ -232,8 +233,8 @@ def _of_data(ask: Ask, *, is_apache: bool) -> Iterator[Finding]:
         yield Finding(
             "retention",
             "warning",
-            f"{row['table_name']} has {row['chunks']} chunks, up to {_time(row['up_to'])}, that "
-            "retention should have dropped",
+            f"{row['table_name']} has {row['chunks']} chunks, "
+            f"up to {format_minute(row['up_to'])}, that retention should have dropped",
             "keep `fleetwatt maintain --every 5m` running" if is_apache else "see its job",
         )
     if not expired:
@@ -247,8 +248,8 @@ def _of_data(ask: Ask, *, is_apache: bool) -> Iterator[Finding]:
             yield Finding(
                 "future",
                 "problem",
-                f"{stream.history} has {row['chunks']} chunks from {_time(row['since'])} on, ahead "
-                "of the clock",
+                f"{stream.history} has {row['chunks']} chunks "
+                f"from {format_minute(row['since'])} on, ahead of the clock",
                 "set the server's clock if it is late; else drop them: `SELECT drop_chunks("
                 f"'{stream.history}', newer_than => now() + INTERVAL '1 day')`, then "
                 "`fleetwatt audit --repair`",
@@ -271,7 +272,7 @@ def _of_jobs(ask: Ask) -> Iterator[Finding]:
         yield Finding(
             "jobs",
             "warning",
-            f"job {row['job_id']} ({row['what']}) was due at {_time(row['next_start'])}",
+            f"job {row['job_id']} ({row['what']}) was due at {format_minute(row['next_start'])}",
             "see whether the scheduler runs; for the embedded database, `fleetwatt maintain`",
         )
     if not failing and not overdue:
@@ -284,7 +285,10 @@ def _of_aggregates(ask: Ask) -> Iterator[Finding]:
         waiting = "1 hour awaits" if row["hours"] == 1 else f"{row['hours']:.0f} hours await"
         says = f"{stream.hourly}: {waiting} a refresh"
         if row["unreached_since"]:
-            start, end = _time(row["unreached_since"]), _time(row["unreached_until"])
+            start, end = (
+                format_minute(row["unreached_since"]),
+                format_minute(row["unreached_until"]),
+            )
             yield Finding(
                 "aggregates",
                 "problem",
@@ -292,12 +296,8 @@ def _of_aggregates(ask: Ask) -> Iterator[Finding]:
                 f"run `CALL refresh_continuous_aggregate('{stream.hourly}', '{start}', '{end}')`",
             )
         elif row["hours"] > USUAL_UNREFRESHED:
-            between = f"between {_time(row['since'])} and {_time(row['until'])}"
+            between = f"between {format_minute(row['since'])} and {format_minute(row['until'])}"
             advice = "wait for the next refresh; see its job if this stays"
             yield Finding("aggregates", "warning", f"{says}, {between}", advice)
         else:
             yield Finding("aggregates", "ok", says)
-
-
-def _time(time: Any) -> str:
-    return f"{time:%Y-%m-%dT%H:%MZ}"

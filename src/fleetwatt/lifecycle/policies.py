@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fleetwatt.database.errors import NotInEdition, PolicyRefused
 from fleetwatt.streams import STREAMS, Stream
-from fleetwatt.times import format_duration
+from fleetwatt.times import DAY, HOUR, format_duration, format_minute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from fleetwatt.database.pool import Row
 
 # A refresh of dropped raw erases the aggregate (timescaledb#2198): it stays this far inside.
-MARGIN = timedelta(days=1)
-BUCKET = timedelta(hours=1)
+MARGIN = DAY
+BUCKET = HOUR
 # TimescaleDB refuses a refresh window of less than two buckets.
 LEAST_WINDOW = 2 * BUCKET
 TABLES = {table: stream for stream in STREAMS for table in (stream.history, stream.hourly)}
@@ -185,7 +185,7 @@ def _of_refresh(policies: Policies, now: datetime) -> Iterator[Breach]:
             "refresh-after-dropped",
             hourly,
             f"the refresh of {hourly} reaches back {reach}, into what was dropped of {history} "
-            f"before {gone:%Y-%m-%dT%H:%MZ}, and would erase what only it has: "
+            f"before {format_minute(gone)}, and would erase what only it has: "
             f"{format_duration((now - gone) // BUCKET * BUCKET)} at most",
         )
 

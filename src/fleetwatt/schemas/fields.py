@@ -14,6 +14,7 @@ import msgspec
 
 from fleetwatt.figures import Figure, Meaning
 from fleetwatt.streams import ID_PATTERN, ID_RULE, TIMESTAMP, Field, Stream
+from fleetwatt.times import rfc3339
 
 _SPELLING = re.compile(r"[0-9.eE+-]+")
 _LOST_PLUS = re.compile(r"\d \d\d:\d\d$")
@@ -101,11 +102,6 @@ class Timestamp(ma.fields.AwareDateTime):
 
     def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> Any:
         return None if value is None else rfc3339(value)
-
-
-def rfc3339(time: datetime) -> str:
-    """Write a time in UTC with Z, as every answer does."""
-    return time.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
 def in_our_age(time: datetime) -> None:

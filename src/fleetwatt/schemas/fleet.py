@@ -19,10 +19,10 @@ from fleetwatt.schemas.fields import (
     count,
     figure_fields,
     in_our_age,
-    rfc3339,
     window_fields,
 )
 from fleetwatt.streams import ID_PATTERN, STREAMS
+from fleetwatt.times import hour_of, rfc3339
 
 _SORTABLE = {"vehicleId": "vehicle_id"} | {figure.name: figure.column for figure in VEHICLE_FIGURES}
 # The column and the direction, 1 or -1, that an order of the list goes by.
@@ -31,11 +31,6 @@ ORDERS = {
     for name, column in _SORTABLE.items()
     for sign, direction in (("", 1), ("-", -1))
 }
-
-
-def hour_of(time: datetime) -> datetime:
-    """Return the start of a time's hour."""
-    return time.replace(minute=0, second=0, microsecond=0)
 
 
 class FleetWindowQuery(WindowQuery):

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from fleetwatt.simulation.meter import NOMINAL, Meter
-from fleetwatt.simulation.vehicle import DAY, Mode, Vehicle
+from fleetwatt.simulation.vehicle import MINUTES_A_DAY, Mode, Vehicle
 from fleetwatt.streams import METER, STREAMS, TIMESTAMP, VEHICLE, Stream
+from fleetwatt.times import MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fleetwatt.simulation.plan import Plan
 
-MINUTE = timedelta(minutes=1)
-YEAR = 365.25 * DAY  # minutes
+YEAR = 365.25 * MINUTES_A_DAY  # minutes
 Reading = Any  # a struct of READINGS: what is encoded as the JSON object that a device sends
 
 
@@ -70,7 +69,7 @@ class Fleet:
         for vehicle in self.vehicles:
             if drawn := vehicle.advance(clock, ambient):
                 vehicle.meter.draw(drawn)
-        grid = NOMINAL + 2.5 * math.sin(math.tau * clock / DAY + self._phase)
+        grid = NOMINAL + 2.5 * math.sin(math.tau * clock / MINUTES_A_DAY + self._phase)
         noise = self._chance.random
         for meter in self.meters:
             meter.end_minute(grid + noise() - 0.5)
@@ -91,8 +90,8 @@ class Fleet:
         """Return the temperature outside, °C: of the season, the hour and the weather."""
         clock = self._clock()
         season = -9 * math.cos(math.tau * (clock / YEAR - 0.05))
-        hour = 5 * math.sin(math.tau * (clock / DAY - 0.375))
-        weather = 2.5 * math.sin(math.tau * clock / (3.7 * DAY) + self._phase)
+        hour = 5 * math.sin(math.tau * (clock / MINUTES_A_DAY - 0.375))
+        weather = 2.5 * math.sin(math.tau * clock / (3.7 * MINUTES_A_DAY) + self._phase)
         return 11 + season + hour + weather
 
     def _clock(self) -> int:
@@ -119,7 +118,7 @@ class Fleet:
 
     def _happening(self, a_day: float) -> int:
         """Return how often something happens in this minute that happens so often a day."""
-        unlikely = math.exp(-a_day / DAY)
+        unlikely = math.exp(-a_day / MINUTES_A_DAY)
         count, product = 0, self._chance.random()
         while product > unlikely:
             count += 1

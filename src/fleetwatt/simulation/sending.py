@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fleetwatt.simulation.fleet import MINUTE, Fleet
+from fleetwatt.simulation.fleet import Fleet
 from fleetwatt.simulation.network import Delivery, Network
 from fleetwatt.streams import STREAMS, Stream
+from fleetwatt.times import MINUTE, SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -205,7 +206,7 @@ class Run:
             self._fleet.advance()
             self._map()
             for second in range(60):
-                self._await(self._fleet.now + timedelta(seconds=second))
+                self._await(self._fleet.now + second * SECOND)
                 if self._stopped.is_set():
                     return
                 self._send(

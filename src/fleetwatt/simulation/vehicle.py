@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from fleetwatt.simulation.meter import Meter
 
-DAY = 1440  # minutes; all times here are minutes since 1970
+MINUTES_A_DAY = 1440  # all times here are minutes since 1970
 EPOCH_WEEKDAY = 3  # 1970 began on a Thursday
 MORNING = 450  # the minute of the day around which vehicles leave
 TAPER_FROM = 80.0  # % SOC up to which the charger gives its full power
@@ -85,8 +85,8 @@ class Vehicle:
         self._chance = chance
         self._use = 0.0  # % SOC a minute on this trip
         # A third lives at other hours, so that something charges at any time of the day.
-        shift = 0 if chance.random() < 0.67 else chance.randrange(DAY)
-        self._life = self._lived(now - now % DAY - 2 * DAY + shift)
+        shift = 0 if chance.random() < 0.67 else chance.randrange(MINUTES_A_DAY)
+        self._life = self._lived(now - now % MINUTES_A_DAY - 2 * MINUTES_A_DAY + shift)
         self.mode, self._until = _PARKED, now
 
     def advance(self, now: int, ambient: float) -> float:
@@ -117,9 +117,9 @@ class Vehicle:
         """Yield what it does, and until when: nights, drives to somewhere and back, idle days."""
         chance = self._chance
         while True:
-            day += DAY
+            day += MINUTES_A_DAY
             while chance.random() > (0.4 if _is_weekend(day) else 0.9):
-                day += DAY
+                day += MINUTES_A_DAY
             leaves = day + round(chance.gauss(MORNING, 45))
             if self.soc < 45 or chance.random() < self._eager:
                 if self._late_tariff:
@@ -136,4 +136,4 @@ class Vehicle:
 
 
 def _is_weekend(minute: int) -> bool:
-    return (minute // DAY + EPOCH_WEEKDAY) % 7 >= 5
+    return (minute // MINUTES_A_DAY + EPOCH_WEEKDAY) % 7 >= 5

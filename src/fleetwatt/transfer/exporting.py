@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetwatt.times import rfc3339
 from fleetwatt.transfer.formats import ParquetMissing
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _csv(path: Path, stream: Stream, *, compressed: bool) -> Iterator[Write]:
         def write(page: Sequence[Row]) -> None:
             for row in page:
                 device, time, *measures = (row[column] for column in stream.columns)
-                out.writerow((device, time.isoformat().replace("+00:00", "Z"), *measures))
+                out.writerow((device, rfc3339(time), *measures))
 
         yield write
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -21,12 +21,11 @@ from fleetwatt.database.client import BEGINNING
 from fleetwatt.ingestion.decode import Bounds, Parsed, parse_ndjson
 from fleetwatt.lifecycle import policies
 from fleetwatt.streams import MAX_AHEAD, STREAMS, Rows, Stream
+from fleetwatt.times import DAY, HOUR, format_minute, hour_of
 
 if TYPE_CHECKING:
     from fleetwatt.database.client import Database
     from fleetwatt.transfer.formats import Batch, Line, Position
-
-HOUR = timedelta(hours=1)
 
 
 class TooOld(Exception):
@@ -141,23 +140,19 @@ def refresh_spans(database: Database, progress: Progress) -> Iterator[str]:
     Up to the hour before last, as the policy does, and never an hour that retention is about to
     drop: refreshing it without its raw readings would erase it from the aggregate.
     """
-    newest = _hour(datetime.now(UTC)) - HOUR
+    newest = hour_of(datetime.now(UTC)) - HOUR
     for stream in STREAMS:
         if stream.name not in progress.spans:
             continue
         first, last = progress.spans[stream.name]
-        start = max(_hour(first), _hour(database.oldest_accepted(stream)) + HOUR)
-        end = min(_hour(last) + HOUR, newest)
+        start = max(hour_of(first), hour_of(database.oldest_accepted(stream)) + HOUR)
+        end = min(hour_of(last) + HOUR, newest)
         if start < end and database.refresh(stream.hourly, start, end, force=False):
-            yield f"{stream.hourly} from {start:%Y-%m-%dT%H:%MZ} to {end:%Y-%m-%dT%H:%MZ}"
+            yield f"{stream.hourly} from {format_minute(start)} to {format_minute(end)}"
 
 
 def _times(rows: Rows) -> Iterator[datetime]:
     return (row[1] for row in rows.rows)
-
-
-def _hour(time: datetime) -> datetime:
-    return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def _move(progress: Progress, position: Position) -> None:
@@ -184,15 +179,15 @@ def _parse(database: Database, lines: Sequence[Line], *, skip_old: bool) -> Pars
 def _too_old(
     database: Database, stream: Stream, time: datetime, oldest: datetime, now: datetime
 ) -> str:
-    days = math.ceil((now - time) / timedelta(days=1)) + 1
+    days = math.ceil((now - time) / DAY) + 1
     # The aggregate must not be kept for less time than what it is made of.
     hourly = policies.read(database)[stream].keep_hourly
     tables = [stream.history]
-    if hourly is not None and hourly < timedelta(days=days):
+    if hourly is not None and hourly < days * DAY:
         tables.insert(0, stream.hourly)
     commands = " and ".join(f"`fleetwatt retention set {table} {days}d`" for table in tables)
     return (
-        f"{time:%Y-%m-%dT%H:%MZ} is older than {oldest:%Y-%m-%dT%H:%MZ}, as far back as "
+        f"{format_minute(time)} is older than {format_minute(oldest)}, as far back as "
         f"{stream.history} is kept. To keep it, run {commands}; to leave out what is older, add "
         "--skip-old"
     )
