@@ -95,8 +95,20 @@ BEGIN
         RETURN;
     END IF;
     EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO fleetwatt_app', current_schema());
-    GRANT INSERT ON meter_telemetry, vehicle_telemetry TO fleetwatt_app;
-    GRANT INSERT, UPDATE ON meters_latest, vehicles_latest, vehicle_meter_mapping TO fleetwatt_app;
+    -- Every stream's history and latest, by the names that they have.
+    FOR name IN
+        SELECT oid::regclass FROM pg_class
+        WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND relname LIKE '%\_telemetry'
+    LOOP
+        EXECUTE format('GRANT INSERT ON %s TO fleetwatt_app', name);
+    END LOOP;
+    FOR name IN
+        SELECT oid::regclass FROM pg_class
+        WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND relname LIKE '%\_latest'
+    LOOP
+        EXECUTE format('GRANT INSERT, UPDATE ON %s TO fleetwatt_app', name);
+    END LOOP;
+    GRANT INSERT, UPDATE ON vehicle_meter_mapping TO fleetwatt_app;
     -- One that has not begun is taken back where a vehicle is unplugged.
     GRANT DELETE ON vehicle_meter_mapping TO fleetwatt_app;
 

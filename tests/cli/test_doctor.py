@@ -126,9 +126,10 @@ UNCHANGE = (
     ("change", "undo", "finding"),
     [
         (
-            "DELETE FROM fleetwatt_schema WHERE file = 'repeatable/status.sql'",
-            "INSERT INTO fleetwatt_schema SELECT * FROM kept WHERE file = 'repeatable/status.sql'",
-            ("problem", "lacks repeatable/status.sql"),
+            "DELETE FROM fleetwatt_schema WHERE file = 'repeatable/meter_status.sql'",
+            "INSERT INTO fleetwatt_schema SELECT * FROM kept "
+            "WHERE file = 'repeatable/meter_status.sql'",
+            ("problem", "lacks repeatable/meter_status.sql"),
         ),
         (
             "UPDATE fleetwatt_schema SET checksum = '' WHERE file LIKE 'migrations/0001%'",
@@ -136,9 +137,9 @@ UNCHANGE = (
             ("problem", "migrations/0001_telemetry.sql was applied with another text"),
         ),
         (
-            "UPDATE fleetwatt_schema SET checksum = '' WHERE file = 'repeatable/status.sql'",
+            "UPDATE fleetwatt_schema SET checksum = '' WHERE file = 'repeatable/meter_status.sql'",
             UNCHANGE,
-            ("warning", "repeatable/status.sql has changed since"),
+            ("warning", "repeatable/meter_status.sql has changed since"),
         ),
         (
             "INSERT INTO fleetwatt_schema VALUES ('migrations/9999_next.sql', '')",

@@ -48,16 +48,17 @@ def test_a_query_says_what_it_answers_and_what_it_costs() -> None:
             assert "Cost:" in comment[0], name
 
 
-def test_the_tables_of_a_stream_are_as_streams_py_says(sql: Connection) -> None:
+def test_the_tables_of_a_stream_have_the_columns_that_streams_py_says(sql: Connection) -> None:
+    """In any order: a column that is added later stands last."""
     with sql.cursor() as cursor:
         for stream in STREAMS:
-            for table, more in ((stream.history, []), (stream.latest, ["received_at"])):
+            for table, more in ((stream.history, set()), (stream.latest, {"received_at"})):
                 cursor.execute(
                     "SELECT attname FROM pg_attribute "
-                    "WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum",
+                    "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
                     (table,),
                 )
-                assert [name for (name,) in cursor.fetchall()] == [*stream.columns, *more]
+                assert {name for (name,) in cursor.fetchall()} == {*stream.columns, *more}
 
 
 def test_what_may_be_asked_of_a_replica_only_reads() -> None:

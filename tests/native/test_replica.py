@@ -296,14 +296,14 @@ def test_the_primary_answers_what_the_replica_cancels_for_a_recovery_conflict(
 def test_a_replica_that_is_behind_a_migration_is_not_asked_until_it_has_caught_up(
     config: Config, on_primary: Connection, on_replica: Connection
 ) -> None:
-    record = "SELECT checksum FROM fleetwatt_schema WHERE file = 'repeatable/status.sql'"
+    record = "SELECT checksum FROM fleetwatt_schema WHERE file = 'repeatable/meter_status.sql'"
     [(checksum,)] = rows(on_primary, record)
     with on_primary.cursor() as cursor:
-        cursor.execute("DELETE FROM fleetwatt_schema WHERE file = 'repeatable/status.sql'")
+        cursor.execute("DELETE FROM fleetwatt_schema WHERE file = 'repeatable/meter_status.sql'")
         catch_up(on_primary, on_replica)
         rows(on_replica, "SELECT pg_wal_replay_pause()")
         cursor.execute(
-            "INSERT INTO fleetwatt_schema VALUES ('repeatable/status.sql', %s)", (checksum,)
+            "INSERT INTO fleetwatt_schema VALUES ('repeatable/meter_status.sql', %s)", (checksum,)
         )
     app = create_app(config)
     client = app.test_client()

@@ -55,6 +55,7 @@ def _names(stream: Stream) -> dict[str, str]:
         "history": stream.history,
         "latest": stream.latest,
         "status": stream.status,
+        **_status(stream),
         "id": stream.id.column,
         "columns": ", ".join(stream.columns),
         "arrays": ", ".join(
@@ -86,6 +87,20 @@ def _names(stream: Stream) -> dict[str, str]:
             f"{_OF_BUCKET[statistic.kind].format(_stored(statistic))} AS {statistic.column}"
             for statistic in stream.statistics
         ),
+    }
+
+
+def _status(stream: Stream) -> dict[str, str]:
+    """Return the columns of a stream's status, and how it comes by what a device draws from."""
+    columns = [*stream.columns, "received_at", "age_seconds"]
+    if stream.drawn_from is None:
+        return {"status_columns": ", ".join(columns), "mapped_column": "", "mapping_now": ""}
+    drawn_from, device = stream.drawn_from.column, stream.id.column
+    return {
+        "status_columns": ", ".join([*columns, drawn_from]),
+        "mapped_column": f", mapping.{drawn_from}",
+        "mapping_now": "LEFT JOIN vehicle_meter_mapping AS mapping "
+        f"ON mapping.{device} = latest.{device} AND mapping.valid @> now()",
     }
 
 

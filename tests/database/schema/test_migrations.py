@@ -27,7 +27,7 @@ def upgrading(config: Config) -> Iterator[Connection]:
 @pytest.fixture
 def forgotten(sql: Connection) -> Iterator[str]:
     """A file that the database has not been given, as far as it knows."""
-    file = "repeatable/status.sql"
+    file = "repeatable/meter_status.sql"
     with sql.cursor() as cursor:
         cursor.execute("DELETE FROM fleetwatt_schema WHERE file = %s RETURNING checksum", (file,))
         (checksum,) = cursor.fetchone() or ("",)

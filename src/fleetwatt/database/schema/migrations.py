@@ -31,6 +31,7 @@ from fleetwatt.streams import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from importlib.resources.abc import Traversable
 
     from psycopg2.extensions import connection as Connection
     from psycopg2.extensions import cursor as DatabaseCursor
@@ -47,6 +48,8 @@ _RECORD = """
 INSERT INTO fleetwatt_schema (file, checksum) VALUES (%s, %s)
 ON CONFLICT (file) DO UPDATE SET checksum = excluded.checksum, applied_at = now()
 """
+# Files that this release has no more. Their rows stay: an older release looks for them.
+_RETIRED = frozenset({"repeatable/aggregates.sql", "repeatable/status.sql"})
 _FORGET = "DELETE FROM fleetwatt_schema WHERE file = ANY (%s) OR file LIKE 'repeatable/%%'"
 
 
@@ -68,23 +71,39 @@ class Script:
 
 def scripts(edition_name: str) -> list[Script]:
     """Return what an edition's schema is made of, in the order in which it is applied."""
-    found = []
-    for kind in ("migrations", "repeatable"):
-        folder = files("fleetwatt_db").joinpath(kind)
-        texts = {
-            file.name: file.read_text(encoding="utf-8")
-            for place in (folder, folder.joinpath(edition_name))
-            for file in place.iterdir()
-            if file.name.endswith(".sql")
-        }
-        found += [Script(f"{kind}/{name}", texts[name]) for name in sorted(texts)]
-    # Last, as they are made of what is there once.
+    folder = files("fleetwatt_db")
+    once = _texts(folder.joinpath("migrations"))
+    of_edition = _texts(folder.joinpath("migrations", edition_name))
+    # A migration may have a part that the editions share and one of its edition, which follows.
+    parts = [(name, "", text) for name, text in once.items()] + [
+        (name, f"{edition_name}/" if name in once else "", text)
+        for name, text in of_edition.items()
+    ]
+    migrations = [Script(f"migrations/{part}{name}", text) for name, part, text in sorted(parts)]
+    repeatable = folder.joinpath("repeatable")
+    shared = _texts(repeatable) | _texts(repeatable.joinpath(edition_name))
+    per_stream = repeatable.joinpath("per_stream")
+    templates = _texts(per_stream) | _texts(per_stream.joinpath(edition_name))
     of_streams = {
-        f"{stream.name}_{file.name}": queries.of_stream(file.read_text("utf-8"), stream)
-        for file in folder.joinpath("per_stream").iterdir()
+        f"{stream.name}_{name}": queries.of_stream(text, stream)
+        for name, text in templates.items()
         for stream in STREAMS
     }
-    return found + [Script(f"repeatable/{name}", of_streams[name]) for name in sorted(of_streams)]
+    # Those of the streams last, as they are made of what is there once.
+    return migrations + [
+        Script(f"repeatable/{name}", text)
+        for texts in (shared, of_streams)
+        for name, text in sorted(texts.items())
+    ]
+
+
+def _texts(folder: Traversable) -> dict[str, str]:
+    """Return the SQL files that lie in a folder itself, by their names."""
+    return {
+        file.name: file.read_text(encoding="utf-8")
+        for file in folder.iterdir()
+        if file.name.endswith(".sql")
+    }
 
 
 def upgrade(connection: Connection) -> Iterator[str]:
@@ -148,7 +167,8 @@ def _change_edition(connection: Connection, name: str) -> list[str]:
         )
     with connection.cursor() as cursor:
         try:
-            cursor.execute(leave.read_text(encoding="utf-8"))
+            for stream in STREAMS:
+                cursor.execute(queries.of_stream(leave.read_text(encoding="utf-8"), stream))
         except errors.DependentObjectsStillExist as error:
             raise EditionChanged(
                 f"drop what you have built on these yourself, and create it again later: {error}"
@@ -179,7 +199,7 @@ def drift(connection: Connection) -> Drift:
     return Drift(
         [file for file in known if file not in applied],
         [file for file in known if file in applied and applied[file] != known[file]],
-        [file for file in applied if file not in known],
+        [file for file in applied if file not in known and file not in _RETIRED],
     )
 
 

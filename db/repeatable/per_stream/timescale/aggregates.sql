@@ -1,0 +1,14 @@
+-- What the hourly aggregate has materialized, without its real-time half: that would be planned each time, and never
+-- read.
+DO $$
+BEGIN
+    EXECUTE (
+        SELECT format(
+            'CREATE OR REPLACE VIEW ${stream}_materialized AS SELECT * FROM %I.%I', schema_name, table_name
+        )
+        FROM _timescaledb_catalog.continuous_agg
+        JOIN _timescaledb_catalog.hypertable ON hypertable.id = mat_hypertable_id
+        WHERE user_view_schema = current_schema() AND user_view_name = '$hourly'
+    );
+END
+$$;
