@@ -15,68 +15,10 @@ import time
 from contextlib import suppress
 from typing import Any
 
-import msgspec
-from gunicorn import glogging, util
-from gunicorn.http import wsgi
+from gunicorn import glogging
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from fleetwatt.config import Config
-
-# Its version is nobody's business.
-wsgi.SERVER = "fleetwatt"
-
-
-class Response(wsgi.Response):  # type: ignore[misc]
-    """Sends the head of an answer together with its body's first piece: one packet, one call."""
-
-    headers_sent: bool
-    _head = b""
-
-    def send_headers(self) -> None:
-        """Keep the head until there is something to send with it."""
-        if self.headers_sent:
-            return
-        lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers)]
-        self._head = ("".join(lines) + "\r\n").encode("latin-1")
-        self.headers_sent = True
-
-    def _emit_body(self, data: bytes) -> None:
-        if self.chunked:
-            data = b"%X\r\n%b\r\n" % (len(data), data)
-        head, self._head = self._head, b""
-        self.sock.sendall(head + data if head else data)
-
-    def can_sendfile(self) -> bool:
-        """Leave files to `write`: the kernel would send one before its head."""
-        return False
-
-    def close(self) -> None:
-        """Send what is left."""
-        self.send_headers()
-        if self._head:
-            self.sock.sendall(self._head)
-            self._head = b""
-        super().close()
-
-
-wsgi.Response = Response
-
-
-def write_problem(sock: socket.socket, status: int, reason: str, message: str) -> None:
-    """Answer what is no request as every error is answered, where gunicorn would write a page."""
-    # Not above: the master loads this module, and what it has loaded survives a reload.
-    from fleetwatt.http import problems
-
-    problem = problems.document(problems.of_status(status, reason), message or reason)
-    body = msgspec.json.encode(problem)
-    head = (
-        f"HTTP/1.1 {status} {reason}\r\nServer: {wsgi.SERVER}\r\nConnection: close\r\n"
-        f"Content-Type: {problems.MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    util.write_nonblock(sock, head.encode("latin-1") + body)
-
-
-util.write_error = write_problem
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]
@@ -102,10 +44,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         served: Of each worker one more than the connections that it serves, 0 of one that takes
             none. All processes see it; a worker writes its own, the master that of an ended one.
         number: Which of them this worker is.
+        cores: On which it may run.
     """
 
     served: memoryview
     number: int
+    cores: set[int]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
