@@ -10,7 +10,6 @@ RUN /venv/bin/pip install --no-cache-dir --no-deps /build
 FROM python:3.13.14-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home fleetwatt
 COPY --from=build /venv /venv
-COPY wsgi.py gunicorn.conf.py /app/
 WORKDIR /app
 USER 10001
 ENV PATH=/venv/bin:$PATH \
@@ -20,4 +19,4 @@ ENV PATH=/venv/bin:$PATH \
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
-CMD ["gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"]
+CMD ["fleetwatt", "serve"]

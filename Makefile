@@ -5,9 +5,9 @@ READY := .venv/.ready
 
 .PHONY: run test test-native fuzz lint format bench bench-analytics soak lock audit sbom clean
 
-# The API on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL.
+# The API on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL. No shell stands between make and it: signals reach it.
 run: $(READY)
-	@FLEETWATT_PORT=$(PORT) FLEETWATT_LOG_FORMAT=$${FLEETWATT_LOG_FORMAT:-text} $(BIN)/fleetwatt dev
+	@FLEETWATT_PORT=$(PORT) FLEETWATT_LOG_FORMAT=$${FLEETWATT_LOG_FORMAT:-text} exec $(BIN)/fleetwatt dev --with-parent
 
 test: $(READY)
 	$(BIN)/python -m pytest --cov

@@ -42,11 +42,9 @@ def running(
 def api(
     url: str, log: Path, environment: Mapping[str, str]
 ) -> contextlib.AbstractContextManager[psutil.Process]:
-    """Run the API as in production, from the folder that holds gunicorn.conf.py."""
+    """Run the API as in production."""
     port = {"FLEETWATT_PORT": url.rpartition(":")[2], "FLEETWATT_LOG_LEVEL": "WARNING"}
-    return running(
-        [sys.executable, "-m", "gunicorn", "wsgi:app"], url, log, {**environment, **port}
-    )
+    return running([sys.executable, "-m", "fleetwatt", "serve"], url, log, {**environment, **port})
 
 
 def empty_route(url: str, log: Path) -> contextlib.AbstractContextManager[psutil.Process]:

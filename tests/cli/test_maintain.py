@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -246,3 +250,19 @@ def test_an_interval_that_is_none_is_named(command: Command, every: str, said: s
     assert result.exit_code == 2
     assert "'--every'" in result.stderr
     assert said in result.stderr
+
+
+def test_one_that_runs_again_and_again_ends_at_ctrl_c_with_the_status_of_a_shell() -> None:
+    away = {"FLEETWATT_DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "fleetwatt", "maintain", "--every", "5m"],
+        env=os.environ | away,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr
+        assert running.stderr.readline().startswith("fleetwatt maintain: ")
+        running.send_signal(signal.SIGINT)
+
+        assert running.wait() == 128 + signal.SIGINT
+        assert "Traceback" not in running.stderr.read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -166,14 +167,18 @@ def test_it_stops_when_its_parent_is_gone(tmp_path: Path) -> None:
         assert database.process.wait(60) == 0
 
 
-def test_it_stops_in_order_on_sigterm_even_inside_a_transaction(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_in_order_on_a_signal_even_inside_a_transaction(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     with EmbeddedDatabase(tmp_path) as database:
         assert database.process
         with closing(psycopg2.connect(database.url)) as connection:
             rows(connection, "SELECT 1")
-            database.process.terminate()
+            database.process.send_signal(number)
 
             assert database.process.wait(60) == 0
+            assert database.was_stopped
 
 
 @pytest.mark.parametrize("broken", [None, "#!/bin/sh\necho v18.0.0\n", "not a program"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Thread
@@ -22,12 +21,13 @@ import psutil
 import psycopg2
 import pytest
 
-import fleetwatt
 from tests.conftest import rows
 from tests.examples import meter
 from tests.native.server import free_port
 from tests.waiting import PATIENCE, eventually
 
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(sys.executable).parent
 WAITING = """
     SELECT count(*) FROM timescaledb_information.jobs WHERE scheduled AND next_start IS NULL
 """
@@ -41,15 +41,23 @@ def lives(process: psutil.Process) -> bool:
         return False
 
 
-class Dev:
-    """A running `fleetwatt dev`."""
+DEV = [str(PROGRAMS / "fleetwatt"), "dev"]
+# As in a checkout that is set up.
+MAKE_RUN = ["make", "-C", str(ROOT), "-o", ".venv/.ready", "run", f"BIN={PROGRAMS}"]
 
-    def __init__(self, folder: Path, port: int, **environment: str) -> None:
+
+class Dev:
+    """A running `fleetwatt dev`, or the `make run` that started it."""
+
+    def __init__(
+        self, folder: Path, port: int, command: Sequence[str] = DEV, **environment: str
+    ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("fleetwatt")), "dev"],
+            command,
             env=os.environ
             | {
+                "PORT": str(port),
                 "FLEETWATT_PORT": str(port),
                 "FLEETWATT_DATA_DIR": str(folder),
                 "FLEETWATT_DATABASE_URL": "",
@@ -88,6 +96,10 @@ class Dev:
         )
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)
+
+    def child(self, named: str) -> psutil.Process:
+        """The process with this in its command."""
+        return next(child for child in self.children if named in " ".join(child.cmdline()))
 
     def stop(self) -> int:
         self.process.terminate()
@@ -134,7 +146,7 @@ def test_its_data_is_kept_between_runs(dev: Dev, tmp_path: Path, port: int) -> N
 
 
 def test_a_database_that_dies_is_started_again(dev: Dev) -> None:
-    database = next(each for each in dev.children if "server.mjs" in " ".join(each.cmdline()))
+    database = dev.child("server.mjs")
     database.kill()
 
     eventually(lambda: not lives(database), "the database lives on")
@@ -152,19 +164,36 @@ def test_jobs_that_are_due_run_by_themselves(dev: Dev) -> None:
     eventually(all_have_run, "jobs have not run")
 
 
-def test_nothing_outlives_a_killed_supervisor(dev: Dev) -> None:
-    dev.process.send_signal(signal.SIGKILL)
-    dev.process.wait()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of services that are stopped in one way or another, one after the other."""
+    return tmp_path_factory.mktemp("data")
 
-    eventually(lambda: not any(lives(child) for child in dev.children), "children live on")
 
+@pytest.mark.parametrize(
+    ("named", "number"),
+    [
+        ("make", signal.SIGTERM),
+        # Which a terminal sends to all of them, and others to make alone.
+        ("make", signal.SIGINT),
+        ("make", signal.SIGKILL),
+        ("fleetwatt dev", signal.SIGKILL),
+        ("fleetwatt.serving", signal.SIGTERM),
+        ("fleetwatt maintain", signal.SIGTERM),
+        ("server.mjs", signal.SIGTERM),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_make_run_leaves_no_process_behind_whichever_of_them_gets_the_signal(
+    folder: Path, port: int, named: str, number: signal.Signals
+) -> None:
+    running = Dev(folder, port, MAKE_RUN)
+    target = running.process.pid if named == "make" else running.child(named).pid
+    os.kill(target, number)
 
-def test_a_proxy_in_the_environment_is_not_in_its_way(tmp_path: Path, port: int) -> None:
-    running = Dev(tmp_path, port, http_proxy="http://127.0.0.1:9", no_proxy="")
-    try:
-        assert running.is_ready()
-    finally:
-        running.stop()
+    running.wait()
+    assert len(running.children) >= 4  # the supervisor, Node, gunicorn and its worker
+    eventually(lambda: not any(lives(child) for child in running.children), "children live on")
 
 
 def test_a_port_in_use_is_said(tmp_path: Path) -> None:
@@ -178,31 +207,11 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
     assert "choose another port" in "".join(refused.lines)
 
 
-def test_without_a_port_it_takes_a_free_one_and_says_which(tmp_path: Path) -> None:
-    running = Dev(tmp_path, 0)
+def test_without_a_port_it_takes_a_free_one_and_a_proxy_is_not_in_its_way(tmp_path: Path) -> None:
+    running = Dev(tmp_path, 0, http_proxy="http://127.0.0.1:9", no_proxy="")
     try:
         (line,) = (line for line in running.lines if line.startswith("fleetwatt serves "))
         running.url = line.split()[-1]
         assert running.is_ready()
     finally:
         running.stop()
-
-
-def test_without_its_checkout_it_says_what_is_missing(tmp_path: Path) -> None:
-    package = Path(fleetwatt.__file__).parent
-    shutil.copytree(
-        package, tmp_path / "lib" / "fleetwatt", ignore=shutil.ignore_patterns("node_modules")
-    )
-
-    result = subprocess.run(
-        [sys.executable, "-m", "fleetwatt", "dev"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path / "lib"), "FLEETWATT_DATABASE_URL": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert result.returncode == 1
-    assert "wsgi.py is not there: `fleetwatt dev` is for a checkout" in result.stderr
-    assert "Traceback" not in result.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -406,10 +405,3 @@ def test_a_client_that_reads_no_answers_does_not_keep_the_database(
         assert sock.recv(1) == b"C"
 
         assert rows(brisk_db, "SELECT * FROM noted") == []
-
-
-def test_ctrl_c_means_nothing_to_it(server: EmbeddedDatabase, db: Connection) -> None:
-    assert server.process
-    server.process.send_signal(signal.SIGINT)
-
-    assert rows(db, "SELECT 1") == [(1,)]

@@ -33,8 +33,8 @@ from fleetwatt.observability import logs
 def fleetwatt() -> None:
     """Energy telemetry of vehicle fleets on TimescaleDB.
 
-    `fleetwatt dev` serves the API on a database of its own; `config` and `simulate` need none, and
-    the others the one that FLEETWATT_DATABASE_URL names.
+    `fleetwatt dev` serves the API on a database of its own, `fleetwatt serve` on yours; `config`
+    and `simulate` need none, and the others the one that FLEETWATT_DATABASE_URL names.
     """
 
 
@@ -50,6 +50,7 @@ for _command in (
     maintenance.maintain,
     service.config,
     service.dev,
+    service.serve,
     simulate.simulate,
     transfer.export,
     transfer.import_,

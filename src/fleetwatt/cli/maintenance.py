@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from contextlib import closing
@@ -35,23 +36,32 @@ def maintain(every: timedelta | None) -> None:
     the jobs that failed on a Community server. Exit status 1: something failed.
     """
     config = replace(Config.of_a_command(), pool_size=1)
-    has_failed = False
-    with closing(Database(config)) as database:
-        while True:
-            try:
-                has_failed = _maintain(database)
-                if not maintenance.is_needed(database):
-                    click.echo("TimescaleDB's own scheduler does the rest here.")
-                    break
-            except DatabaseError as error:
-                if not every:
-                    raise
-                # What is away now may be there next time.
-                click.echo(f"fleetwatt maintain: {error}", err=True)
-            if not every:
-                break
-            time.sleep(every.total_seconds())
+    try:
+        with closing(Database(config)) as database:
+            has_failed = _maintain_again(database, every)
+    except KeyboardInterrupt:
+        # As a shell says it: `fleetwatt dev` sees by it that it is to end, too.
+        sys.exit(128 + signal.SIGINT)
     sys.exit(int(has_failed))
+
+
+def _maintain_again(database: Database, every: timedelta | None) -> bool:
+    """Maintain once, or for as long as it is needed; return whether anything failed at last."""
+    has_failed = False
+    while True:
+        try:
+            has_failed = _maintain(database)
+            if not maintenance.is_needed(database):
+                click.echo("TimescaleDB's own scheduler does the rest here.")
+                return has_failed
+        except DatabaseError as error:
+            if not every:
+                raise
+            # What is away now may be there next time.
+            click.echo(f"fleetwatt maintain: {error}", err=True)
+        if not every:
+            return has_failed
+        time.sleep(every.total_seconds())
 
 
 def _maintain(database: Database) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from fleetwatt.cli.database import upgrade_schema
 from fleetwatt.config import SETTINGS, Config
 from fleetwatt.embedded import dev as supervisor
 from fleetwatt.embedded import node
+from fleetwatt.embedded.children import Parent
 
 
 @click.command()
@@ -23,15 +25,27 @@ def config() -> None:
 
 
 @click.command()
-def dev() -> None:
+def serve() -> None:
+    """Serve the API with gunicorn.
+
+    On the database that FLEETWATT_DATABASE_URL names, whose schema is up to date. Further options
+    of gunicorn's come by GUNICORN_CMD_ARGS.
+    """
+    # In place of this process, which knows all commands and all that they need.
+    os.execv(sys.executable, [sys.executable, "-m", "fleetwatt.serving"])  # noqa: S606
+
+
+@click.command()
+@click.option("--with-parent", is_flag=True, help="end when the process that started this one does")
+def dev(*, with_parent: bool) -> None:
     """Serve the API on an embedded TimescaleDB.
 
     With FLEETWATT_DATABASE_URL set, on that one.
     """
-    supervisor.check_checkout()
+    parent = Parent() if with_parent else None
     current = Config.from_environment()
     current.check_address(current.host)
     if not current.database_url:
         node.install()
     upgrade = lambda url: upgrade_schema(replace(current, database_url=url))  # noqa: E731
-    sys.exit(supervisor.serve(current, upgrade))
+    sys.exit(supervisor.serve(current, upgrade, parent))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 START_TIMEOUT = 120.0  # seconds; opening after a crash replays the write-ahead log
-STOP_TIMEOUT = 30.0  # seconds, for the last checkpoint
+STOP_TIMEOUT = 30.0  # seconds
 
 
 class EmbeddedDatabaseError(Exception):
@@ -31,18 +31,23 @@ class EmbeddedDatabase:
     databases ever write there, and a kill leaves no lock behind.
     """
 
-    def __init__(self, data_dir: Path, port: int = 0, *options: str) -> None:
+    def __init__(
+        self, data_dir: Path, port: int = 0, *options: str, stop_timeout: float = STOP_TIMEOUT
+    ) -> None:
         """Describe a database.
 
         Args:
             data_dir: Its folder; created when it is missing.
             port: Where to listen; 0 takes a free one and keeps it over restarts.
             options: Further arguments of server.mjs.
+            stop_timeout: Seconds for the last checkpoint. A process that takes longer is killed,
+                and what it acknowledged is recovered at the next start.
         """
         self.data_dir = data_dir
         self.port = port
         self.process: subprocess.Popen[bytes] | None = None
         self._options = options
+        self._stop_timeout = stop_timeout
         self._lock: IO[str] | None = None
 
     @property
@@ -100,6 +105,11 @@ class EmbeddedDatabase:
         """Whether the process lives."""
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def was_stopped(self) -> bool:
+        """Whether the process ended in order, as it does where it is asked to."""
+        return self.process is not None and self.process.poll() == 0
+
     def stop(self) -> None:
         """Stop in order, and return when the process is gone."""
         self._reap()
@@ -123,7 +133,7 @@ class EmbeddedDatabase:
         if self.process:
             self.process.terminate()
             try:
-                self.process.wait(STOP_TIMEOUT)
+                self.process.wait(self._stop_timeout)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

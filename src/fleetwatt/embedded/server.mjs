@@ -2,8 +2,8 @@
 //
 //   node server.mjs --data FOLDER --port N --ready-fd N [--wait-timeout MS] [--idle-timeout MS]
 //
-// Writes {"port": N} to the file descriptor --ready-fd when it serves. Stops in order on SIGTERM and when its standard
-// input ends, which is when its parent died. Ctrl-C means nothing: the parent decides.
+// Writes {"port": N} to the file descriptor --ready-fd when it serves. Stops in order, with status 0, on SIGTERM, SIGINT
+// and when its standard input ends, which is when its parent died.
 
 import { writeSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -54,8 +54,7 @@ async function stop() {
   process.exit(0)
 }
 
-process.on('SIGTERM', stop)
-process.on('SIGINT', () => {})
+process.on('SIGTERM', stop).on('SIGINT', stop)
 process.stdin.on('end', stop).on('error', stop).resume()
 server.on('error', (error) => {
   console.error(error.message)

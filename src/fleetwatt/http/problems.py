@@ -120,7 +120,7 @@ _INTERNAL = Kind(500, "internal", "Something went wrong here")
 KINDS: dict[type[Exception], Kind] = {
     NotJson: Kind(400, "not-json", "The body is not JSON"),
     BrokenEncoding: Kind(400, "broken-encoding", "The body can't be decompressed"),
-    # What gunicorn can't understand of a body; of a head: worker.py.
+    # What gunicorn can't understand of a body; of a head: serving/gunicorn_patches.py.
     ParseException: Kind(400, "bad-request", "The request can't be understood"),
     Unauthenticated: Kind(401, "unauthenticated", "A valid API key is needed"),
     Forbidden: Kind(403, "forbidden", "The API key may not do this"),
