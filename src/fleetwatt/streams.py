@@ -23,6 +23,8 @@ class Field:
     Attributes:
         sql_type: PostgreSQL's name of the column's type.
         minimum, maximum: Bounds of a number, both allowed; None for no bound.
+        optional: Whether a reading may leave it out; its value is unknown then.
+        nullable: Whether a reading may say by null that its value is unknown.
         statistics: What a series has of a measure in each bucket, of `STATISTICS`.
     """
 
@@ -34,7 +36,14 @@ class Field:
     unit: str = ""
     minimum: float | None = None
     maximum: float | None = None
+    optional: bool = False
+    nullable: bool = False
     statistics: tuple[str, ...] = ()
+
+    @property
+    def may_be_unknown(self) -> bool:
+        """Whether NULL is stored where the value is unknown."""
+        return self.optional or self.nullable
 
 
 # What a series may have of a measure in a bucket, in words.
@@ -105,6 +114,11 @@ class Stream:
     def fields(self) -> tuple[Field, ...]:
         """All fields, in the order of the columns."""
         return (self.id, TIMESTAMP, *self.measures)
+
+    @property
+    def optional(self) -> tuple[Field, ...]:
+        """Those that a reading may leave out."""
+        return tuple(field for field in self.fields if field.optional)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -52,13 +52,20 @@ def test_the_tables_of_a_stream_have_the_columns_that_streams_py_says(sql: Conne
     """In any order: a column that is added later stands last."""
     with sql.cursor() as cursor:
         for stream in STREAMS:
-            for table, more in ((stream.history, set()), (stream.latest, {"received_at"})):
+            columns = {
+                (field.column, field.sql_type, field.may_be_unknown) for field in stream.fields
+            }
+            received = {("received_at", "timestamptz", False)}
+            for table, more in ((stream.history, set()), (stream.latest, received)):
                 cursor.execute(
-                    "SELECT attname FROM pg_attribute "
+                    "SELECT attname, atttypid::regtype::text, NOT attnotnull FROM pg_attribute "
                     "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
                     (table,),
                 )
-                assert {name for (name,) in cursor.fetchall()} == {*stream.columns, *more}
+                assert {
+                    (name, kind.replace("timestamp with time zone", "timestamptz"), nullable)
+                    for name, kind, nullable in cursor.fetchall()
+                } == columns | more
 
 
 def test_what_may_be_asked_of_a_replica_only_reads() -> None:

@@ -79,14 +79,13 @@ def _names(stream: Stream) -> dict[str, str]:
         "six_hourly": stream.six_hourly,
         "mean": stream.mean.column,
         "possible_statistics": ", ".join(_possible_statistics(stream)),
-        "hourly_statistics": ", ".join(_stored(statistic) for statistic in stream.statistics),
+        "hourly_statistics": ", ".join(
+            column for statistic in stream.statistics for column, _ in _parts(statistic)
+        ),
         "reading_statistics": ", ".join(
-            statistic.measure.column for statistic in stream.statistics
+            of_reading for statistic in stream.statistics for _, of_reading in _parts(statistic)
         ),
-        "bucket_statistics": ", ".join(
-            f"{_OF_BUCKET[statistic.kind].format(_stored(statistic))} AS {statistic.column}"
-            for statistic in stream.statistics
-        ),
+        "bucket_statistics": ", ".join(map(_of_bucket, stream.statistics)),
     }
 
 
@@ -104,20 +103,29 @@ def _status(stream: Stream) -> dict[str, str]:
     }
 
 
-# How a bucket's statistic comes from what is known of the bucket's pieces.
-_OF_BUCKET = {
-    "first": "first({}, first_time)",
-    "last": "last({}, first_time)",
-    "min": "min({})",
-    "avg": "quotient(sum({}), sum(readings))",
-    "max": "max({})",
-}
+def _parts(statistic: Statistic) -> Iterator[tuple[str, str]]:
+    """Yield what a statistic is made of: the aggregate's column, and the same of one reading."""
+    measure = statistic.measure.column
+    if statistic.kind != "avg":
+        yield f"{statistic.kind}_{measure}", measure
+        return
+    yield f"sum_{measure}", measure
+    if statistic.measure.may_be_unknown:
+        yield f"count_{measure}", f"({measure} IS NOT NULL)::integer"
 
 
-def _stored(statistic: Statistic) -> str:
-    """Return the column of the hourly aggregate that a statistic comes from."""
-    kind = "sum" if statistic.kind == "avg" else statistic.kind
-    return f"{kind}_{statistic.measure.column}"
+def _of_bucket(statistic: Statistic) -> str:
+    """Return a bucket's statistic, from the parts that its pieces have."""
+    measure = statistic.measure.column
+    match statistic.kind:
+        case "avg":
+            known = f"count_{measure}" if statistic.measure.may_be_unknown else "readings"
+            value = f"quotient(sum(sum_{measure}), sum({known}))"
+        case "min" | "max" as kind:
+            value = f"{kind}({kind}_{measure})"
+        case kind:
+            value = f"{kind}({kind}_{measure}, first_time)"
+    return f"{value} AS {statistic.column}"
 
 
 def _possible_statistics(stream: Stream) -> Iterator[str]:
@@ -125,7 +133,7 @@ def _possible_statistics(stream: Stream) -> Iterator[str]:
     for measure in (field.column for field in stream.measures if field != stream.counter):
         for name in ("first", "last"):
             yield f"{name}({measure}, time) AS {name}_{measure}"
-        for name in ("min", "max", "sum"):
+        for name in ("min", "max", "sum", "count"):
             yield f"{name}({measure}) AS {name}_{measure}"
 
 

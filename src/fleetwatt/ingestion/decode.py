@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -68,18 +68,41 @@ def _annotation(field: Field) -> Any:
         case "timestamptz":
             return Annotated[datetime, msgspec.Meta(tz=True)]
         case _:
-            return Annotated[float, msgspec.Meta(ge=field.minimum, le=field.maximum)]
+            number = Annotated[float, msgspec.Meta(ge=field.minimum, le=field.maximum)]
+            return number | None if field.nullable else number
+
+
+def _strictest(field: Field, other: Field) -> Field:
+    """Return a rule that holds only where those of two streams' fields of one name do."""
+    minima = [bound for bound in (field.minimum, other.minimum) if bound is not None]
+    maxima = [bound for bound in (field.maximum, other.maximum) if bound is not None]
+    return replace(
+        field,
+        minimum=max(minima, default=None),
+        maximum=min(maxima, default=None),
+        nullable=field.nullable and other.nullable,
+    )
 
 
 def _struct(streams: Sequence[Stream]) -> type[msgspec.Struct]:
-    """Return what a reading decodes to; where it may be of several streams, all may be missing."""
-    fields = {field.column: field for stream in streams for field in stream.fields}
-    kinds: list[Any] = [(column, _annotation(field)) for column, field in fields.items()]
-    if len(streams) > 1:
-        kinds = [(column, kind | msgspec.UnsetType, msgspec.UNSET) for column, kind in kinds]
+    """Return what a reading decodes to; where it may be of several streams, all may be missing.
+
+    What a field of several streams may not hold by this is looked at again by its own stream's.
+    """
+    fields: dict[str, Field] = {}
+    for field in (field for stream in streams for field in stream.fields):
+        known = fields.get(field.column, field)
+        fields[field.column] = field if known == field else _strictest(known, field)
+    kinds: list[Any] = [
+        (column, _annotation(field) | msgspec.UnsetType, msgspec.UNSET)
+        if field.optional or len(streams) > 1
+        else (column, _annotation(field))
+        for column, field in fields.items()
+    ]
     return msgspec.defstruct(
         "Reading",
         kinds,
+        kw_only=True,  # for the order of fields that may be missing
         rename={column: field.name for column, field in fields.items()},
         forbid_unknown_fields=True,
         gc=False,
@@ -95,9 +118,18 @@ class _Decoder:
         self.many = msgspec.json.Decoder(list[struct])  # type: ignore[valid-type]
         self.id = {stream: attrgetter(stream.id.column) for stream in streams}
         self.row = {stream: attrgetter(*stream.columns) for stream in streams}
+        self.required = {
+            stream: itemgetter(
+                *(place for place, field in enumerate(stream.fields) if not field.optional)
+            )
+            for stream in streams
+        }
 
     def rows(self, structs: Sequence[Any]) -> list[Rows]:
-        """Sort readings out by stream; a reading that lacks a field is left out."""
+        """Sort readings out by stream; a reading that lacks a required field is left out.
+
+        What it lacks otherwise is UNSET in its row.
+        """
         if len(self.row) == 1:
             return [Rows(stream, list(map(row, structs))) for stream, row in self.row.items()]
         found = []
@@ -107,12 +139,18 @@ class _Decoder:
             rows = [row(reading) for reading in rest if device(reading) is not msgspec.UNSET]
             # What is of two streams must not count twice: it would make up for one of none.
             rest = [reading for reading in rest if device(reading) is msgspec.UNSET]
-            found.append(Rows(stream, [row for row in rows if msgspec.UNSET not in row]))
+            required = self.required[stream]
+            complete = (
+                [row for row in rows if msgspec.UNSET not in required(row)]
+                if stream.optional
+                else [row for row in rows if msgspec.UNSET not in row]
+            )
+            found.append(Rows(stream, complete))
         return [rows for rows in found if len(rows)]
 
 
 def _quotes(stream: Stream) -> int:
-    """Count the quotation marks of a valid reading: no string in it may hold one.
+    """Count the quotation marks of a whole valid reading: no string in it may hold one.
 
     JSON's names may occur twice, and decoders take the last. More quotation marks than these are
     how a reading with a repeated field shows, at the cost of one look through the bytes.
@@ -120,6 +158,17 @@ def _quotes(stream: Stream) -> int:
     return 2 * len(stream.fields) + 2 * sum(
         field.sql_type in {"text", "timestamptz"} for field in stream.fields
     )
+
+
+def _known_quotes(rows: Rows) -> int:
+    """Count the quotation marks of rows whose readings repeat no field."""
+    left_out = sum(row.count(msgspec.UNSET) for row in rows.rows) if rows.stream.optional else 0
+    return len(rows) * _QUOTES[rows.stream] - 2 * left_out
+
+
+def _without_unset(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row with None for what its reading left out."""
+    return tuple(None if value is msgspec.UNSET else value for value in row)
 
 
 def _in_utc(row: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -227,7 +276,7 @@ def _all_valid(
         return None
     _check_count(structs)
     parsed = Parsed(decoder.rows(structs), 0, [])
-    quotes = sum(len(rows) * _QUOTES[rows.stream] for rows in parsed.rows)
+    quotes = sum(map(_known_quotes, parsed.rows))
     if parsed.valid < len(structs) or body.count(b'"') != quotes:
         return None
     for rows in parsed.rows:
@@ -239,6 +288,8 @@ def _all_valid(
             return None
         if bounds.devices is not None and not bounds.devices.issuperset(ids):
             return None
+        if rows.stream.optional:
+            rows.rows = list(map(_without_unset, rows.rows))
         if any(time.tzinfo is not UTC for time in times):
             rows.rows = list(map(_in_utc, rows.rows))
     return parsed
@@ -286,11 +337,12 @@ def _decode(
     item: bytes, streams: Iterable[Stream]
 ) -> tuple[Stream, tuple[Any, ...]] | tuple[None, tuple[()]]:
     """Decode a reading of any of the streams; None where it is of none."""
+    quotes = item.count(b'"')
     for stream in streams:
-        if item.count(b'"') != _QUOTES[stream]:
+        if quotes > _QUOTES[stream]:
             continue
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             row = _ONE[stream].row[stream](_ONE[stream].one.decode(item))
-            if _is_id(row[0]):
-                return stream, row
+            if quotes == _known_quotes(Rows(stream, [row])) and _is_id(row[0]):
+                return stream, _without_unset(row)
     return None, ()

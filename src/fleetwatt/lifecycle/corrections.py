@@ -76,7 +76,7 @@ class DeviceHistory:
             The correction; None: no such reading is stored.
         """
         _check_raw(self.database, self.stream, time)
-        columns = {field.column: measures[field.name] for field in self.stream.measures}
+        columns = {field.column: measures.get(field.name) for field in self.stream.measures}
         made = self.database.execute_once(
             f"{self.stream.name}.replace_reading",
             device=self.device,
@@ -188,7 +188,8 @@ def _stream_of(correction: Row) -> Stream:
 def _named(stream: Stream, reading: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if reading is None:
         return None
-    return {field.name: reading[field.column] for field in stream.measures}
+    # A reading may be older than a field.
+    return {field.name: reading.get(field.column) for field in stream.measures}
 
 
 def _check_raw(database: Database, stream: Stream, time: datetime) -> None:

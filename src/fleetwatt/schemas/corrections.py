@@ -15,7 +15,7 @@ from fleetwatt.schemas.fields import (
     count,
     in_our_age,
     optional,
-    schema_field,
+    reading_field,
 )
 from fleetwatt.streams import STREAMS, Stream
 
@@ -52,9 +52,7 @@ def _reason(**kwargs: Any) -> ma.fields.String:
 
 
 def _replacement(stream: Stream) -> ma.Schema:
-    fields: dict[str, Any] = {
-        field.name: schema_field(field, required=True) for field in stream.measures
-    }
+    fields: dict[str, Any] = {field.name: reading_field(field) for field in stream.measures}
     return ma.Schema.from_dict(
         fields | {"reason": _reason(required=True)}, name=f"{stream.name.title()}Replacement"
     )()

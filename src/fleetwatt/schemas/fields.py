@@ -139,6 +139,11 @@ def schema_field(field: Field, **kwargs: Any) -> ma.fields.Field[Any]:
     return Number(metadata=metadata, **kwargs)
 
 
+def reading_field(field: Field) -> ma.fields.Field[Any]:
+    """Return a field as a reading is sent with it."""
+    return schema_field(field, required=not field.optional, allow_none=field.nullable)
+
+
 def json_order(stream: Stream) -> tuple[Field, ...]:
     return (stream.id, *stream.measures, TIMESTAMP)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import Answer, count, json_order, schema_field
+from fleetwatt.schemas.fields import Answer, count, json_order, reading_field
 from fleetwatt.schemas.problems import FieldError
 from fleetwatt.streams import STREAMS, Stream
 
 
 def _reading_schema(stream: Stream) -> ma.Schema:
-    fields = {field.name: schema_field(field, required=True) for field in json_order(stream)}
+    fields = {field.name: reading_field(field) for field in json_order(stream)}
     return ma.Schema.from_dict(fields, name=f"{stream.name.title()}Reading")()
 
 

@@ -20,7 +20,8 @@ from fleetwatt.streams import STREAMS, Stream
 
 def _status_schema(stream: Stream) -> type[ma.Schema]:
     fields = {
-        field.name: schema_field(field, attribute=field.column) for field in json_order(stream)
+        field.name: schema_field(field, attribute=field.column, allow_none=field.may_be_unknown)
+        for field in json_order(stream)
     }
     fields["receivedAt"] = Timestamp(
         attribute="received_at",

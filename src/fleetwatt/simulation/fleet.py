@@ -8,22 +8,38 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fleetwatt.simulation.meter import NOMINAL, Meter
+from fleetwatt.simulation.unmodelled import Extended, Measures, Unmodelled
 from fleetwatt.simulation.vehicle import MINUTES_A_DAY, Mode, Vehicle
 from fleetwatt.streams import METER, STREAMS, TIMESTAMP, VEHICLE, Stream
 from fleetwatt.times import MINUTE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from fleetwatt.simulation.plan import Plan
+    from fleetwatt.simulation.unmodelled import Device
+    from fleetwatt.streams import Field
 
 YEAR = 365.25 * MINUTES_A_DAY  # minutes
 Reading = Any  # a struct of READINGS: what is encoded as the JSON object that a device sends
 
 
+_MODELS: dict[Stream, type[Meter | Vehicle]] = {METER: Meter, VEHICLE: Vehicle}
+
+
+def _modelled(stream: Stream) -> tuple[str, ...]:
+    return _MODELS[stream].MEASURES if stream in _MODELS else ()
+
+
+def _unmodelled(stream: Stream) -> list[Field]:
+    """Return the measures of a stream that no model makes, in the order of its readings."""
+    return [field for field in stream.measures if field.name not in _modelled(stream)]
+
+
 def _struct(stream: Stream) -> Callable[..., Reading]:
     """Make what a reading of a stream is: its id, its timestamp and its measures."""
-    names = [field.name for field in (stream.id, TIMESTAMP, *stream.measures)]
+    unmodelled = [field.name for field in _unmodelled(stream)]
+    names = [stream.id.name, TIMESTAMP.name, *_modelled(stream), *unmodelled]
     return msgspec.defstruct(f"{stream.name.title()}Reading", names, frozen=True, gc=False)
 
 
@@ -55,11 +71,30 @@ class Fleet:
             )
             for number in range(1, plan.vehicles + 1)
         ]
-        devices: dict[Stream, list[Any]] = {METER: self.meters, VEHICLE: self.vehicles}
-        self._by_second: dict[tuple[Stream, int], list[Any]] = {}
+        self._wandering: list[Measures] = []
+        self._by_second: dict[tuple[Stream, int], list[Device]] = {}
         for stream in STREAMS:
-            for device in devices[stream]:
+            for device in self._devices(stream):
                 self._by_second.setdefault((stream, device.second), []).append(device)
+
+    def _devices(self, stream: Stream) -> Iterator[Device]:
+        """Yield a stream's devices; of one that has no model, as many as there are vehicles."""
+        # Of its own, so that a stream or a field more changes nothing of what the models make.
+        chance = self._plan.chance(f"unmodelled {stream.name}")
+        modelled: dict[Stream, Sequence[Device]] = {METER: self.meters, VEHICLE: self.vehicles}
+        fields = _unmodelled(stream)
+
+        def measures() -> Measures:
+            self._wandering.append(Measures(fields, stream.counter, chance))
+            return self._wandering[-1]
+
+        if stream not in modelled:
+            for number in range(1, self._plan.vehicles + 1):
+                yield Unmodelled(f"{stream.name[0].upper()}-{number:05}", measures(), chance)
+        elif fields:
+            yield from (Extended(device, measures()) for device in modelled[stream])
+        else:
+            yield from modelled[stream]
 
     def advance(self) -> None:
         """Live one minute."""
@@ -73,6 +108,8 @@ class Fleet:
         noise = self._chance.random
         for meter in self.meters:
             meter.end_minute(grid + noise() - 0.5)
+        for measures in self._wandering:
+            measures.advance()
         self._replace()
         self.moves = {vehicle.id: vehicle.meter.id for vehicle in self.vehicles} if first else {}
         self._move()

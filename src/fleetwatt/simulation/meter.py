@@ -19,6 +19,7 @@ class Meter:
     """
 
     __slots__ = ("_load", "_sag", "_voltage", "id", "register", "second")
+    MEASURES = ("kwhConsumedAc", "voltage")
 
     def __init__(self, device: str, chance: Random) -> None:
         self.id = device

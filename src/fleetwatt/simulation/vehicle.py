@@ -66,6 +66,7 @@ class Vehicle:
         "soc",
         "temperature",
     )
+    MEASURES = ("soc", "kwhDeliveredDc", "batteryTemp")
 
     def __init__(self, device: str, meter: Meter, now: int, ambient: float, chance: Random) -> None:
         self.id = device

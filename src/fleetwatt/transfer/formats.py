@@ -11,7 +11,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,9 @@ _PARQUET = b"PAR1"
 _BOM = b"\xef\xbb\xbf"
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 _TEXTS = {TIMESTAMP.name, *(stream.id.name for stream in STREAMS)}
+_NULLABLE = {
+    stream: frozenset(field.name for field in stream.fields if field.nullable) for stream in STREAMS
+}
 _FORMATS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".parquet": "parquet"}
 Convert = Callable[[bytes], bytes]
 
@@ -195,7 +198,8 @@ def _line(number: int, line: bytes, problem: str | None, convert: Convert) -> Li
 def _csv_converter(name: str, header: bytes) -> Convert:
     """Return what turns a line into JSON; the columns may stand in any order.
 
-    An empty cell is a field that is not there, so that both streams may share a file.
+    An empty cell is a value that is unknown where its field may say so by null, else a field that
+    is not there: so streams may share a file.
     """
     try:
         columns = _cells(header.removeprefix(_BOM).strip())
@@ -209,14 +213,21 @@ def _csv_converter(name: str, header: bytes) -> Convert:
         cells = _cells(line)
         if len(cells) != len(columns):
             raise _BadLine(f"has {len(cells)} cells where the header has {len(columns)}")
+        unknown = _unknown({column for column, cell in zip(columns, cells, strict=True) if cell})
         fields = (
-            key + _json(cell, is_text=is_text)
-            for key, cell, is_text in zip(keys, cells, texts, strict=True)
-            if cell
+            key + (_json(cell, is_text=is_text) if cell else b"null")
+            for column, key, cell, is_text in zip(columns, keys, cells, texts, strict=True)
+            if cell or column in unknown
         )
         return b"{" + b",".join(fields) + b"}"
 
     return convert
+
+
+def _unknown(given: Set[str]) -> Set[str]:
+    """Return which fields say by null that their value is unknown, of a reading that has these."""
+    named = [stream for stream in STREAMS if stream.id.name in given]
+    return _NULLABLE[named[0]] - given if len(named) == 1 else frozenset()
 
 
 def _cells(line: bytes) -> list[str]:
@@ -237,12 +248,15 @@ def _json(cell: str, *, is_text: bool) -> bytes:
 
 
 def _check_columns(name: str, columns: list[str]) -> None:
-    """Make sure that a header has all fields of at least one stream, and none besides."""
+    """Make sure that a header has all required fields of a stream, and none of no stream."""
     known = {field.name for stream in STREAMS for field in stream.fields}
     named = [stream for stream in STREAMS if stream.id.name in columns]
     ids = " or ".join(stream.id.name for stream in STREAMS)
     missing = [
-        field.name for stream in named for field in stream.fields if field.name not in columns
+        field.name
+        for stream in named
+        for field in stream.fields
+        if not field.optional and field.name not in columns
     ]
     for problem, found in (
         ("has unknown columns", [column for column in columns if column not in known]),
@@ -278,5 +292,6 @@ def _parquet_batches(
 
 
 def _line_of(number: int, row: dict[str, Any]) -> Line:
-    fields = {name: value for name, value in row.items() if value is not None}
-    return Line(number, msgspec.json.encode(fields))
+    given = {name: value for name, value in row.items() if value is not None}
+    unknown = row.keys() & _unknown(given.keys())
+    return Line(number, msgspec.json.encode(given | dict.fromkeys(unknown)))
