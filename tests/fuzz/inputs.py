@@ -200,7 +200,11 @@ def members(random: Random, stream: Stream) -> Members:
     """Return the members of a valid reading, names and values as they are written."""
     found = []
     for field in stream.fields:
+        if field.optional and random.random() < 0.3:
+            continue
         match field.sql_type:
+            case _ if field.nullable and random.random() < 0.3:
+                value = b"null"
             case "text":
                 value = _quoted(random, random.choice(IDS))
             case "timestamptz":
@@ -296,7 +300,7 @@ def item(random: Random, stream: Stream) -> bytes:
 
 def _both_and_neither(random: Random) -> list[bytes]:
     """A reading of both kinds, and one of neither: together they count as two."""
-    first, second = (members(random, stream) for stream in STREAMS)
+    first, second = (members(random, stream) for stream in random.sample(STREAMS, 2))
     both = dict(first) | dict(second)
     names = [name for name, value in both.items() if not value.startswith(b'"')]
     neither = [(name, b"1") for name in random.sample(names, random.randint(1, len(names)))]

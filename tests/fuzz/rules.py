@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NoReturn
@@ -25,6 +25,10 @@ _rfc3339 = re.compile(
     re.ASCII,
 ).fullmatch
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+# What breaks a field's rule; nothing is stored of it.
+BROKEN = object()
 
 
 class NotJson(Exception):
@@ -116,18 +120,23 @@ def _in_our_era(time: datetime) -> bool:
     return True
 
 
-def _value(rule: Field, value: Any) -> Any:
-    """Return what is stored of a field's value, or None for what breaks its rule."""
+def _stored(rule: Field, members: Mapping[str, Any]) -> Any:
+    """Return what is stored of a reading's field, or BROKEN."""
+    if rule.name not in members:
+        return None if rule.optional else BROKEN
+    value = members[rule.name]
+    if value is None:
+        return None if rule.nullable else BROKEN
     match rule.sql_type:
         case "text":
-            return value if isinstance(value, str) and _is_id(value) else None
+            return value if isinstance(value, str) and _is_id(value) else BROKEN
         case "timestamptz":
-            return _time(value)
+            return _time(value) or BROKEN
     if not isinstance(value, float) or not math.isfinite(value):
-        return None
+        return BROKEN
     least = -math.inf if rule.minimum is None else rule.minimum
     most = math.inf if rule.maximum is None else rule.maximum
-    return value if least <= value <= most else None
+    return value if least <= value <= most else BROKEN
 
 
 def _reading(
@@ -146,9 +155,11 @@ def _reading(
     members = dict(value)
     rules = {each.name: each for each in stream.fields}
     faults |= members.keys() - rules.keys()
-    row = tuple(_value(each, members.get(each.name)) for each in stream.fields)
-    faults |= {each.name for each, stored in zip(stream.fields, row, strict=True) if stored is None}
-    if faults and row[1] and not _in_our_era(row[1]):
+    row = tuple(_stored(rule, members) for rule in stream.fields)
+    faults |= {
+        rule.name for rule, stored in zip(stream.fields, row, strict=True) if stored is BROKEN
+    }
+    if faults and row[1] is not BROKEN and not _in_our_era(row[1]):
         faults.add("timestamp")
     if not faults and bounds.devices is not None and row[0] not in bounds.devices:
         faults = {stream.id.name}
