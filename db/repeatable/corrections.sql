@@ -1,4 +1,5 @@
--- What the corrections of all streams share. The functions that change readings are in per_stream/corrections.sql.
+-- What the corrections of all streams share. The functions that change readings are in
+-- per_stream/corrections.sql.
 
 -- Lets corrections take turns, until their transactions end.
 CREATE OR REPLACE FUNCTION lock_corrections() RETURNS void

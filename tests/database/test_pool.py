@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -30,4 +32,20 @@ def test_who_waits_gets_a_connection_that_comes_back_as_the_time_is_over(config:
             taken.close()
 
         assert waiting.result() == [(1,)]
+    pool.drop_idle()
+
+
+def test_a_connection_that_ended_while_it_lay_idle_is_not_lent(config: Config) -> None:
+    """A change that is sent on it would fail, although the server is there."""
+    pool = Pool(lambda: connect(config), size=1, timeout=TIMEOUT)
+    with pool.connection() as first:
+        assert rows(first, "SELECT 1") == [(1,)]
+    with socket.socket(fileno=os.dup(first.fileno())) as own:
+        own.shutdown(socket.SHUT_RDWR)
+
+    with pool.connection() as second:
+        assert rows(second, "SELECT 2") == [(2,)]
+
+    assert first.closed
+    assert pool.usage() == (0, 1)
     pool.drop_idle()

@@ -121,4 +121,4 @@ def repair(database: Database, findings: Findings) -> None:
             database.refresh(aggregate, start, start + hours * HOUR)
     devices = sorted({each.device for each in findings.differences if not each.hour})
     if devices:
-        database.query(f"{stream.name}.repair_latest", devices=devices)
+        database.execute_once(f"{stream.name}.repair_latest", devices=devices)

@@ -53,7 +53,7 @@ def _device_routes(stream: Stream) -> None:
     @raises(blueprint, 400, 404, 408, 413, 415, 503)
     def put(entry: dict[str, Any], **path: str) -> tuple[Row, int]:
         try:
-            row = current_database().query_one(
+            row = current_database().execute_once(
                 "put_devices",
                 streams=[stream.name],
                 ids=list(path.values()),
@@ -122,7 +122,7 @@ for _stream in STREAMS:
 @raises(blueprint, 400, 404, 408, 413, 415, 503)
 def put_site(entry: dict[str, Any], siteId: str) -> tuple[Row, int]:
     """Make a site, or replace what is said of it."""
-    row = current_database().query_one(
+    row = current_database().execute_once(
         "put_sites",
         ids=[siteId],
         names=[entry.get("name")],

@@ -34,7 +34,7 @@ def map_vehicle(mapping: dict[str, Any]) -> tuple[Row, int]:
     Closes the vehicle's open mapping.
     """
     auth.check_device(mapping["vehicleId"])
-    row = current_database().query_one(
+    row = current_database().execute_once(
         "map_vehicle",
         vehicle_id=mapping["vehicleId"],
         meter_id=mapping["meterId"],

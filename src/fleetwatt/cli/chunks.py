@@ -96,5 +96,5 @@ def set_interval(table: str, interval: timedelta, *, yes: bool, dry_run: bool) -
             "Chunks are dropped and compressed as a whole, once all of one is old enough."
         )
         if confirm(yes=yes, dry_run=dry_run):
-            database.query_one("set_chunk_interval", table=table, interval=interval)
+            database.execute_once("set_chunk_interval", table=table, interval=interval)
             click.echo(f"New chunks of {table} hold {output.duration(interval)}.")

@@ -82,7 +82,7 @@ def _change(table: str, after: timedelta | None, *, yes: bool, dry_run: bool) ->
         )
         click.echo(f"The next run compresses {_packs(database, table, after)}.")
         if confirm(yes=yes, dry_run=dry_run):
-            database.query_one("set_compression", table=table, after=after)
+            database.execute_once("set_compression", table=table, after=after)
             click.echo(f"{table} is compressed after {then}.")
 
 

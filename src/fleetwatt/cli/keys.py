@@ -100,7 +100,7 @@ def revoke(prefix: str) -> None:
     Every process refuses it within 5 seconds.
     """
     with opened_database() as database:
-        row = database.query_one("revoke_key", prefix=_prefix(prefix))
+        row = database.execute_once("revoke_key", prefix=_prefix(prefix))
     if row is None:
         raise click.ClickException(f"there is no key {prefix}")
     _audit("key revoked", row)

@@ -1,6 +1,8 @@
-"""The database: all that knows psycopg2.
+"""The database, as all other packages use it.
 
-`Database` is what the routes ask: `one` and `all` for a named query, `write` for readings.
+`Database` runs the named queries of sql/: `query` and `query_one` read, `execute_once` changes
+something. `write` stores readings. None of psycopg2's errors leaves it: they become those of
+errors.py.
 """
 
 from __future__ import annotations
@@ -37,14 +39,18 @@ BEGINNING = datetime(2, 1, 1, tzinfo=UTC)
 # Seconds past statement_timeout that a server has to say that a statement was too long.
 _GRACE = 5.0
 _RETENTION_KEPT = 5.0  # seconds for which an answer about retention is used again
-_ASKING = 60.0  # seconds for which it is used on while one asks anew
+_ASKING = 60.0  # seconds for which it is used on while a thread asks again
 
 
 class Database:
     """A database with fleetwatt's schema, used by all threads of a process.
 
-    Every method raises `Unavailable` or `Busy` where the database is. Connections are opened when
-    they are first needed, and none of them serves before the schema has been found up to date.
+    Connections are opened when they are first needed, and none is used before the schema has been
+    found up to date.
+
+    Every method that asks the database raises a `DatabaseError`: `Unavailable` where it is away,
+    `Busy` where it is busy, `StatementFailed` where a statement is at fault. A question is asked
+    again, once, where its connection was lost.
     """
 
     def __init__(self, config: Config) -> None:
@@ -62,7 +68,10 @@ class Database:
         self._oldest: dict[Stream, tuple[float, datetime]] = {}
 
     def query(self, query: str, **parameters: Any) -> list[Row]:
-        """Return every row of a named query, from the replica where that may answer it."""
+        """Return every row of a named query, from the replica where that may answer it.
+
+        The query only reads: it is run again where its connection was lost.
+        """
         statement = self._queries[query]
 
         def work(connection: Connection) -> list[Row]:
@@ -71,18 +80,22 @@ class Database:
         if self._replica and query in self._for_replica:
             with suppress(ReplicaAway), translated():
                 return self._replica.ask(work)
-        return self._twice(work)
+        return self._retry_once(work)
 
     def query_one(self, query: str, **parameters: Any) -> Row | None:
-        """Return the first row of a named query, or None."""
+        """Return the first row of a named query that only reads, or None."""
         rows = self.query(query, **parameters)
         return rows[0] if rows else None
 
     def execute_once(self, query: str, **parameters: Any) -> Row | None:
-        """Run a named query that would do something else if it were run again.
+        """Run a named query that changes something; it is never run again.
 
         Returns:
             Its first row, or None.
+
+        Raises:
+            Unavailable: The database is away, or the connection was lost; then the change may have
+                been made.
         """
         with translated(), self._pool.connection() as connection:
             rows = fetch(connection, self._queries[query], parameters)
@@ -102,17 +115,17 @@ class Database:
         Returns:
             Whether anything is materialized in this edition.
         """
-        return self._twice(
+        return self._retry_once(
             lambda connection: editions.refresh(connection, aggregate, start, end, force=force)
         )
 
     def run_job(self, job: int) -> None:
         """Run one of TimescaleDB's jobs now, and return when it is done."""
-        self._twice(lambda connection: editions.run_job(connection, job))
+        self._retry_once(lambda connection: editions.run_job(connection, job))
 
     def tidy(self) -> None:
         """Do what autovacuum and the checkpointer do, for a database that has neither."""
-        self._twice(editions.tidy)
+        self._retry_once(editions.tidy)
 
     @property
     def lateness(self) -> timedelta:
@@ -126,7 +139,7 @@ class Database:
 
     def settle(self, stream: Stream, older_than: timedelta) -> None:
         """Materialize what the aggregates lack of the raw readings that retention would drop."""
-        self._twice(lambda connection: editions.settle(connection, stream, older_than))
+        self._retry_once(lambda connection: editions.settle(connection, stream, older_than))
 
     def oldest_accepted(self, stream: Stream) -> datetime:
         """Return the time before which retention would drop a reading unseen."""
@@ -134,7 +147,7 @@ class Database:
         if known and time.monotonic() - known[0] < _RETENTION_KEPT:
             return known[1]
         if known:
-            # Others go by it as long as one asks: where the database stands still, they don't wait.
+            # Other threads use it while one asks: where the database stands still, they don't wait.
             self._oldest[stream] = (time.monotonic() + _ASKING, known[1])
         try:
             row = self.query_one(f"{stream.name}.oldest_accepted")
@@ -156,7 +169,7 @@ class Database:
         return self._replica.lag() if self._replica else None
 
     def cut_unanswered(self) -> None:
-        """Let nobody wait for a database that stands still; to be called every second."""
+        """End the waiting for a database that stands still; to be called every second."""
         if self._config.statement_timeout:
             cut_unanswered(self._config.statement_timeout + _GRACE)
 
@@ -188,24 +201,28 @@ class Database:
         return opened
 
     def _insert(self, batch: Sequence[Rows]) -> list[set[ReadingKey] | None]:
-        """Store readings; when the connection breaks, once more: nothing is stored twice."""
+        """Store readings; a retry finds those that are stored already."""
         started = time.perf_counter()
-        stored = self._twice(lambda connection: insert_rows(connection, self._queries, batch))
+        stored = self._retry_once(lambda connection: insert_rows(connection, self._queries, batch))
         metrics.committed(batch, stored, time.perf_counter() - started)
         return stored
 
-    def _twice(self, work: Callable[[Connection], T]) -> T:
-        """Do idempotent work, and once more when the connection had died while it lay idle."""
-        lent = False
+    def _retry_once(self, work: Callable[[Connection], T]) -> T:
+        """Do work on a connection, and again on another one where the first was lost.
+
+        Only for work that does no harm when it is done twice: the first time may have succeeded.
+        """
+        is_connected = False
         with translated():
             try:
                 with self._pool.connection() as connection:
-                    lent = True
+                    is_connected = True
                     return work(connection)
             except psycopg2.Error as error:
-                if not lent or not is_lost(error):
+                # A server that lets nobody in is not asked twice: it would double the wait.
+                if not is_connected or not is_lost(error):
                     raise
-                # If one idle connection died, so did the others: the server went away.
+                # Where one connection was lost, so were the others: the server went away.
                 self._pool.drop_idle()
             with self._pool.connection() as connection:
                 return work(connection)

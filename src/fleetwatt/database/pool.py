@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import socket
 import threading
 import time
@@ -55,7 +56,7 @@ def connect(config: Config, timezone: str | None = "UTC") -> Connection:
             connect_timeout=config.connect_timeout,
             application_name="fleetwatt",
             options=f"{given} {options}",
-            # Of a host that is gone the kernel would else tell only after a quarter of an hour.
+            # Else the kernel notices only after a quarter of an hour that a host is gone.
             tcp_user_timeout=60_000,
             keepalives_idle=30,
             keepalives_interval=10,
@@ -119,7 +120,7 @@ def cut_unanswered(seconds: float) -> None:
     """Cut the connections that have not answered for so long.
 
     A server that stands still keeps no statement_timeout, and its kernel goes on to acknowledge
-    what it is sent: whoever waits inside libpq would wait until it moves again.
+    what it is sent. A thread inside libpq would wait until the server moves again.
     """
     with _cutting:
         for connection, asked in list(_asked.items()):
@@ -132,6 +133,17 @@ def cut_unanswered(seconds: float) -> None:
 
 def _socket(connection: Connection) -> socket.socket:
     return socket.socket(fileno=os.dup(connection.fileno()))
+
+
+def _has_ended(connection: Connection) -> bool:
+    """Whether the server has ended an idle connection.
+
+    Unasked, a server says only that it ends a session, or that a setting has changed. Either makes
+    the socket readable, and after either another connection serves as well.
+    """
+    watched = select.poll()
+    watched.register(connection.fileno(), select.POLLIN)
+    return bool(watched.poll(0))
 
 
 class Pool:
@@ -153,15 +165,22 @@ class Pool:
     def connection(self) -> Iterator[Connection]:
         """Lend a connection; one that is closed when it comes back is forgotten.
 
+        One that ended while it lay idle is replaced: what is sent on it would be lost, and nobody
+        could say whether it was done.
+
         Raises:
             PoolExhausted: None came free in time.
             psycopg2.OperationalError: A new one could not be opened.
         """
-        taken = self._take() or self._new()
+        taken = self._take()
+        if taken and _has_ended(taken):
+            taken.close()
+            taken = None
+        taken = taken or self._new()
         try:
             yield taken
         except BaseException:
-            # Whatever state it was left in: a broken or half-read connection helps nobody.
+            # Whatever state it was left in: a broken or half-read connection is of no use.
             taken.close()
             raise
         finally:
@@ -173,7 +192,7 @@ class Pool:
             return self._open - len(self._idle), len(self._idle)
 
     def drop_idle(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the connections that are not in use."""
         with self._changed:
             idle, self._idle = self._idle, []
             self._open -= len(idle)
@@ -184,7 +203,7 @@ class Pool:
     def _take(self) -> Connection | None:
         """Take an idle connection, or return None with the right to open one."""
         with self._changed:
-            # It looks once more after the time is over: that moment's notify went to nobody else.
+            # It looks once more after the time is over: that moment's notify woke no other thread.
             if not self._changed.wait_for(
                 lambda: self._idle or self._open < self._size, self._timeout
             ):

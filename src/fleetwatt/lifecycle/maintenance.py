@@ -78,7 +78,7 @@ def _run(database: Database, job: Row) -> Deed:
     except DatabaseError as error:
         deed = Deed(f"{what} failed", str(error))
         again = job["retry_period"]
-    database.query_one("plan_next_run", job_id=job["job_id"], after=again)
+    database.execute_once("plan_next_run", job_id=job["job_id"], after=again)
     return deed
 
 
@@ -87,7 +87,7 @@ def _drop_expired(database: Database) -> Iterator[Deed]:
         table, drop_after = row["table_name"], row["drop_after"]
         what = f"chunks of {table} older than {format_duration(drop_after)}"
         try:
-            dropped = database.query_one("drop_chunks", table=table, drop_after=drop_after)
+            dropped = database.execute_once("drop_chunks", table=table, drop_after=drop_after)
         except DatabaseError as error:
             yield Deed(f"dropping {what} failed", str(error))
             continue

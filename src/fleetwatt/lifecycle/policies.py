@@ -223,7 +223,7 @@ def set_retention(database: Database, table: str, plan: Policies) -> None:
     if raw and keep is not None:
         database.settle(plan.stream, keep)
     refresh_from = plan.refresh_from if raw else None
-    database.query_one("set_retention", table=table, keep=keep, refresh_from=refresh_from)
+    database.execute_once("set_retention", table=table, keep=keep, refresh_from=refresh_from)
 
 
 def plan_compression(

@@ -28,7 +28,7 @@ RETURNING prefix, hash, name, scopes, devices, created_at, expires_at, revoked_a
 
 -- revoke_key --
 -- Ends an API key now; one that has been ended stays as it was. Cost: one look-up by primary key.
--- Rows: at most one.
+-- Rows: at most one. Run once: it changes the key.
 UPDATE api_keys SET revoked_at = least(revoked_at, now()) WHERE prefix = %(prefix)s
 RETURNING prefix, hash, name, scopes, devices, created_at, expires_at, revoked_at
 

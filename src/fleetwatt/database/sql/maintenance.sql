@@ -19,7 +19,7 @@ ORDER BY proc_name LIKE '%%retention%%', proc_name NOT LIKE '%%refresh%%', job_i
 
 -- plan_next_run --
 -- Sets when a job is due again: run_job() does not. Cost: a row of the jobs' statistics.
--- Rows: one.
+-- Rows: one. Run once: it changes the job.
 SELECT next_start FROM alter_job(%(job_id)s::integer, next_start => now() + %(after)s::interval)
 
 -- failing_jobs --
@@ -47,5 +47,5 @@ SELECT table_name, drop_after FROM retention WHERE drop_after IS NOT NULL ORDER 
 -- drop_chunks --
 -- Drops the chunks of a table that are wholly older than an interval, and says how many. Cost: a lock and a
 -- file removal a chunk.
--- Rows: one.
+-- Rows: one. Run once: a second run says that there were none.
 SELECT count(*) AS chunks FROM drop_chunks(%(table)s::regclass, older_than => %(drop_after)s::interval)

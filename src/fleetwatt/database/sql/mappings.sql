@@ -1,6 +1,6 @@
 -- map_vehicle --
 -- Puts a vehicle on a meter and closes its open mapping. Cost: a few look-ups in the mapping's indexes.
--- Rows: one.
+-- Rows: one. Run once: a second run says that the mapping was open already.
 SELECT outcome, %(vehicle_id)s AS vehicle_id, %(meter_id)s AS meter_id, valid_from, valid_to
 FROM map_vehicle(%(vehicle_id)s, %(meter_id)s, %(valid_from)s::timestamptz)
 

@@ -74,15 +74,15 @@ WHERE table_name = %(table)s AND NOT compressed AND range_end <= now() - %(older
 -- set_retention --
 -- Sets how long a table is kept (null: for ever) and how far back its aggregate's refresh reaches (null: as
 -- it is), both or neither. Cost: a row or two of the jobs' catalog.
--- Rows: one.
+-- Rows: one. Run once: it changes the jobs' catalog.
 SELECT set_retention(%(table)s, %(keep)s::interval, %(refresh_from)s::interval)
 
 -- set_compression --
 -- Sets after how long a table's chunks become columnstore; null: never. Cost: a row of the jobs' catalog.
--- Rows: one.
+-- Rows: one. Run once: it changes the jobs' catalog.
 SELECT set_compression(%(table)s, %(after)s::interval)
 
 -- set_chunk_interval --
 -- Sets how much time a chunk of a table holds, from the next one on. Cost: a row of TimescaleDB's catalog.
--- Rows: one.
+-- Rows: one. Run once: it changes TimescaleDB's catalog.
 SELECT set_chunk_time_interval(%(table)s::regclass, %(interval)s::interval)
