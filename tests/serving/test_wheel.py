@@ -93,9 +93,8 @@ def serving(installed: Path, folder: Path, database_url: str) -> Iterator[tuple[
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        eventually(
-            lambda: is_served(url) or master.poll() is not None, (folder / "log").read_text()
-        )
+        eventually(lambda: is_served(url) or master.poll() is not None, "it does not serve")
+        assert master.poll() is None, (folder / "log").read_text()
         yield url, master.pid
     finally:
         master.terminate()
@@ -175,20 +174,24 @@ def test_it_runs_the_embedded_database_without_a_checkout(installed: Path, tmp_p
     # As if npm had installed it there.
     shutil.copytree(ROOT / "src/fleetwatt/embedded/node_modules", embedded / "node_modules")
     (embedded / "node_modules" / ".package-lock.json").touch()
-    running = subprocess.Popen(
+    with subprocess.Popen(
         [installed / "fleetwatt", "dev"],
         cwd=tmp_path,
         env=environment("", 0),
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
         text=True,
-    )
-    assert running.stdout
-    with running.stdout as output:
-        url = next(line.split()[-1] for line in output if line.startswith("fleetwatt serves "))
-        assert is_served(url)
+    ) as running:
+        assert running.stdout
+        said = []
+        for line in running.stdout:
+            said.append(line)
+            if line.startswith("fleetwatt serves "):
+                break
+        assert said[-1].startswith("fleetwatt serves "), "".join(said)
+        assert is_served(said[-1].split()[-1])
         running.terminate()
-        output.read()
+        running.stdout.read()
 
-    assert running.wait(PATIENCE) == 0
+        assert running.wait(PATIENCE) == 0
     assert (tmp_path / ".fleetwatt" / "embedded").is_dir()
