@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -13,7 +14,7 @@ from flask.testing import FlaskClient
 from fleetwatt.app import create_app
 from fleetwatt.config import Config
 from fleetwatt.security import keys
-from tests.examples import meter
+from tests.examples import at, meter
 
 METER = "/v1/devices/meters/M-1"
 DEFAULTS = {"name": None, "site": None, "intervalSeconds": 60, "maxKw": 1000}
@@ -326,3 +327,40 @@ def test_an_administrator_writes_and_a_reader_reads(
         assert (client.delete(path, headers=headers).status_code != 403) == writes
     finally:
         app.extensions["fleetwatt"].close()
+
+
+def newest(client: FlaskClient, **minutes: float) -> None:
+    """Store of each meter a reading that is so many minutes old."""
+    now = datetime.now(UTC)
+    readings = [
+        meter(meterId=device.replace("_", "-"), timestamp=at(now - timedelta(minutes=age)))
+        for device, age in minutes.items()
+    ]
+    assert client.post("/v1/ingestion", json=readings).status_code == 201
+
+
+def fresh(client: FlaskClient, **query: Any) -> dict[str, int]:
+    answer = client.get("/v1/analytics/fleet", query_string=query).json
+    assert answer
+    meters: dict[str, int] = answer["meters"]
+    return meters
+
+
+def test_the_fleet_s_devices_are_stale_after_five_of_their_own_intervals(
+    client: FlaskClient,
+) -> None:
+    newest(client, minute_4=4, minute_6=6, quarter_70=70, quarter_80=80)
+    for device in ("quarter-70", "quarter-80"):
+        client.put(f"/v1/devices/meters/{device}", json={"intervalSeconds": 900})
+
+    assert fresh(client) == {"reporting": 2, "stale": 2, "silent": 0}
+    assert fresh(client, staleAfter=75 * 60) == {"reporting": 3, "stale": 1, "silent": 0}
+
+
+def test_a_registered_device_that_never_reported_is_silent(client: FlaskClient) -> None:
+    newest(client, M_1=1)
+    client.put(METER, json={})
+    client.put("/v1/devices/meters/M-2", json={})
+    client.put("/v1/devices/vehicles/V-2", json={})
+
+    assert fresh(client) == {"reporting": 1, "stale": 0, "silent": 1}

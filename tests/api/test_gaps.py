@@ -125,3 +125,34 @@ def test_a_wrong_argument_is_refused_by_name(
     assert response.status_code == 422
     assert response.json
     assert [error["field"] for error in response.json["errors"]] == [field]
+
+
+def register(client: FlaskClient, **entry: Any) -> None:
+    assert client.put("/v1/devices/vehicles/V-999", json=entry).status_code in {200, 201}
+
+
+@pytest.mark.parametrize("minutes", [15, 30])
+def test_a_device_that_was_heard_each_interval_of_its_own_has_no_gap(
+    client: FlaskClient, minutes: int
+) -> None:
+    hear(client, *range(0, 60, minutes))
+    assert len(gaps(client)) == 60 // minutes
+
+    register(client, intervalSeconds=minutes * 60)
+
+    assert gaps(client) == []
+
+
+def test_what_is_a_gap_and_what_it_lacks_go_by_the_interval(client: FlaskClient) -> None:
+    register(client, intervalSeconds=300)
+    hear(client, 0, 5, 12.5, 20.25, 35, 40, 45, 50, 55)
+
+    assert gaps(client) == [span(20.25, 35, 2), span(12.5, 20.25, 1)]
+    assert gaps(client, longerThan=600) == [span(20.25, 35, 2)]
+    assert gaps(client, longerThan=449)[-1] == span(5, 12.5, 1)
+
+
+def test_a_registered_device_that_never_reported_is_one_gap(client: FlaskClient) -> None:
+    register(client, intervalSeconds=900)
+
+    assert gaps(client) == [span(0, 60, 4)]

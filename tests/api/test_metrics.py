@@ -101,6 +101,23 @@ def test_devices_are_reporting_or_silent(client: FlaskClient) -> None:
     assert shown["fleetwatt_devices", "reporting", "meter"] == 2
     assert shown["fleetwatt_devices", "silent", "meter"] == 1
     assert shown["fleetwatt_devices", "silent", "vehicle"] == 0
+
+
+def test_a_device_reports_by_its_own_interval(client: FlaskClient) -> None:
+    now = datetime.now(UTC)
+    for device, entry in (("M-1", {"intervalSeconds": 900}), ("M-2", {}), ("M-3", {})):
+        client.put(f"/v1/devices/meters/{device}", json=entry)
+    client.post(
+        "/v1/ingestion/meter",
+        json=[
+            meter(meterId=device, timestamp=at(now - timedelta(minutes=70)))
+            for device in ("M-1", "M-2")
+        ],
+    )
+    shown = scrape(client)
+
+    assert shown["fleetwatt_devices", "reporting", "meter"] == 1
+    assert shown["fleetwatt_devices", "silent", "meter"] == 2
     assert shown["fleetwatt_database_bytes",] > 1_000_000
 
 

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-MINUTE = timedelta(minutes=1)
-# Readings come one a minute: neighbours further apart than this have missed one.
-SILENCE = timedelta(seconds=90)
+# So many intervals without a reading are silence: at least one has not come.
+SILENCE = 1.5
 
 
 def touched(start: datetime, end: datetime, width: timedelta) -> tuple[datetime, int]:
@@ -35,16 +34,18 @@ def filled(rows: Sequence[Row], start: datetime, end: datetime, width: timedelta
         yield found.get(each) or _empty(each)
 
 
-def parted(rows: Sequence[Row], start: datetime, end: datetime) -> Iterator[Row]:
-    """Yield a window's readings, and an empty bucket where none came for longer than SILENCE."""
+def parted(
+    rows: Sequence[Row], start: datetime, end: datetime, interval: timedelta
+) -> Iterator[Row]:
+    """Yield a window's readings, and in a silence an empty bucket an interval after its start."""
     last = start
     for row in rows:
-        if row["start"] - last > SILENCE:
-            yield _empty(last + MINUTE)
+        if row["start"] - last > SILENCE * interval:
+            yield _empty(last + interval)
         yield row
         last = row["start"]
-    if end - last > SILENCE:
-        yield _empty(last + MINUTE)
+    if end - last > SILENCE * interval:
+        yield _empty(last + interval)
 
 
 def _empty(start: datetime) -> Row:

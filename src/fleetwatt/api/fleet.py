@@ -84,7 +84,10 @@ def fleet(query: dict[str, Any]) -> dict[str, Any]:
     rows = current_database().query("fleet_hours", **window)
     fresh = {
         stream.plural: current_database().query_one(
-            f"{stream.name}.freshness", start=window["start"], stale_after=query["staleAfter"]
+            f"{stream.name}.freshness",
+            start=window["start"],
+            stale_after=query.get("staleAfter"),
+            site=None,
         )
         or {}
         for stream in STREAMS

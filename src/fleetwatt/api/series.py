@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,9 +12,9 @@ from flask import Response, request
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
 
-from fleetwatt.analytics.buckets import filled, parted, touched
+from fleetwatt.analytics.buckets import SILENCE, filled, parted, touched
 from fleetwatt.analytics.energy import rounded
-from fleetwatt.api.status import status_of
+from fleetwatt.api.status import interval_of
 from fleetwatt.http import caching
 from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.http.problems import TooManyPoints
@@ -69,7 +69,6 @@ def _series_route(stream: Stream) -> None:
     def series(query: dict[str, Any], **path: str) -> Response:
         form = _form_asked()
         (device,) = path.values()
-        status_of(stream, device)
         points = _points(stream, device, query["bucket"], query["start"], query["end"])
         values = ([point.get(column) for column in columns.values()] for point in points)
         headers = {"Vary": "Accept"}
@@ -94,7 +93,7 @@ def _gaps_route(stream: Stream) -> None:
     @raises(blueprint, 404, 503)
     def gaps(query: dict[str, Any], **path: str) -> dict[str, Any]:
         (device,) = path.values()
-        status_of(stream, device)
+        interval = interval_of(stream, device)
         start = query["start"]
         # What lies ahead is not silence yet.
         end = max(start, min(query["end"], datetime.now(UTC)))
@@ -103,11 +102,11 @@ def _gaps_route(stream: Stream) -> None:
             id=device,
             start=start,
             end=end,
-            longer_than=query["longerThan"],
+            longer_than=query.get("longerThan", SILENCE * interval),
             limit=query["limit"],
         )
         for gap in found:
-            gap["missing_readings"] = max(round(gap["seconds"] / 60) - gap["heard"], 0)
+            gap["missing_readings"] = max(round(gap["seconds"] / interval) - gap["heard"], 0)
         return {
             stream.id.column: device,
             "window_start": start,
@@ -127,8 +126,10 @@ def _points(
     """Return the buckets of a window, also the empty ones.
 
     Raises:
+        NotKnown: The device is not registered and has never sent a reading.
         TooManyPoints: They are more than an answer may hold.
     """
+    interval = timedelta(seconds=interval_of(stream, device))
     width = BUCKETS[bucket]
     if width and (count := touched(start, end, width)[1]) > MOST_POINTS:
         raise _too_many(f"{count:,}", start, end)
@@ -146,7 +147,7 @@ def _points(
     ]
     for row in rows:
         row.update({column: rounded(row[column]) for column in sums})
-    points = list(filled(rows, start, end, width) if width else parted(rows, start, end))
+    points = list(filled(rows, start, end, width) if width else parted(rows, start, end, interval))
     if len(points) > MOST_POINTS:
         raise _too_many(f"{len(points):,}", start, end)
     return points

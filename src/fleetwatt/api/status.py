@@ -18,16 +18,17 @@ blueprint = Blueprint(
 )
 
 
-def status_of(stream: Stream, device: str) -> Row:
-    """Return a device's newest reading, its age and, for a vehicle, its meter.
+def interval_of(stream: Stream, device: str) -> float:
+    """Return a device's interval in seconds.
 
     Raises:
-        NotKnown: It has never sent one.
+        NotKnown: It is not registered and has never sent a reading.
     """
-    status = current_database().query_one(f"{stream.name}.status", id=device)
-    if status is None:
-        raise NotKnown(f"No reading of {stream.name} {device} has arrived.")
-    return status
+    known = current_database().query_one(f"{stream.name}.known_device", id=device)
+    if known is None:
+        raise NotKnown(f"No reading of {stream.name} {device} has arrived, and it has no entry.")
+    interval: float = known["interval_seconds"]
+    return interval
 
 
 def _routes(stream: Stream) -> None:
@@ -37,7 +38,10 @@ def _routes(stream: Stream) -> None:
     @raises(blueprint, 404, 422, 503)
     def one(**path: str) -> Row:
         (device,) = path.values()
-        return status_of(stream, device)
+        status = current_database().query_one(f"{stream.name}.status", id=device)
+        if status is None:
+            raise NotKnown(f"No reading of {stream.name} {device} has arrived.")
+        return status
 
     @blueprint.route(f"/{stream.plural}", endpoint=stream.plural)
     @blueprint.arguments(PageQuery, location="query")
@@ -48,6 +52,8 @@ def _routes(stream: Stream) -> None:
         rows = current_database().query(
             f"{stream.name}.status_page",
             after=query.get("after"),
+            site=query.get("site"),
+            stale=query["stale"],
             stale_after=query.get("staleAfter"),
             limit=query["limit"] + 1,
         )

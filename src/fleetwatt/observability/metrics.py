@@ -115,7 +115,7 @@ DATABASE = {
         "where no replica is set or it is away"
     ),
     "fleetwatt_devices": Family(
-        "Devices whose newest reading is up to 5 minutes old (reporting) or older (silent)",
+        "Devices with a reading in their last 5 intervals (reporting) or without (silent)",
         ("stream", "state"),
     ),
     "fleetwatt_chunks": Family(

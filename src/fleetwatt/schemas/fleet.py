@@ -162,10 +162,10 @@ class FleetQuery(FleetWindowQuery):
     """The window, and from when on a device is stale."""
 
     staleAfter = NumberArgument(
-        load_default=300.0,
         validate=ma.validate.Range(0),
         metadata={
-            "description": "Age of a device's newest reading past which it is stale (s)",
+            "description": "Age of a device's newest reading past which it is stale; default 5 of "
+            "its intervals (s)",
             "x-unit": "s",
         },
     )
@@ -175,10 +175,11 @@ class Freshness(Answer):
     """The devices of a stream by their newest reading, as of now."""
 
     reporting = count("Devices that are neither stale nor silent", 9970)
-    stale = count(
-        "Devices whose newest reading is older than `staleAfter`, but of the window or later", 20
+    stale = count("Devices whose newest reading is stale, but not older than `windowStart`", 20)
+    silent = count(
+        "Devices without a reading since `windowStart`, registered ones that never sent one, too",
+        10,
     )
-    silent = count("Devices without a reading since windowStart", 10)
 
 
 # An hour of the fleet, its start included, its end not; the last has the window's end, too.

@@ -65,8 +65,8 @@ class SeriesQuery(SpanQuery):
         validate=ma.validate.OneOf(list(BUCKETS)),
         metadata={
             "description": "Length of a bucket, [start, start + length), counted from midnight "
-            "UTC. `raw`: each reading is a bucket of its own, and where more than "
-            f"{SILENCE.seconds} seconds went without one, an empty bucket stands a minute after "
+            f"UTC. `raw`: each reading is a bucket of its own, and where more than {SILENCE} of "
+            "the device's intervals went without one, an empty bucket stands an interval after "
             f"the last one before. An answer holds at most {MOST_POINTS:,} buckets"
         },
     )
@@ -76,9 +76,12 @@ class GapsQuery(SpanQuery):
     """A window and which silence counts; it ends now at the latest."""
 
     longerThan = NumberArgument(
-        load_default=SILENCE.total_seconds(),
         validate=ma.validate.Range(0),
-        metadata={"description": "Only spans longer than this (s)", "x-unit": "s"},
+        metadata={
+            "description": f"Only spans longer than this; default {SILENCE} of the device's "
+            "intervals (s)",
+            "x-unit": "s",
+        },
     )
     limit = WholeArgument(
         load_default=100,
@@ -172,8 +175,8 @@ class Gap(Answer):
     )
     seconds = quantity("Its length", "s", 300.0)
     missingReadings = count(
-        "Readings expected in it at one a minute: its minutes, rounded, less the reading that "
-        "ends it",
+        "Readings expected in it: its length in intervals of the device, rounded, less the "
+        "reading that ends it",
         4,
         attribute="missing_readings",
     )

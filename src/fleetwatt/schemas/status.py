@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import marshmallow as ma
 
 from fleetwatt.schemas import paging
@@ -70,10 +72,25 @@ class PageQuery(ma.Schema):
 
     limit = paging.limit("Devices")
     after = Identifier(metadata={"description": "Only devices with an id after this one"})
+    site = Identifier(metadata={"description": "Only devices of this site"})
+    stale = ma.fields.Boolean(
+        truthy={"true"},
+        falsy={"false"},
+        error_messages={"invalid": "Must be true or false."},
+        metadata={
+            "description": "`true`: only devices that are stale; `false`: only the others; default "
+            "all, or with `staleAfter` the stale ones"
+        },
+    )
     staleAfter = NumberArgument(
         validate=ma.validate.Range(0),
         metadata={
-            "description": "Only devices whose newest reading is older than this (s)",
+            "description": "Age of a device's newest reading past which it is stale; default 5 of "
+            "its intervals (s)",
             "x-unit": "s",
         },
     )
+
+    @ma.post_load
+    def _stale_alone(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {"stale": True if "staleAfter" in data else None} | data
