@@ -12,7 +12,8 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt.database.schema import editions
-from fleetwatt.lifecycle import doctor
+from fleetwatt.lifecycle import server_checks
+from fleetwatt.lifecycle.findings import Finding
 from fleetwatt.streams import STREAMS
 from tests.cli.conftest import SCHEDULER, Command, plan
 from tests.conftest import refresh, rows
@@ -284,9 +285,9 @@ def test_history_beyond_retention_is_found(findings: Examine, sql: Connection) -
 def test_a_setting_that_is_not_well_is_a_warning(
     setting: str, value: dict[str, Any], advice: str
 ) -> None:
-    assert {each.level for each in doctor.of_settings(SETTINGS, SERVER)} == {"ok"}
+    assert {each.level for each in server_checks.of_settings(SETTINGS, SERVER)} == {"ok"}
 
-    found = doctor.of_settings(SETTINGS | {setting: value}, SERVER)
+    found = server_checks.of_settings(SETTINGS | {setting: value}, SERVER)
 
     (finding,) = (each for each in found if each.level != "ok")
     assert (finding.check, finding.level) == (setting, "warning")
@@ -294,8 +295,8 @@ def test_a_setting_that_is_not_well_is_a_warning(
 
 
 def test_a_time_zone_other_than_utc_is_a_warning() -> None:
-    assert doctor.of_timezone("Etc/UTC").level == "ok"
-    assert doctor.of_timezone("Europe/Berlin").level == "warning"
+    assert server_checks.of_timezone("Etc/UTC").level == "ok"
+    assert server_checks.of_timezone("Europe/Berlin").level == "warning"
 
 
 @pytest.mark.parametrize(
@@ -313,10 +314,10 @@ def test_a_time_zone_other_than_utc_is_a_warning() -> None:
     ids=str,
 )
 def test_a_server_that_is_not_well_is_found(change: dict[str, Any], check: str, level: str) -> None:
-    def judged(server: dict[str, Any]) -> list[doctor.Finding]:
-        found = list(doctor.of_server(server))
+    def judged(server: dict[str, Any]) -> list[Finding]:
+        found = list(server_checks.of_server(server))
         if server["timescaledb"]:
-            found += doctor.of_scheduler(server)
+            found += server_checks.of_scheduler(server)
         return [each for each in found if each.level != "ok"]
 
     assert judged(SERVER) == []
@@ -326,5 +327,5 @@ def test_a_server_that_is_not_well_is_found(change: dict[str, Any], check: str, 
 
 
 def test_a_server_without_timescaledb_is_a_problem() -> None:
-    (finding,) = doctor.of_server(None)
+    (finding,) = server_checks.of_server(None)
     assert (finding.level, finding.says) == ("problem", "not installed")
