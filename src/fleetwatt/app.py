@@ -55,6 +55,7 @@ def create_app(config: Config | None = None) -> Flask:
     app = Flask("fleetwatt", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config |= _OPENAPI
+    app.config["UNKNOWN_FIELDS"] = config.unknown_fields
     database = app.extensions["fleetwatt"] = Database(config)
     app.extensions["fleetwatt.gauges"] = gauges.Gauges(lambda: gauges.ask(database))
     app.url_map.converters["device_id"] = DeviceId

@@ -42,6 +42,9 @@ RedisUrl = Annotated[
 ]
 
 
+UNKNOWN_FIELDS = ("reject", "ignore")
+
+
 class ConfigError(Exception):
     """A setting has a value that it can't have; the message names the variable."""
 
@@ -116,6 +119,12 @@ class Config:
     pool_size: int = _setting(4, "database connections of a worker", unit="connections", kind=Count)
     pool_timeout: float = _setting(
         5.0, "longest wait for a free connection before the answer is 503", unit="s", kind=Seconds
+    )
+    unknown_fields: str = _setting(
+        "reject",
+        "what happens to a reading with a field that its stream does not have: `reject` the "
+        "reading, or `ignore` the field; `?unknownFields=` of a request goes first",
+        kind=Literal["reject", "ignore"],
     )
     queue_size: int = _setting(
         100_000,

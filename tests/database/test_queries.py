@@ -79,7 +79,9 @@ def test_what_may_be_asked_of_a_replica_only_reads() -> None:
 def test_status_and_what_a_write_goes_by_are_never_asked_of_a_replica() -> None:
     primary = {"ping", "mappings", "map_vehicle", "unplug_vehicle"}
     for stream in STREAMS:
-        primary |= {f"{stream.name}.{each}" for each in ("status", "status_page", "ingest")}
+        primary |= {
+            f"{stream.name}.{each}" for each in ("status", "status_page", "store", "removed")
+        }
         primary.add(f"{stream.name}.oldest_accepted")
 
     assert primary <= set(QUERIES)

@@ -16,8 +16,8 @@ from psycopg2.extensions import connection as Connection
 from fleetwatt.config import Config
 from fleetwatt.database.client import Database
 from fleetwatt.database.errors import Busy, StatementFailed, Unavailable
-from fleetwatt.database.insert import ReadingKey
-from fleetwatt.database.write_queue import ENOUGH, MAX_TOGETHER, WriteQueue, WriteResult
+from fleetwatt.database.insert import Inserted
+from fleetwatt.database.write_queue import ENOUGH, MAX_TOGETHER, Conflict, WriteQueue, WriteResult
 from fleetwatt.streams import METER, VEHICLE, Rows
 from tests.conftest import rows
 from tests.waiting import eventually
@@ -72,7 +72,7 @@ class HeldUp:
         self.writer.close()
         self._pool.shutdown()
 
-    def _hold(self, batch: Sequence[Rows]) -> list[set[ReadingKey] | None]:
+    def _hold(self, batch: Sequence[Rows]) -> list[Inserted]:
         self._entered.release()
         assert self._go.acquire(timeout=60)
         return self._insert(batch)
@@ -100,9 +100,9 @@ def test_requests_that_arrive_together_share_a_transaction(
 def test_large_batches_are_written_side_by_side() -> None:
     both = Barrier(2)
 
-    def meet(batch: Sequence[Rows]) -> list[set[ReadingKey] | None]:
+    def meet(batch: Sequence[Rows]) -> list[Inserted]:
         both.wait(60)
-        return [None for _ in batch]
+        return [Inserted() for _ in batch]
 
     large = Rows(METER, reading().rows * MAX_TOGETHER)
     with closing(WriteQueue(meet, 100_000, 60, threads=2)) as writer, ThreadPoolExecutor(2) as pool:
@@ -116,9 +116,9 @@ def writing_threads() -> set[Thread]:
 
 
 def test_of_small_and_large_requests_at_once_none_is_forgotten() -> None:
-    def insert(batch: Sequence[Rows]) -> list[set[ReadingKey] | None]:
+    def insert(batch: Sequence[Rows]) -> list[Inserted]:
         time.sleep(random.uniform(0, 0.003))
-        return [None for _ in batch]
+        return [Inserted() for _ in batch]
 
     sizes = [random.choice([1, 1, 1, ENOUGH - 1, ENOUGH]) for _ in range(3_000)]
     requests = [Rows(METER, reading().rows * size) for size in sizes]
@@ -135,8 +135,8 @@ def test_of_small_and_large_requests_at_once_none_is_forgotten() -> None:
 
 
 def test_each_request_learns_what_became_of_its_own() -> None:
-    def two_of_five_are_new(_: object) -> list[set[ReadingKey] | None]:
-        return [{("M-0", NOON), ("M-4", NOON)}]
+    def two_of_five_are_new(_: object) -> list[Inserted]:
+        return [Inserted({("M-0", NOON), ("M-4", NOON)})]
 
     writer = WriteQueue(two_of_five_are_new, 100, 60)
     five = Rows(METER, [(f"M-{n}", NOON, 1.0, 230.0) for n in range(5)])
@@ -151,7 +151,7 @@ def test_duplicates_are_counted_per_request_even_if_they_share_a_transaction(
     database: Database, held_up: HeldUp
 ) -> None:
     database.write([reading("M-old")])
-    old, new = held_up.gather(reading("M-old", 2.0), reading("M-new"))
+    old, new = held_up.gather(reading("M-old"), reading("M-new"))
 
     held_up.go()
 
@@ -167,7 +167,8 @@ def test_of_a_reading_that_comes_twice_at_once_the_first_counts(
     held_up.go()
 
     assert first.result(60) == WriteResult(accepted=1, duplicates=0)
-    assert second.result(60) == WriteResult(accepted=0, duplicates=1)
+    conflict = Conflict(METER, 0, (7.0, 230.0))
+    assert second.result(60) == WriteResult(accepted=0, duplicates=0, conflicts=(conflict,))
     for table in (METER.history, METER.latest):
         assert rows(sql, f"SELECT kwh_consumed_ac FROM {table} WHERE meter_id = 'M-twice'") == [
             (7.0,)
@@ -283,7 +284,7 @@ def test_when_a_writer_dies_waiters_get_an_error_and_another_takes_its_place(
 ) -> None:
     deaths = iter([SystemExit()])
 
-    def die_once(batch: Sequence[Rows]) -> list[set[ReadingKey] | None]:
+    def die_once(batch: Sequence[Rows]) -> list[Inserted]:
         for death in deaths:
             raise death
         return database._insert(batch)

@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -46,16 +47,23 @@ _BOUNDS = {
     "a day kept": Bounds(NOW + MAX_AHEAD, _TODAY),
     "two devices": Bounds(NOW + MAX_AHEAD, _TODAY, frozenset({"M-123", "V-999"})),
     "any time": Bounds(datetime.max.replace(tzinfo=UTC), _LONG_AGO),
+    "unknown ignored": Bounds(NOW + MAX_AHEAD, _LONG_AGO, ignore_unknown=True),
 }
+_BOUNDS = {name: replace(bounds, max_faults=sys.maxsize) for name, bounds in _BOUNDS.items()}
 
 
 def _lines_one_by_one(body: bytes, streams: Streams, bounds: Bounds) -> Parsed:
-    return decode._each(decode._lines(body), streams, bounds)
+    return decode._one_by_one(decode._lines(body), streams, bounds)
+
+
+def _items_one_by_one(body: bytes, streams: Streams, bounds: Bounds) -> Parsed:
+    items = decode._items(body, array=body.lstrip()[:1] == b"[")
+    return decode._one_by_one(items, streams, bounds)
 
 
 # How a form is parsed as a whole, how one by one, and what the rules say.
 _FORMS: dict[str, tuple[Parse, Parse, Callable[[bytes, Streams, Bounds], Expected | str]]] = {
-    "json": (parse_json, decode._json_one_by_one, expect_json),
+    "json": (parse_json, _items_one_by_one, expect_json),
     "ndjson": (parse_ndjson, _lines_one_by_one, expect_ndjson),
 }
 
@@ -74,7 +82,7 @@ def _answer(parse: Parse, body: bytes, streams: Streams, bounds: Bounds) -> Pars
 def _told(answer: Parsed | str) -> str:
     if isinstance(answer, str):
         return answer
-    return f"rows {[each.rows for each in answer.rows]} and errors {answer.errors}"
+    return f"rows {[each.rows for each in answer.rows]} and errors {answer.faults.listed}"
 
 
 def _compare(answer: Parsed | str, expected: Expected | str) -> None:
@@ -85,9 +93,9 @@ def _compare(answer: Parsed | str, expected: Expected | str) -> None:
     found = {each.stream.name: each.rows for each in answer.rows}
     if found != expected.rows:
         raise Violation(f"rows {found} instead of {expected.rows}")
-    faults = [(each.index, each.field) for each in answer.errors]
+    faults = [(each.index, each.field) for each in answer.faults.listed]
     if set(faults) != expected.faults or answer.rejected != expected.rejected:
-        raise Violation(f"errors {answer.errors} instead of those in {expected.faults}")
+        raise Violation(f"errors {answer.faults.listed} instead of those in {expected.faults}")
     for row in (row for rows in found.values() for row in rows):
         if row[1].tzinfo is not UTC or not all(
             type(each) is float and math.isfinite(each) for each in row[2:] if each is not None

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, NoReturn
+from typing import Any
 
 from fleetwatt.ingestion.decode import Bounds
 from fleetwatt.streams import Field, Stream
@@ -52,8 +52,9 @@ class Expected:
     rejected: int = 0
 
 
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(text)
+def _no_number(_: str) -> object:
+    """Read NaN and infinities as what no field may hold."""
+    return BROKEN
 
 
 def decode(text: bytes) -> Any:
@@ -65,7 +66,7 @@ def decode(text: bytes) -> Any:
             text.decode(),
             object_pairs_hook=Members,
             parse_int=float,
-            parse_constant=_no_constant,
+            parse_constant=_no_number,
         )
     except ValueError:
         raise NotJson from None
@@ -103,8 +104,11 @@ def _time(value: Any) -> datetime | None:
         return None
     offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
     zone = timezone(-offset if sign == "-" else offset)
+    # A leap second is the first second of the next minute.
+    leap = timedelta(seconds=date[5] == "60")
+    date[5] = "59" if leap else date[5]
     try:
-        time = datetime(*map(int, date), tzinfo=zone)  # type: ignore[arg-type,misc]
+        time = datetime(*map(int, date), tzinfo=zone) + leap  # type: ignore[arg-type,misc]
         # To the nearest microsecond.
         return time + timedelta(microseconds=(int((fraction or "0").ljust(7, "0")[:7]) + 5) // 10)
     except (ValueError, OverflowError):
@@ -139,6 +143,10 @@ def _stored(rule: Field, members: Mapping[str, Any]) -> Any:
     return value if least <= value <= most else BROKEN
 
 
+def _echo(name: str) -> str:
+    return name if len(name) <= 64 else name[:63] + "…"
+
+
 def _reading(
     value: Any, streams: Sequence[Stream], bounds: Bounds
 ) -> tuple[Stream, tuple[Any, ...]] | set[str | None]:
@@ -146,15 +154,17 @@ def _reading(
     if not isinstance(value, Members):
         return {None}
     names = Counter(name for name, _ in value)
-    faults: set[str | None] = {name for name, times in names.items() if times > 1}
     of = [stream for stream in streams if len(streams) == 1 or stream.id.name in names]
+    known = {rule.name for stream in (of or streams) for rule in stream.fields}
+    looked_at = known if bounds.ignore_unknown else names.keys()
+    faults: set[str | None] = {
+        _echo(name) for name, times in names.items() if times > 1 and name in looked_at
+    }
+    faults |= {_echo(name) for name in looked_at - known if name in names}
     if len(of) != 1:
-        known = {each.name for stream in streams for each in stream.fields}
-        return {*faults, *(names.keys() - known), None}
+        return {*faults, None}
     (stream,) = of
     members = dict(value)
-    rules = {each.name: each for each in stream.fields}
-    faults |= members.keys() - rules.keys()
     row = tuple(_stored(rule, members) for rule in stream.fields)
     faults |= {
         rule.name for rule, stored in zip(stream.fields, row, strict=True) if stored is BROKEN

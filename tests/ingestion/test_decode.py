@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetwatt.faults import MAX_FAULTS
 from fleetwatt.ingestion.decode import (
     Bounds,
     NoReading,
@@ -38,7 +40,7 @@ def stored(parsed: Parsed) -> list[tuple[str, list[Any]]]:
 
 
 def faults(parsed: Parsed) -> set[tuple[int | None, str | None]]:
-    return {(error.index, error.field) for error in parsed.errors}
+    return {(error.index, error.field) for error in parsed.faults.listed}
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
@@ -164,7 +166,7 @@ def test_a_bad_number_costs_its_neighbours_nothing(text: str) -> None:
     in_lines = parse_ndjson(valid + b"\n" + with_voltage(text), (METER,), ANY_TIME)
 
     assert stored(in_array) == stored(in_lines) == [("meter", ["M-123"])]
-    assert in_array.errors == in_lines.errors
+    assert in_array.faults == in_lines.faults
     assert faults(in_array) == {(1, "voltage")}
 
 
@@ -212,10 +214,10 @@ def test_the_clock_bounds_a_timestamp(
         b'{"meterId":"\\ud800"}',
         b'[{"meterId":"\\udc00"}]',
         b'{"meterId":"a\0"}',
-        b"NaN",
-        b"[NaN]",
-        b'{"voltage":NaN}',
-        b'{"voltage":-Infinity}',
+        b"[-NaN]",
+        b"[{NaN:1}]",
+        b"[NaNNaN]",
+        b"[1NaN]",
         b'{"voltage":1e999',
         b'{"voltage":1e999}x',
         b'[{"voltage":1e999},{"meterId":"\xff"}]',
@@ -238,7 +240,7 @@ def test_what_is_not_json_is_said_to_be(body: bytes) -> None:
         (b'{"meterId":"\xff"}', "byte 0xff in position 12"),
         (b'[{"meterId":"M-1"},{"meterId":"abc\xff"}]', "byte 0xff in position 34"),
         (b'{"meterId":"M-1",}', "char 17"),
-        (b'[{"voltage":NaN}]', "NaN is not JSON"),
+        (b'[{"voltage":NaN},x]', "char 17"),
         (b'{"z":"\\ud800"}', "half of a surrogate pair"),
         (b"[" * 100_000, "nested too deeply"),
     ],
@@ -319,7 +321,7 @@ def test_what_is_wrong_is_named_with_the_index_of_its_reading() -> None:
 def test_an_invalid_reading_counts_once_by_its_first_fault() -> None:
     parsed = parse([meter(), meter(voltage=-1, timestamp="then"), 1, meter(voltage=-1)])
 
-    assert len(parsed.errors) == 4
+    assert len(parsed.faults.listed) == 4
     assert sorted(parsed.fields_at_fault, key=str) == [None, "voltage", "voltage"]
 
 
@@ -362,7 +364,7 @@ def test_the_decoder_and_the_schema_accept_and_refuse_alike(
     by_schema = READING_SCHEMAS[stream].validate(reading)
 
     for parsed in (parse([reading], stream), parse(reading, stream)):
-        assert {error.field for error in parsed.errors} == set(by_schema)
+        assert {error.field for error in parsed.faults.listed} == set(by_schema)
         assert len(parsed.rows) == (not by_schema)
         if not by_schema:
             loaded = READING_SCHEMAS[stream].load(reading)
@@ -393,7 +395,7 @@ def test_a_field_that_is_given_twice_is_named(
 ) -> None:
     parsed = parser(body, streams, ANY_TIME)
 
-    assert [(each.field, each.message) for each in parsed.errors] == [
+    assert [(each.field, each.message) for each in parsed.faults.listed] == [
         ("voltage", "Given more than once.")
     ]
     assert parsed.valid == body.count(b"M-1") - 1
@@ -433,3 +435,100 @@ def test_parts_of_a_reading_on_two_lines_are_two_errors() -> None:
 
     assert parsed.valid == 1
     assert faults(parsed) == {(0, None), (1, None)}
+
+
+@pytest.mark.parametrize("bad", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("field", ["meterId", "voltage", "kwhConsumedAc", "timestamp"])
+@pytest.mark.parametrize("parser", [parse_json, parse_ndjson])
+def test_a_number_that_json_lacks_costs_its_own_reading_alone(
+    bad: str, field: str, parser: Any
+) -> None:
+    broken = json.dumps(meter(**{field: "here"})).replace('"here"', bad)
+    good = json.dumps(meter(meterId="M-NaN"))
+    body = f"[{good},{broken}]" if parser is parse_json else f"{good}\n{broken}"
+
+    parsed = parser(body.encode(), STREAMS, ANY_TIME)
+
+    assert stored(parsed) == [("meter", ["M-NaN"])]
+    assert faults(parsed) == {(1, field)}
+
+
+def test_a_leap_second_is_the_first_second_of_the_next_minute() -> None:
+    times = ["2016-12-31T23:59:60Z", "2016-12-31T23:59:60.25Z", "2017-01-01T00:59:60+01:00"]
+
+    parsed = parse([meter(timestamp=time) for time in times], METER)
+
+    (rows,) = parsed.rows
+    midnight = datetime(2017, 1, 1, tzinfo=UTC)
+    assert [row[1] for row in rows.rows] == [
+        midnight,
+        midnight + timedelta(seconds=0.25),
+        midnight,
+    ]
+
+
+@pytest.mark.parametrize("time", ["2016-12-31T23:59:61Z", "2016-12-31T23:60:00Z", "23:59:60Z"])
+def test_no_other_second_past_the_minute_is_one(time: str) -> None:
+    assert faults(parse(meter(timestamp=time), METER)) == {(0, "timestamp")}
+
+
+IGNORING = replace(ANY_TIME, ignore_unknown=True)
+
+
+def test_unknown_fields_are_ignored_where_that_is_asked() -> None:
+    readings = [meter(rssi=-70), vehicle(firmware={"major": 1, "tags": ["a"]}), meter(soc=3)]
+
+    parsed = parse(readings, bounds=IGNORING)
+
+    assert parsed.rejected == 0
+    assert [len(rows) for rows in parsed.rows] == [2, 1]
+
+
+def test_a_repeated_unknown_field_is_ignored_and_a_repeated_known_one_is_not() -> None:
+    text = json.dumps(meter())[:-1]
+
+    assert parse(f'{text},"rssi":1,"rssi":2}}'.encode(), bounds=IGNORING).rejected == 0
+    twice = parse(f'{text},"rssi":1,"voltage":2}}'.encode(), bounds=IGNORING)
+    assert faults(twice) == {(0, "voltage")}
+
+
+def test_a_reading_of_two_streams_is_rejected_although_unknown_fields_are_ignored() -> None:
+    parsed = parse(meter(vehicleId="V-1"), bounds=IGNORING)
+
+    assert faults(parsed) == {(0, None)}
+
+
+def test_the_first_hundred_faults_are_listed_and_the_others_counted() -> None:
+    parsed = parse([meter(voltage="high", rssi=1) for _ in range(80)], METER)
+
+    assert len(parsed.faults.listed) == MAX_FAULTS
+    assert parsed.faults.omitted == 160 - MAX_FAULTS
+    assert parsed.rejected == 80
+
+
+def test_a_long_name_is_cut_where_it_is_echoed() -> None:
+    parsed = parse(meter(**{"x" * 10_000: 1}), METER)
+
+    assert [len(fault.field or "") for fault in parsed.faults.listed] == [64]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"{}," * 2_000_000 + b"{}]",
+        b"[" + b"1," * 2_000_000 + b"1]",
+        b"[" + b'"",' * 2_000_000 + b'""]',
+        b"[" + b"[]," * 2_000_000 + b"[]]",
+    ],
+    ids=["objects", "numbers", "strings", "arrays"],
+)
+def test_millions_of_items_are_too_many_readings(body: bytes) -> None:
+    with pytest.raises(TooManyReadings):
+        parse(body)
+
+
+def test_millions_of_lines_are_too_many_readings_and_blank_ones_are_none() -> None:
+    with pytest.raises(TooManyReadings):
+        parse_ndjson(b"{}\n" * 2_000_000, STREAMS, ANY_TIME)
+    with pytest.raises(NoReading):
+        parse_ndjson(b" \n" * 4_000_000, STREAMS, ANY_TIME)

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from fleetwatt.observability import metrics
 from fleetwatt.streams import METER, Rows
 rows = Rows(METER, [("M-1", datetime.now(UTC), 1.0, 230.0)] * int(sys.argv[1]))
-metrics.committed([rows], [None], 0.3)
+metrics.committed([rows], [metrics.Outcome(len(rows), 0, 0)], 0.3)
 metrics.QUEUE.set(7)
 """
 MASTER = """

@@ -79,15 +79,65 @@ BEGIN
 END
 $$;
 
--- In: readings, some of which history may have. Stores the others. Out: the positions of those that it
--- stored, counted from 1.
-CREATE OR REPLACE FUNCTION ingest_again_$stream($parameters, OUT positions bigint[])
-LANGUAGE plpgsql
+-- In: ids and times of readings. Out: whether a correction keeps one of them out.
+-- Most databases have no such reading, and most batches none of its time: then nothing is joined.
+CREATE OR REPLACE FUNCTION has_removed_$stream(${id}s text[], times timestamptz[]) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM removed_readings WHERE stream = '$stream')
+        AND EXISTS (
+            SELECT FROM removed_readings
+            WHERE stream = '$stream'
+              AND time BETWEEN (SELECT min(t) FROM unnest(times) AS t) AND (SELECT max(t) FROM unnest(times) AS t)
+        )
+        AND EXISTS (
+            SELECT FROM (SELECT unnest(${id}s) AS device, unnest(times) AS time) AS reading
+            JOIN removed_readings AS removed USING (device, time)
+            WHERE removed.stream = '$stream'
+        );
+END
+$$;
+
+-- In: readings that history has. Out: of each whose values differ from the stored ones its position, counted
+-- from 1, and the stored reading; NULL: there is none.
+CREATE OR REPLACE FUNCTION conflicts_$stream($parameters) RETURNS jsonb
+LANGUAGE plpgsql STABLE
 -- What is joined may be 10,000 readings, which no plan knows.
 SET enable_nestloop = off AS $$
+DECLARE
+    -- As values, by which TimescaleDB leaves chunks out.
+    earliest CONSTANT timestamptz := (SELECT min(t) FROM unnest(times) AS t);
+    newest   CONSTANT timestamptz := (SELECT max(t) FROM unnest(times) AS t);
 BEGIN
+    RETURN (
+        SELECT jsonb_agg(jsonb_build_array(position, to_jsonb(stored)) ORDER BY position)
+        FROM unnest($arguments) WITH ORDINALITY AS reading ($columns, position)
+        JOIN $history AS stored USING ($id, time)
+        WHERE stored.$id = ANY (${id}s) AND stored.time BETWEEN earliest AND newest
+          AND ROW($stored_measures) IS DISTINCT FROM ROW($reading_measures)
+    );
+END
+$$;
+
+-- In: readings, some of which history may have, and some of which a correction may keep out. Stores the
+-- others. Out: the positions of those that it stored and of those that are kept out, counted from 1, and the
+-- conflicts.
+CREATE OR REPLACE FUNCTION store_carefully_$stream(
+    $parameters, OUT positions bigint[], OUT removed bigint[], OUT conflicts jsonb
+)
+LANGUAGE plpgsql
+SET enable_nestloop = off AS $$
+#variable_conflict use_column
+BEGIN
+    removed := ARRAY(
+        SELECT position
+        FROM unnest($arguments) WITH ORDINALITY AS reading ($columns, position)
+        JOIN removed_readings AS kept_out ON stream = '$stream' AND device = $id AND kept_out.time = reading.time
+        ORDER BY position
+    );
     WITH reading AS MATERIALIZED (
         SELECT * FROM unnest($arguments) WITH ORDINALITY AS given ($columns, position)
+        WHERE position <> ALL (removed)
     ), stored AS (
         INSERT INTO $history ($columns)
         SELECT $columns FROM reading
@@ -102,25 +152,42 @@ BEGIN
         GROUP BY $id, time
     ) AS first_of_each;
 
+    -- Statements of their own see what others have committed and this one has stored meanwhile.
+    IF has_removed_$stream(
+        ARRAY(SELECT ${id}s[stored_at] FROM unnest(positions) AS stored_at),
+        ARRAY(SELECT times[stored_at] FROM unnest(positions) AS stored_at)
+    ) THEN
+        RAISE serialization_failure USING MESSAGE = 'a correction has just removed one of these readings';
+    END IF;
+    conflicts := conflicts_$stream($arguments);
+
     PERFORM move_latest_$stream($gathered)
     FROM (
         SELECT DISTINCT ON ($id COLLATE "C") $columns
         FROM unnest($arguments) WITH ORDINALITY AS reading ($columns, position)
+        WHERE position <> ALL (removed)
         ORDER BY $id COLLATE "C", time DESC, position
-    ) AS last_of_each;
+    ) AS last_of_each
+    HAVING count(*) > 0;
 END
 $$;
 
 -- In: readings, and of each whether a later one of the same device follows (of the last none does, and it may
--- be left out; NULL: nowhere). Out: the positions of those that were not there before, counted from 1; NULL:
--- all of them.
-CREATE OR REPLACE FUNCTION ingest_$stream($parameters, older boolean[], OUT positions bigint[])
+-- be left out; NULL: nowhere). Out: the positions, counted from 1, of those that were not there before (NULL:
+-- all) and of those that a correction keeps out; the conflicts.
+CREATE OR REPLACE FUNCTION store_$stream(
+    $parameters, older boolean[], OUT positions bigint[], OUT removed bigint[], OUT conflicts jsonb
+)
 LANGUAGE plpgsql
 -- A few readings would else be planned anew each time.
 SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     INSERT INTO $history ($columns)
     SELECT $unnested;
+    -- After the insertion: one that waited for a correction to end sees what it removed.
+    IF has_removed_$stream(${id}s, times) THEN
+        RAISE unique_violation USING MESSAGE = 'a correction keeps one of these readings out';
+    END IF;
 
     IF older IS NULL THEN
         PERFORM move_latest_$stream($arguments);
@@ -130,6 +197,8 @@ BEGIN
         WHERE is_older IS NOT TRUE;
     END IF;
 EXCEPTION WHEN unique_violation THEN
-    positions := ingest_again_$stream($arguments);
+    SELECT careful.positions, careful.removed, careful.conflicts
+    INTO store_$stream.positions, store_$stream.removed, store_$stream.conflicts
+    FROM store_carefully_$stream($arguments) AS careful;
 END
 $$;

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import sys
 import zlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from flask import Response, request
-from marshmallow import Schema, fields
+from flask import Response, current_app, request
 
+from fleetwatt.database.write_queue import WriteResult
 from fleetwatt.http import auth
 from fleetwatt.http.body import encoding_of, received
 from fleetwatt.http.openapi import Blueprint, current_database, documented, raises
 from fleetwatt.http.problems import BodyTooLarge, BrokenEncoding, InvalidReadings, UnsupportedMedia
+from fleetwatt.ingestion import outcome
 from fleetwatt.ingestion.decode import MAX_READINGS, Bounds, Parsed, parse_json, parse_ndjson
 from fleetwatt.observability import metrics
 from fleetwatt.schemas.fields import json_order
-from fleetwatt.schemas.readings import READING_SCHEMAS, IngestionResult
+from fleetwatt.schemas.readings import READING_SCHEMAS, IngestionQuery, IngestionResult
+from fleetwatt.security.keys import READ
 from fleetwatt.streams import MAX_AHEAD, STREAMS, Stream
 
 if TYPE_CHECKING:
@@ -34,18 +37,6 @@ PARSERS = {"application/json": parse_json, "application/x-ndjson": parse_ndjson}
 blueprint = Blueprint(
     "ingestion", __name__, url_prefix="/v1/ingestion", description="Devices post readings"
 )
-
-
-class IngestionQuery(Schema):
-    """How a request with invalid readings is treated."""
-
-    atomic = fields.Boolean(
-        load_default=False,
-        truthy={"true", "1"},
-        falsy={"false", "0"},
-        error_messages={"invalid": "Must be true or false."},
-        metadata={"description": "`true`: store all readings or none"},
-    )
 
 
 def _document(streams: Sequence[Stream]) -> dict[str, Any]:
@@ -87,17 +78,18 @@ def _route(path: str, name: str, summary: str, streams: Sequence[Stream]) -> Non
         raises(blueprint, 400, 408, 413, 415, 503),
     )
     def post() -> Response:
-        atomic = _atomic()
+        query = _query()
         database = current_database()
         bounds = Bounds(
             datetime.now(UTC) + MAX_AHEAD,
             {stream: database.oldest_accepted(stream) for stream in streams},
             auth.devices(),
+            ignore_unknown=query.ignore_unknown,
         )
         parsed = _parser()(_body(), streams, bounds)
-        if parsed.errors:
+        if parsed.rejected:
             metrics.rejected(parsed.fields_at_fault, streams)
-        return _answer(database, parsed, atomic=atomic)
+        return _answer(database, parsed, atomic=query.atomic)
 
     post.__name__ = name
     post.__doc__ = summary
@@ -119,11 +111,20 @@ _route(
 )
 
 
-def _atomic() -> bool:
+@dataclass(frozen=True)
+class _Query:
+    atomic: bool = False
+    ignore_unknown: bool = False
+
+
+def _query() -> _Query:
+    ignored = current_app.config["UNKNOWN_FIELDS"] == "ignore"
     if not request.query_string:
-        return False
+        return _Query(ignore_unknown=ignored)
     query = blueprint.ARGUMENTS_PARSER.parse(IngestionQuery, request, location="query")
-    return bool(query["atomic"])
+    if "unknownFields" in query:
+        ignored = query["unknownFields"] == "ignore"
+    return _Query(atomic=query["atomic"], ignore_unknown=ignored)
 
 
 def _parser() -> Any:
@@ -174,18 +175,46 @@ def _check_size(size: int) -> None:
 
 
 def _answer(database: Database, parsed: Parsed, *, atomic: bool) -> Response:
-    if parsed.errors and (atomic or not parsed.valid):
-        raise InvalidReadings(
-            f"{parsed.rejected} of {parsed.rejected + parsed.valid} readings are invalid; "
-            "nothing was stored",
-            parsed.errors,
-        )
+    if parsed.rejected and (atomic or not parsed.valid):
+        raise _nothing_stored(parsed, parsed.rejected)
+    if atomic and (removed := _removed(database, parsed)):
+        raise _nothing_stored(parsed, removed)
     written = database.write(parsed.rows)
+    for fault in outcome.faults(parsed, written, show_stored=auth.may(READ)):
+        parsed.faults.add(fault)
+    rejected = parsed.rejected + len(written.removed)
+    if len(written.removed) == parsed.valid:
+        raise _nothing_stored(parsed, rejected)
     result = {
         "accepted": written.accepted,
         "duplicates": written.duplicates,
-        "rejected": parsed.rejected,
-        "errors": parsed.errors,
+        "conflicts": len(written.conflicts),
+        "rejected": rejected,
+        "errors": parsed.faults.listed,
+        "errorsOmitted": parsed.faults.omitted,
     }
-    status = 207 if parsed.rejected else 201 if written.accepted else 200
+    status = 207 if rejected else 201 if written.accepted else 200
     return Response(msgspec.json.encode(result), status, content_type="application/json")
+
+
+def _removed(database: Database, parsed: Parsed) -> int:
+    """Count the readings that corrections keep out, and list them among the faults."""
+    removed = [
+        (rows.stream, row["position"] - 1)
+        for rows in parsed.rows
+        for row in database.query(
+            f"{rows.stream.name}.removed",
+            ids=[reading[0] for reading in rows.rows],
+            times=[reading[1] for reading in rows.rows],
+        )
+    ]
+    for fault in outcome.faults(parsed, WriteResult(0, 0, removed=removed), show_stored=False):
+        parsed.faults.add(fault)
+    return len(removed)
+
+
+def _nothing_stored(parsed: Parsed, rejected: int) -> InvalidReadings:
+    return InvalidReadings(
+        f"{rejected} of {parsed.rejected + parsed.valid} readings are invalid; nothing was stored",
+        parsed.faults,
+    )

@@ -83,9 +83,11 @@ def _import(
 
 
 def _say_result(progress: Progress, rejected: Path) -> None:
+    conflicts = f"{progress.conflicts:,} conflicts, " if progress.conflicts else ""
+    listed = progress.rejected or progress.conflicts
     click.echo(
         f"{progress.accepted:,} readings stored, {progress.duplicates:,} were there already, "
-        f"{progress.rejected:,} rejected" + (f": see {rejected}" if progress.rejected else "")
+        f"{conflicts}{progress.rejected:,} rejected" + (f": see {rejected}" if listed else "")
     )
 
 

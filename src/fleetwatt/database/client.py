@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
     from fleetwatt.config import Config
-    from fleetwatt.database.insert import ReadingKey
+    from fleetwatt.database.insert import Inserted
     from fleetwatt.database.write_queue import WriteResult
     from fleetwatt.streams import Rows, Stream
 
@@ -200,12 +200,15 @@ class Database:
             raise
         return opened
 
-    def _insert(self, batch: Sequence[Rows]) -> list[set[ReadingKey] | None]:
+    def _insert(self, batch: Sequence[Rows]) -> list[Inserted]:
         """Store readings; a retry finds those that are stored already."""
         started = time.perf_counter()
-        stored = self._retry_once(lambda connection: insert_rows(connection, self._queries, batch))
-        metrics.committed(batch, stored, time.perf_counter() - started)
-        return stored
+        inserted = self._retry_once(
+            lambda connection: insert_rows(connection, self._queries, batch)
+        )
+        outcomes = [done.outcome(len(rows)) for rows, done in zip(batch, inserted, strict=True)]
+        metrics.committed(batch, outcomes, time.perf_counter() - started)
+        return inserted
 
     def _retry_once(self, work: Callable[[Connection], T]) -> T:
         """Do work on a connection, and again on another one where the first was lost.

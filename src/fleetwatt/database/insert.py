@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from operator import eq, itemgetter
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from psycopg2.extensions import TransactionRollbackError
 from psycopg2.sql import SQL
 
 from fleetwatt.database.pool import Row, fetch
+from fleetwatt.observability.metrics import Outcome
 from fleetwatt.streams import Rows
 
 if TYPE_CHECKING:
@@ -27,32 +29,56 @@ ReadingKey = tuple[str, datetime]
 key_of = itemgetter(0, 1)
 
 
+@dataclass(frozen=True)
+class Inserted:
+    """What became of a stream's sorted readings in one transaction.
+
+    Attributes:
+        new: Id and time of those that were not there before; None: of all.
+        removed: Indexes of those that a correction keeps out.
+        conflicts: By index the stored values of those that came with others, in the order of the
+            stream's measures.
+    """
+
+    new: set[ReadingKey] | None = None
+    removed: Sequence[int] = ()
+    conflicts: Mapping[int, tuple[Any, ...]] = field(default_factory=dict)
+
+    def outcome(self, size: int) -> Outcome:
+        """Count what became of so many readings."""
+        accepted = size if self.new is None else len(self.new)
+        known = size - accepted - len(self.removed) - len(self.conflicts)
+        return Outcome(accepted, known, len(self.conflicts))
+
+
 def insert_rows(
     connection: Connection, queries: Mapping[str, str], batch: Sequence[Rows]
-) -> list[set[ReadingKey] | None]:
-    """Store sorted readings in one transaction; return the keys of the new ones, None for all.
+) -> list[Inserted]:
+    """Store sorted readings in one transaction.
 
     A transaction that PostgreSQL gave up in favour of another (40P01, 40001) is tried again.
     """
     # One statement is a transaction by itself, and saves three round trips.
-    statement = SQL(" UNION ALL ").join(
-        SQL(queries[f"{rows.stream.name}.ingest"]) for rows in batch
-    )
+    statement = SQL(" UNION ALL ").join(SQL(queries[f"{rows.stream.name}.store"]) for rows in batch)
     arguments = {name: text for rows in batch for name, text in _arguments(rows)}
     for _ in range(MAX_RETRIES):
         with suppress(TransactionRollbackError):
-            return _stored(batch, fetch(connection, statement, arguments))
+            return list(map(_inserted, batch, fetch(connection, statement, arguments)))
         time.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - no secret
-    return _stored(batch, fetch(connection, statement, arguments))
+    return list(map(_inserted, batch, fetch(connection, statement, arguments)))
 
 
-def _stored(batch: Sequence[Rows], found: Sequence[Row]) -> list[set[ReadingKey] | None]:
-    return [
-        None
-        if of["positions"] is None
-        else {key_of(rows.rows[position - 1]) for position in of["positions"]}
-        for rows, of in zip(batch, found, strict=True)
-    ]
+def _inserted(rows: Rows, found: Row) -> Inserted:
+    if found["positions"] is None:
+        return Inserted()
+    return Inserted(
+        {key_of(rows.rows[position - 1]) for position in found["positions"]},
+        [position - 1 for position in found["removed"]],
+        {
+            position - 1: tuple(stored[field.column] for field in rows.stream.measures)
+            for position, stored in found["conflicts"] or ()
+        },
+    )
 
 
 def _arguments(rows: Rows) -> Iterator[tuple[str, str | None]]:

@@ -72,6 +72,8 @@ def _names(stream: Stream) -> dict[str, str]:
         "set_measures": ", ".join(
             f"{field.column} = reading.{field.column}" for field in stream.measures
         ),
+        "stored_measures": ", ".join(f"stored.{field.column}" for field in stream.measures),
+        "reading_measures": ", ".join(f"reading.{field.column}" for field in stream.measures),
         "set_excluded": ", ".join(f"{each} = excluded.{each}" for each in stream.columns[1:]),
         "max_ahead": f"INTERVAL '{MAX_AHEAD.total_seconds():g} seconds'",
         "counter": stream.counter.column,

@@ -30,9 +30,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
+from typing import Any
 
 from fleetwatt.database.errors import Busy, DatabaseError, StatementFailed, Unavailable
-from fleetwatt.database.insert import ReadingKey, key_of
+from fleetwatt.database.insert import Inserted, ReadingKey, key_of
 from fleetwatt.streams import Rows, Stream
 
 # Past this a transaction gains nothing from more readings, and its requests only wait longer.
@@ -41,14 +42,39 @@ MAX_TOGETHER = 10_000
 ENOUGH = 1_500
 GATHER = 0.04  # seconds, the longest wait for others to join
 _ID, _TIME = itemgetter(0), itemgetter(1)
+Insert = Callable[[Sequence[Rows]], list[Inserted]]
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A reading that came with other values than those stored under its id and time.
+
+    Attributes:
+        stream: The reading's stream.
+        index: Which reading of the stream in what was written, from 0.
+        stored: The stored values, in the order of the stream's measures.
+    """
+
+    stream: Stream
+    index: int
+    stored: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class WriteResult:
-    """What became of readings: stored now, or found there already."""
+    """What became of readings.
+
+    Attributes:
+        accepted: How many were stored now.
+        duplicates: How many were stored already, with the same values.
+        conflicts: Those that were stored already, with other values.
+        removed: Stream and index of those that a correction keeps out.
+    """
 
     accepted: int
     duplicates: int
+    conflicts: Sequence[Conflict] = ()
+    removed: Sequence[tuple[Stream, int]] = ()
 
 
 @dataclass(eq=False)  # each is itself alone, whatever it holds
@@ -76,7 +102,7 @@ class WriteQueue:
 
     def __init__(
         self,
-        insert: Callable[[Sequence[Rows]], list[set[ReadingKey] | None]],
+        insert: Insert,
         limit: int,
         timeout: float,
         threads: int = 1,
@@ -84,8 +110,7 @@ class WriteQueue:
         """Describe a writer.
 
         Args:
-            insert: Stores sorted rows in one transaction and returns, for each, the keys of those
-                that were not there before; None where that is all of them.
+            insert: Stores sorted rows in one transaction and returns what became of each stream's.
             limit: How many readings may wait; past it requests are refused.
             timeout: Seconds that a request waits for its commit at most; 0: without end.
             threads: How many transactions may be written side by side, 1 or 2.
@@ -250,10 +275,8 @@ class WriteQueue:
                     self._write([job])
 
 
-def _insert_together(
-    insert: Callable[[Sequence[Rows]], list[set[ReadingKey] | None]], jobs: Sequence[_Job]
-) -> None:
-    """Store the readings of several jobs, and tell each what became of its own."""
+def _insert_together(insert: Insert, jobs: Sequence[_Job]) -> None:
+    """Store the readings of several jobs, and say of each what became of its own."""
     together: dict[Stream, Rows] = {}
     for job in jobs:
         for rows in job.batch:
@@ -264,10 +287,34 @@ def _insert_together(
         # Each by one value, which takes a quarter of the time of pairs.
         merged.rows.sort(key=_TIME)
         merged.rows.sort(key=_ID)
-    new = dict(zip(streams, insert([together[stream] for stream in streams]), strict=True))
+    inserted = dict(zip(streams, insert([together[stream] for stream in streams]), strict=True))
+    # A job's rows are the very objects that were merged.
+    conflicts = {
+        id(together[stream].rows[index]): stored
+        for stream, done in inserted.items()
+        for index, stored in done.conflicts.items()
+    }
+    removed = {
+        id(together[stream].rows[index])
+        for stream, done in inserted.items()
+        for index in done.removed
+    }
     for job in jobs:
-        accepted = sum(_claim(rows, new[rows.stream]) for rows in job.batch)
-        job.written = WriteResult(accepted, job.size - accepted)
+        accepted = sum(_claim(rows, inserted[rows.stream].new) for rows in job.batch)
+        own_conflicts = tuple(
+            Conflict(rows.stream, index, conflicts[id(row)])
+            for rows in (job.batch if conflicts else ())
+            for index, row in enumerate(rows.rows)
+            if id(row) in conflicts
+        )
+        own_removed = tuple(
+            (rows.stream, index)
+            for rows in (job.batch if removed else ())
+            for index, row in enumerate(rows.rows)
+            if id(row) in removed
+        )
+        duplicates = job.size - accepted - len(own_conflicts) - len(own_removed)
+        job.written = WriteResult(accepted, duplicates, own_conflicts, own_removed)
 
 
 def _claim(rows: Rows, new: set[ReadingKey] | None) -> int:

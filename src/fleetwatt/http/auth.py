@@ -95,6 +95,12 @@ def devices() -> frozenset[str] | None:
     return key.devices if key else None
 
 
+def may(scope: str) -> bool:
+    """Return whether the request's key has a scope; where keys are off, everybody has all."""
+    key: ApiKey | None = g.get("key")
+    return key is None or scope in key.scopes
+
+
 def author() -> str:
     """Return who makes the request's changes: its key's prefix, or that keys are off."""
     key: ApiKey | None = g.get("key")

@@ -18,11 +18,12 @@ from fleetwatt.database.errors import (
     StatementFailed,
     Unavailable,
 )
-from fleetwatt.ingestion.decode import Fault, NoReading, NotJson, TooManyReadings
+from fleetwatt.faults import Fault, Faults, echoed
+from fleetwatt.ingestion.decode import NoReading, NotJson, TooManyReadings
 from fleetwatt.lifecycle.corrections import AlreadyUndone, RawDropped, Superseded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from flask import Flask
 
@@ -47,9 +48,9 @@ class UnsupportedMedia(Exception):
 class InvalidReadings(Exception):
     """No reading of the request was stored."""
 
-    def __init__(self, detail: str, errors: Sequence[Fault]) -> None:
+    def __init__(self, detail: str, faults: Faults) -> None:
         super().__init__(detail)
-        self.errors = errors
+        self.faults = faults
 
 
 class TooManyPoints(Exception):
@@ -57,7 +58,7 @@ class TooManyPoints(Exception):
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
-        self.errors = [Fault(None, field, message)]
+        self.faults = Faults(listed=[Fault(None, field, message)])
 
 
 class Unauthenticated(Exception):
@@ -185,14 +186,14 @@ def from_http(error: HTTPException) -> Response:
     status = error.code or 500
     kind = of_status(status, error.name)
     messages = getattr(error, "data", {}).get("messages", {})
-    errors = _flattened(messages)
+    faults = _flattened(messages)
     ours = NO_ROUTE if status == 404 else error.description or error.name
-    detail = "; ".join(_sentence(error) for error in errors) or ours
+    detail = "; ".join(map(_sentence, faults.listed)) or ours
     headers = dict(error.get_headers())
-    return respond(kind, detail, errors, {"Allow": headers["Allow"]} if "Allow" in headers else {})
+    return respond(kind, detail, faults, {"Allow": headers["Allow"]} if "Allow" in headers else {})
 
 
-def document(kind: Kind, detail: str, errors: Sequence[Fault] = ()) -> dict[str, Any]:
+def document(kind: Kind, detail: str, faults: Faults | None = None) -> dict[str, Any]:
     """Return a problem as it is told."""
     problem: dict[str, Any] = {
         "type": kind.type,
@@ -200,19 +201,21 @@ def document(kind: Kind, detail: str, errors: Sequence[Fault] = ()) -> dict[str,
         "status": kind.status,
         "detail": detail,
     }
-    if errors:
-        problem["errors"] = errors
+    if faults and faults.listed:
+        problem["errors"] = faults.listed
+    if faults and faults.omitted:
+        problem["errorsOmitted"] = faults.omitted
     return problem
 
 
 def respond(
     kind: Kind,
     detail: str,
-    errors: Sequence[Fault] = (),
+    faults: Faults | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Build the answer for a problem."""
-    body = msgspec.json.encode(document(kind, detail, errors))
+    body = msgspec.json.encode(document(kind, detail, faults))
     response = Response(body, kind.status, headers, mimetype=MEDIA_TYPE)
     if kind.status == 503:
         response.headers["Retry-After"] = RETRY_AFTER
@@ -231,20 +234,21 @@ def _from_exception(error: Exception) -> Response:
     return respond(
         kind,
         detail or (type(error).__doc__ or ""),
-        getattr(error, "errors", ()),
+        getattr(error, "faults", None),
         getattr(error, "headers", None),
     )
 
 
-def _flattened(messages: Any) -> list[Fault]:
-    """Turn webargs's {location: {field: [message]}} into our errors."""
-    return [
-        Fault(None, field if field != "_schema" else None, str(text))
-        for fields in messages.values()
-        if isinstance(fields, dict)
-        for field, texts in fields.items()
-        for text in (texts if isinstance(texts, list) else [texts])
-    ]
+def _flattened(messages: Any) -> Faults:
+    """Turn webargs's {location: {field: [message]}} into our faults."""
+    faults = Faults()
+    for fields in messages.values():
+        if isinstance(fields, dict):
+            for field, texts in fields.items():
+                name = echoed(field) if field != "_schema" else None
+                for text in texts if isinstance(texts, list) else [texts]:
+                    faults.add(Fault(None, name, str(text)))
+    return faults
 
 
 def _sentence(error: Fault) -> str:

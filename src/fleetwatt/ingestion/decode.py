@@ -1,24 +1,35 @@
 """From a request's bytes to rows of each stream, or to errors with an index and a field.
 
-msgspec decodes and validates; `explaining` says what is wrong with what it refuses.
+msgspec decodes and validates; `explain` says what is wrong with what it refuses.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import Annotated, Any
 
 import msgspec
 
-from fleetwatt.ingestion.explain import check_strings, explain, why_not_json
+from fleetwatt.faults import MAX_FAULTS, Fault, Faults
+from fleetwatt.ingestion.explain import (
+    before_leap_second,
+    check_strings,
+    explain,
+    repeated_names,
+    why_not_json,
+)
 from fleetwatt.streams import ID_PATTERN, MAX_AHEAD, STREAMS, TIMESTAMP, Field, Rows, Stream
 
 MAX_READINGS = 10_000
+# From here on a body's parts are counted before it is taken apart.
+_LARGE = 200_000  # bytes
 
 
 class NotJson(Exception):
@@ -34,30 +45,29 @@ class TooManyReadings(Exception):
 
 
 @dataclass(frozen=True)
-class Fault:
-    """What is wrong; `index` is None for an argument, `field` where all of it is wrong."""
-
-    index: int | None
-    field: str | None
-    message: str
-
-
-@dataclass(frozen=True)
 class Parsed:
-    """The valid readings of a request by stream, and what is wrong with the others."""
+    """The valid readings of a request by stream, and what is wrong with the others.
+
+    Attributes:
+        rows: The valid readings.
+        fields_at_fault: The field of each invalid reading, the first where there are several;
+            None: all of it.
+        faults: What is wrong with the invalid ones.
+        indexes: Returns which reading of the request each row was, by stream.
+    """
 
     rows: list[Rows]
-    rejected: int
-    errors: list[Fault]
+    indexes: Callable[[], Mapping[Stream, Sequence[int]]] = field(compare=False)
+    faults: Faults = field(default_factory=Faults)
+    fields_at_fault: list[str | None] = field(default_factory=list)
 
     @property
     def valid(self) -> int:
         return sum(map(len, self.rows))
 
     @property
-    def fields_at_fault(self) -> list[str | None]:
-        """The field of each invalid reading, the first where there are several; None: all of it."""
-        return list({error.index: error.field for error in reversed(self.errors)}.values())
+    def rejected(self) -> int:
+        return len(self.fields_at_fault)
 
 
 def _annotation(field: Field) -> Any:
@@ -90,9 +100,10 @@ def _struct(streams: Sequence[Stream]) -> type[msgspec.Struct]:
     What a field of several streams may not hold by this is looked at again by its own stream's.
     """
     fields: dict[str, Field] = {}
-    for field in (field for stream in streams for field in stream.fields):
-        known = fields.get(field.column, field)
-        fields[field.column] = field if known == field else _strictest(known, field)
+    for stream in streams:
+        for own in stream.fields:
+            known = fields.get(own.column, own)
+            fields[own.column] = own if known == own else _strictest(known, own)
     kinds: list[Any] = [
         (column, _annotation(field) | msgspec.UnsetType, msgspec.UNSET)
         if field.optional or len(streams) > 1
@@ -148,6 +159,19 @@ class _Decoder:
             found.append(Rows(stream, complete))
         return [rows for rows in found if len(rows)]
 
+    def indexes(self, structs: Sequence[Any]) -> dict[Stream, Sequence[int]]:
+        """Return which of the readings `rows` gives for each stream."""
+        if len(self.row) == 1:
+            return {stream: range(len(structs)) for stream in self.row}
+        return {
+            stream: [
+                index
+                for index, reading in enumerate(structs)
+                if device(reading) is not msgspec.UNSET
+            ]
+            for stream, device in self.id.items()
+        }
+
 
 def _quotes(stream: Stream) -> int:
     """Count the quotation marks of a whole valid reading: no string in it may hold one.
@@ -183,6 +207,17 @@ _ANY = _Decoder(STREAMS)
 _QUOTES = {stream: _quotes(stream) for stream in STREAMS}
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _RAW_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_STRING = rb'"(?:[^"\\]|\\.)*"'
+# A whole object without another in it, a string, or what gives a body its structure.
+_TOKEN = re.compile(
+    rb'\{[^{}\[\]"]*(?:' + _STRING + rb'[^{}\[\]"]*)*\}|' + _STRING + rb"|[\[\]{},]", re.DOTALL
+)
+# What some programs write where JSON has no number, outside of strings.
+_CONSTANT = re.compile(_STRING + rb"|(?<![\w.+-])(-?Infinity|NaN)(?![\w.+-])(?!\s*:)", re.DOTALL)
+_LINE = re.compile(rb"[^ \t\r\n][^\n]*")
+_TEXT = msgspec.json.Decoder(str)
+_TOO_MANY = f"over {MAX_READINGS:,} readings; a request holds up to {MAX_READINGS:,}"
 
 
 @dataclass(frozen=True)
@@ -193,11 +228,15 @@ class Bounds:
         newest: The latest timestamp that is accepted.
         oldest: The earliest one of each stream.
         devices: The only devices; None: any.
+        ignore_unknown: Whether fields that a stream does not have are ignored.
+        max_faults: How many faults are listed at most.
     """
 
     newest: datetime
     oldest: Mapping[Stream, datetime]
     devices: frozenset[str] | None = None
+    ignore_unknown: bool = False
+    max_faults: int = MAX_FAULTS
 
     def refusal(self, stream: Stream, device: str, time: datetime) -> tuple[str, str] | None:
         """Name the field for which a reading is refused and say why, or None."""
@@ -227,22 +266,55 @@ def parse_json(body: bytes, streams: Sequence[Stream], bounds: Bounds) -> Parsed
         NoReading: The body is JSON without a reading in it.
         TooManyReadings: There are more than `MAX_READINGS`.
     """
-    start = body.lstrip()[:1]
-    if parsed := _all_valid(body, array=start == b"[", streams=streams, bounds=bounds):
+    array = body.lstrip()[:1] == b"["
+    if array and len(body) > _LARGE:
+        _check_items(body)
+    if parsed := _all_valid(body, array=array, streams=streams, bounds=bounds):
         return parsed
-    return _json_one_by_one(body, streams, bounds)
+    return _one_by_one(_items(body, array=array), streams, bounds)
 
 
-def _json_one_by_one(body: bytes, streams: Sequence[Stream], bounds: Bounds) -> Parsed:
-    start = body.lstrip()[:1]
+def _items(body: bytes, *, array: bool) -> Sequence[bytes | msgspec.Raw]:
+    """Split a body into readings, in which any constant that JSON lacks is no value of a field."""
+    body = _without_constants(body)
     try:
-        items = _RAW_ITEMS.decode(body) if start == b"[" else [_RAW.decode(body)]
+        items: Sequence[msgspec.Raw] = _RAW_ITEMS.decode(body) if array else [_RAW.decode(body)]
         check_strings(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotJson(why_not_json(body) or str(error)) from None
-    if start not in {b"[", b"{"}:
+    if not array and body.lstrip()[:1] != b"{":
         raise NoReading
-    return _each(items, streams, bounds)
+    return items
+
+
+def _without_constants(text: bytes) -> bytes:
+    """Write a string that no field may hold for what some programs write instead of a number."""
+    return _CONSTANT.sub(_no_value, text) if b"NaN" in text or b"Infinity" in text else text
+
+
+def _no_value(found: re.Match[bytes]) -> bytes:
+    # Of the constant's length, so that what is said of a later position is right.
+    constant = found[1]
+    return b'"' + b"?" * (len(constant) - 2) + b'"' if constant else found[0]
+
+
+def _check_items(body: bytes) -> None:
+    """Count an array's items before each of them becomes an object of its own.
+
+    Raises:
+        TooManyReadings: There are more than `MAX_READINGS`.
+    """
+    depth = commas = 0
+    for token in _TOKEN.finditer(body):
+        match token[0]:
+            case b"[" | b"{":
+                depth += 1
+            case b"]" | b"}":
+                depth -= 1
+            case b"," if depth == 1:
+                commas += 1
+                if commas == MAX_READINGS:
+                    raise TooManyReadings(_TOO_MANY)
 
 
 def parse_ndjson(body: bytes, streams: Sequence[Stream], bounds: Bounds) -> Parsed:
@@ -258,11 +330,16 @@ def parse_ndjson(body: bytes, streams: Sequence[Stream], bounds: Bounds) -> Pars
         array = b"[" + b",".join(lines) + b"]"
         if parsed := _all_valid(array, array=True, streams=streams, bounds=bounds):
             return parsed
-    return _each(lines, streams, bounds)
+    return _one_by_one(list(map(_without_constants, lines)), streams, bounds)
 
 
 def _lines(body: bytes) -> list[bytes]:
-    return [line for piece in body.split(b"\n") if (line := piece.strip(b" \t\r"))]
+    """Split a body into the lines that hold something, of which there are not too many."""
+    found = islice(_LINE.finditer(body), MAX_READINGS + 1)
+    lines = [line[0].rstrip(b" \t\r") for line in found]
+    if len(lines) > MAX_READINGS:
+        raise TooManyReadings(_TOO_MANY)
+    return lines
 
 
 def _all_valid(
@@ -275,7 +352,7 @@ def _all_valid(
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     _check_count(structs)
-    parsed = Parsed(decoder.rows(structs), 0, [])
+    parsed = Parsed(decoder.rows(structs), partial(decoder.indexes, structs))
     quotes = sum(map(_known_quotes, parsed.rows))
     if parsed.valid < len(structs) or body.count(b'"') != quotes:
         return None
@@ -306,31 +383,76 @@ def _check_count(items: Sequence[Any]) -> None:
     if not items:
         raise NoReading
     if len(items) > MAX_READINGS:
-        raise TooManyReadings(f"{len(items)} readings; a request holds up to {MAX_READINGS}")
+        raise TooManyReadings(_TOO_MANY)
 
 
-def _each(
+def _one_by_one(
     items: Sequence[bytes | msgspec.Raw], streams: Sequence[Stream], bounds: Bounds
 ) -> Parsed:
     """Parse readings one by one, and say of each that is invalid what is wrong with it."""
     _check_count(items)
     rows = {stream: Rows(stream) for stream in streams}
-    errors: list[Fault] = []
-    rejected = 0
+    indexes: dict[Stream, list[int]] = {stream: [] for stream in streams}
+    faults = Faults(bounds.max_faults)
+    fields_at_fault: list[str | None] = []
     for index, item in enumerate(map(bytes, items)):
-        stream, row = _decode(item, streams)
-        if stream is None:
-            problems = list(explain(item, streams))
-        elif refusal := bounds.refusal(stream, row[0], row[1]):
-            problems = [refusal]
-        else:
-            rows[stream].rows.append(_in_utc(row))
+        stream, row, problems = _read(item, streams, bounds)
+        if stream is not None:
+            rows[stream].rows.append(row)
+            indexes[stream].append(index)
             continue
-        rejected += 1
-        errors += [Fault(index, field, message) for field, message in problems]
-    return Parsed(
-        [stream_rows for stream_rows in rows.values() if len(stream_rows)], rejected, errors
-    )
+        fields_at_fault.append(problems[0][0])
+        for name, message in problems:
+            faults.add(Fault(index, name, message))
+    found = [stream_rows for stream_rows in rows.values() if len(stream_rows)]
+    return Parsed(found, lambda: indexes, faults, fields_at_fault)
+
+
+def _read(
+    item: bytes, streams: Sequence[Stream], bounds: Bounds
+) -> tuple[Stream | None, tuple[Any, ...], list[tuple[str | None, str]]]:
+    """Read one reading; return its stream and row, or what is wrong with it."""
+    added = timedelta(0)
+    stream, row = _decode(item, streams)
+    if stream is None:
+        item, added = _mended(item, streams, bounds)
+        stream, row = _decode(item, streams)
+    if stream is None:
+        return None, (), list(explain(item, streams, ignore_unknown=bounds.ignore_unknown))
+    with suppress(OverflowError):
+        row = (row[0], row[1] + added, *row[2:])
+    if refusal := bounds.refusal(stream, row[0], row[1]):
+        return None, (), [refusal]
+    return stream, _in_utc(row), []
+
+
+def _mended(item: bytes, streams: Sequence[Stream], bounds: Bounds) -> tuple[bytes, timedelta]:
+    """Write a reading so that it can be decoded, where what is unusual in it is allowed.
+
+    Returns:
+        The reading without ignored fields, and with 59 for a timestamp's second 60; what is to be
+        added to its time then.
+    """
+    added = timedelta(0)
+    try:
+        fields = _RAW_FIELDS.decode(item)
+        check_strings(item)
+        repeated = repeated_names(item, fields)
+        time = _TEXT.decode(fields[TIMESTAMP.name])
+    except (KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return item, added
+    named = [stream for stream in streams if stream.id.name in fields]
+    known = {field.name for stream in named for field in stream.fields}
+    if len(named) != 1 or not known.isdisjoint(repeated):
+        return item, added
+    if bounds.ignore_unknown:
+        fields = {name: raw for name, raw in fields.items() if name in known}
+    elif repeated:
+        return item, added
+    if second_before := before_leap_second(time):
+        added = timedelta(seconds=1)
+        fields[TIMESTAMP.name] = msgspec.Raw(msgspec.json.encode(second_before))
+    return msgspec.json.encode(fields), added
 
 
 def _decode(

@@ -10,44 +10,75 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from fleetwatt.faults import echoed
 from fleetwatt.schemas.readings import READING_SCHEMAS
-from fleetwatt.streams import Stream
+from fleetwatt.streams import TIMESTAMP, Stream
 
 MAX_EXPLAINED = 1_000_000  # bytes
-_STRINGS = msgspec.json.Decoder(list[str])
 _find_strings = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL).findall
+_LEAP_SECOND = re.compile(r"(.*\d[Tt ]\d\d:\d\d:)60(\D.*)", re.ASCII)
+_STRING = msgspec.json.Decoder(str)
 _RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def explain(item: bytes, streams: Sequence[Stream]) -> Iterator[tuple[str | None, str]]:
-    """Say field by field what is wrong with a reading that the decoder refused."""
+def explain(
+    item: bytes, streams: Sequence[Stream], *, ignore_unknown: bool = False
+) -> Iterator[tuple[str | None, str]]:
+    """Say field by field what is wrong with a reading that the decoder refused.
+
+    Args:
+        item: The reading.
+        streams: Those that it may be of.
+        ignore_unknown: Whether fields that its stream does not have are ignored.
+    """
     try:
-        reading = {name: _value(raw) for name, raw in _RAW_FIELDS.decode(item).items()}
+        raw_fields = _RAW_FIELDS.decode(item)
         check_strings(item)
-        repeated = _repeated(item)
+        repeated = repeated_names(item, raw_fields)
     except msgspec.ValidationError:
         yield None, "Not a JSON object."
         return
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         yield None, f"Not JSON: {error}."
         return
-    for field in repeated:
-        yield field, "Given more than once."
-    named = [stream for stream in streams if stream.id.name in reading] or list(streams)
+    named = [stream for stream in streams if stream.id.name in raw_fields] or list(streams)
+    known = {field.name for stream in named for field in stream.fields}
+    looked_at = known if ignore_unknown else known | raw_fields.keys()
+    for name in repeated:
+        if name in looked_at:
+            yield echoed(name), "Given more than once."
     if len(named) > 1:
         ids = ", ".join(stream.id.name for stream in streams)
         yield None, f"Must have exactly one of the fields {ids}."
-        known = {field.name for stream in streams for field in stream.fields}
-        yield from ((field, "Unknown field.") for field in reading if field not in known)
-        return
-    for field, messages in READING_SCHEMAS[named[0]].validate(reading).items():
+    else:
+        yield from _invalid_values(raw_fields, named[0])
+    for name in raw_fields:
+        if name in looked_at and name not in known:
+            yield echoed(name), "Unknown field."
+
+
+def _invalid_values(
+    raw_fields: Mapping[str, msgspec.Raw], stream: Stream
+) -> Iterator[tuple[str, str]]:
+    # The schema would take its time over each unknown field.
+    known = {field.name for field in stream.fields}
+    reading = {name: _value(raw) for name, raw in raw_fields.items() if name in known}
+    if isinstance(time := reading.get(TIMESTAMP.name), str):
+        reading[TIMESTAMP.name] = before_leap_second(time) or time
+    for name, messages in READING_SCHEMAS[stream].validate(reading).items():
         for message in messages:
-            yield field, message
+            yield name, message
+
+
+def before_leap_second(time: str) -> str | None:
+    """Return a timestamp whose second is 60 with 59 in its place, or None for any other."""
+    found = _LEAP_SECOND.fullmatch(time)
+    return f"{found[1]}59{found[2]}" if found else None
 
 
 def why_not_json(body: bytes) -> str | None:
@@ -76,8 +107,14 @@ def refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _repeated(item: bytes) -> list[str]:
-    """Return the names that an object has more than once, of which decoders keep the last."""
+def repeated_names(item: bytes, raw_fields: Mapping[str, msgspec.Raw]) -> list[str]:
+    """Return the names that an object has more than once, of which decoders keep the last.
+
+    Quotation marks show whether there may be any: those of the names and of the values kept.
+    """
+    kept = 2 * len(raw_fields) + sum(bytes(raw).count(b'"') for raw in raw_fields.values())
+    if item.count(b'"') == kept or len(item) > MAX_EXPLAINED:
+        return []
     # As floats, since Python refuses to read integers of thousands of digits.
     pairs: list[tuple[str, Any]] = json.loads(item, object_pairs_hook=list, parse_int=float)
     return [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
@@ -90,16 +127,22 @@ def check_strings(text: bytes) -> None:
         UnicodeDecodeError: A string is not UTF-8.
         msgspec.DecodeError: A string has half a surrogate pair.
     """
-    try:
-        msgspec.json.decode(text)
-    except msgspec.ValidationError:
-        # A number beyond a double, which is JSON still, and past which nothing was looked at.
-        _STRINGS.decode(b"[" + b",".join(_find_strings(text)) + b"]")
+    text.decode()
+    if rb"\u" in text:
+        for string in _find_strings(text):
+            if rb"\u" in string:
+                _STRING.decode(string)
 
 
 def _value(raw: msgspec.Raw) -> Any:
-    """Decode a field's value; infinity, which no field may be, for a number beyond a double."""
+    """Decode a field's value; infinity, which no field may be, for a number beyond a double.
+
+    No field holds an array or an object, whatever is in it.
+    """
+    text = bytes(raw).lstrip()
+    if text[:1] in {b"[", b"{"}:
+        return []
     try:
-        return msgspec.json.decode(raw)
+        return msgspec.json.decode(text)
     except msgspec.ValidationError:
         return math.inf

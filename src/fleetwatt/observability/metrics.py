@@ -8,10 +8,10 @@ database is asked for its devices, chunks and jobs (`DATABASE`, by `database/gau
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -26,7 +26,8 @@ REGISTRY = CollectorRegistry()
 
 READINGS = Counter(
     "fleetwatt_readings",
-    "Readings that were stored (accepted) or had been stored before (duplicate)",
+    "Readings that were stored (accepted), had been stored before (duplicate), or came with other "
+    "values than the stored ones (conflict)",
     ["stream", "outcome"],
     registry=REGISTRY,
 )
@@ -155,6 +156,7 @@ class _StreamCounts:
 
     accepted: Count
     duplicates: Count
+    conflicts: Count
     lag: Distribution
 
 
@@ -162,6 +164,7 @@ _OF_STREAM = {
     stream: _StreamCounts(
         Count(READINGS.labels(stream.name, "accepted")),
         Count(READINGS.labels(stream.name, "duplicate")),
+        Count(READINGS.labels(stream.name, "conflict")),
         Distribution(LAG.labels(stream.name)),
     )
     for stream in STREAMS
@@ -170,19 +173,26 @@ _COMMIT, _BATCH = Distribution(COMMIT), Distribution(BATCH)
 _REQUESTS: dict[tuple[str, str, int], Distribution] = {}
 
 
-def committed(
-    batch: Sequence[Rows], stored: Sequence[Collection[Any] | None], seconds: float
-) -> None:
-    """Count a transaction of readings, of which those in `stored` were new; None: all."""
+class Outcome(NamedTuple):
+    """How many of a stream's readings in one transaction were stored now, already, or differ."""
+
+    accepted: int
+    duplicates: int
+    conflicts: int
+
+
+def committed(batch: Sequence[Rows], outcomes: Sequence[Outcome], seconds: float) -> None:
+    """Count a transaction of readings and what became of each stream's."""
     _COMMIT.observe(seconds)
     _BATCH.observe(sum(map(len, batch)))
     now = datetime.now(UTC)
-    for rows, new in zip(batch, stored, strict=True):
+    for rows, outcome in zip(batch, outcomes, strict=True):
         of_stream = _OF_STREAM[rows.stream]
-        accepted = len(rows) if new is None else len(new)
-        of_stream.accepted.inc(accepted)
-        if duplicates := len(rows) - accepted:
-            of_stream.duplicates.inc(duplicates)
+        of_stream.accepted.inc(outcome.accepted)
+        if outcome.duplicates:
+            of_stream.duplicates.inc(outcome.duplicates)
+        if outcome.conflicts:
+            of_stream.conflicts.inc(outcome.conflicts)
         for _, time, *_ in rows.rows[:: -(-len(rows) // LAG_SAMPLES)]:
             of_stream.lag.observe((now - time).total_seconds())
 

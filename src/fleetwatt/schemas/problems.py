@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import marshmallow as ma
 
+from fleetwatt.faults import MAX_FAULTS
 from fleetwatt.schemas.fields import Answer, optional
 
 
@@ -24,7 +25,7 @@ class FieldError(Answer):
 class Problem(Answer):
     """An error, as RFC 9457 describes it."""
 
-    sometimes: ClassVar = frozenset({"errors"})
+    sometimes: ClassVar = frozenset({"errors", "errorsOmitted"})
 
     type = ma.fields.String(
         metadata={"description": "Kind of problem", "example": "urn:fleetwatt:problem:not-known"},
@@ -42,4 +43,10 @@ class Problem(Answer):
     errors = ma.fields.List(
         ma.fields.Nested(FieldError),
         metadata={"description": "The fields at fault, where fields are"},
+    )
+    errorsOmitted = ma.fields.Integer(
+        metadata={
+            "description": f"Errors that `errors`, with its {MAX_FAULTS} at most, does not list",
+            "example": 12,
+        }
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import marshmallow as ma
 
+from fleetwatt.config import UNKNOWN_FIELDS
+from fleetwatt.faults import MAX_FAULTS
 from fleetwatt.schemas.fields import Answer, count, json_order, reading_field
 from fleetwatt.schemas.problems import FieldError
 from fleetwatt.streams import STREAMS, Stream
@@ -17,13 +19,40 @@ def _reading_schema(stream: Stream) -> ma.Schema:
 READING_SCHEMAS = {stream: _reading_schema(stream) for stream in STREAMS}
 
 
+class IngestionQuery(ma.Schema):
+    """How a request with invalid readings is treated."""
+
+    atomic = ma.fields.Boolean(
+        load_default=False,
+        truthy={"true", "1"},
+        falsy={"false", "0"},
+        error_messages={"invalid": "Must be true or false."},
+        metadata={"description": "`true`: store all readings or none"},
+    )
+    unknownFields = ma.fields.String(
+        validate=ma.validate.OneOf(UNKNOWN_FIELDS),
+        metadata={
+            "description": "What happens to a reading with a field that its stream does not have: "
+            "`reject` the reading, or `ignore` the field; default as the service is set"
+        },
+    )
+
+
 class IngestionResult(Answer):
     """What became of the readings of a request."""
 
     accepted = count("Readings stored now", 1)
-    duplicates = count("Readings that were stored before; success", 0)
-    rejected = count("Invalid readings, not stored", 0)
+    duplicates = count("Readings that were stored before, with the same values; success", 0)
+    conflicts = count(
+        "Readings of which other values are stored under their id and time; what is stored stays", 0
+    )
+    rejected = count("Invalid readings, and such that a correction has removed; not stored", 0)
     errors = ma.fields.List(
         ma.fields.Nested(FieldError),
-        metadata={"description": "What is wrong with the rejected ones", "example": []},
+        metadata={
+            "description": f"What is wrong with the rejected ones, up to {MAX_FAULTS}, and which "
+            "fields of conflicts differ; a key with the scope `read` gets the stored values",
+            "example": [],
+        },
     )
+    errorsOmitted = count("Errors that `errors` does not list", 0)

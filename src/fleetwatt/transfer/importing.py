@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 
 from fleetwatt.database.client import BEGINNING
+from fleetwatt.ingestion import outcome
 from fleetwatt.ingestion.decode import Bounds, Parsed, parse_ndjson
 from fleetwatt.lifecycle import policies
 from fleetwatt.streams import MAX_AHEAD, STREAMS, Rows, Stream
@@ -46,6 +48,7 @@ class Progress:
     offset: int = 0
     accepted: int = 0
     duplicates: int = 0
+    conflicts: int = 0
     rejected: int = 0
     rejected_bytes: int = 0
     spans: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
@@ -118,17 +121,23 @@ def import_batches(
     for batch in batches:
         good = [line for line in batch.lines if not line.problem]
         parsed = _parse(database, good, skip_old=skip_old)
+        # An index counts the lines that were parsed.
+        wrong = [
+            (good[fault.index or 0], fault.field, fault.message) for fault in parsed.faults.listed
+        ]
+        wrong += [(line, None, line.problem) for line in batch.lines if line.problem]
+        progress.rejected += len(batch.lines) - parsed.valid
         if parsed.rows:
             written = database.write(parsed.rows)
             progress.accepted += written.accepted
             progress.duplicates += written.duplicates
+            progress.conflicts += len(written.conflicts)
+            progress.rejected += len(written.removed)
+            for fault in outcome.faults(parsed, written, show_stored=True):
+                wrong.append((good[fault.index or 0], fault.field, fault.message))
             for rows in parsed.rows:
                 progress.add_span(rows)
-        unreadable = [(line, None, line.problem) for line in batch.lines if line.problem]
-        # An index counts the lines that were parsed.
-        invalid = [(good[error.index or 0], error.field, error.message) for error in parsed.errors]
-        _reject(rejected, [*unreadable, *invalid])
-        progress.rejected += len(batch.lines) - parsed.valid
+        _reject(rejected, wrong)
         progress.rejected_bytes = rejected.tell()
         _move(progress, batch.position)
         yield progress
@@ -161,19 +170,24 @@ def _move(progress: Progress, position: Position) -> None:
 
 def _parse(database: Database, lines: Sequence[Line], *, skip_old: bool) -> Parsed:
     if not lines:
-        return Parsed([], 0, [])
+        return Parsed([], dict)
     now = datetime.now(UTC)
     oldest = {stream: database.oldest_accepted(stream) for stream in STREAMS}
     body = b"\n".join(line.content for line in lines)
     if not skip_old:
         oldest_of_all = dict.fromkeys(STREAMS, BEGINNING)
-        parsed = parse_ndjson(body, STREAMS, Bounds(now + MAX_AHEAD, oldest_of_all))
+        parsed = parse_ndjson(body, STREAMS, _bounds(now, oldest_of_all))
         for rows in parsed.rows:
             first = min(_times(rows))
             if first < oldest[rows.stream]:
                 raise TooOld(_too_old(database, rows.stream, first, oldest[rows.stream], now))
         return parsed
-    return parse_ndjson(body, STREAMS, Bounds(now + MAX_AHEAD, oldest))
+    return parse_ndjson(body, STREAMS, _bounds(now, oldest))
+
+
+def _bounds(now: datetime, oldest: Mapping[Stream, datetime]) -> Bounds:
+    # A file of rejected lines lists them all.
+    return Bounds(now + MAX_AHEAD, oldest, max_faults=sys.maxsize)
 
 
 def _too_old(
@@ -193,7 +207,7 @@ def _too_old(
     )
 
 
-def _reject(file: IO[bytes], wrong: Sequence[tuple[Line, str | None, str]]) -> None:
+def _reject(file: IO[bytes], wrong: Sequence[tuple[Line, str | None, str | None]]) -> None:
     """Write down what is wrong with which field of a line, in order of the lines."""
     for line, name, reason in sorted(wrong, key=lambda rejection: rejection[0].number):
         text = line.content.decode(errors="replace")
