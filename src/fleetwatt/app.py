@@ -48,7 +48,7 @@ def create_app(config: Config | None = None) -> Flask:
     No connection is opened before the first request, so that workers may fork after this.
 
     Raises:
-        ConfigError: The settings would let in everybody.
+        ConfigError: The service would be open to other machines without keys.
     """
     config = config or Config.from_environment()
     config.check_address(config.host)
@@ -59,7 +59,7 @@ def create_app(config: Config | None = None) -> Flask:
     database = app.extensions["fleetwatt"] = Database(config)
     app.extensions["fleetwatt.gauges"] = gauges.Gauges(lambda: gauges.ask(database))
     app.url_map.converters["device_id"] = DeviceId
-    # A path with an empty part is none of ours: nobody is redirected to what they may not see.
+    # A path with an empty part has no route: a redirect would lead to what the client may not see.
     app.url_map.merge_slashes = False
     request_log.register(app, config)
     problems.register(app)

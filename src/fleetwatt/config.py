@@ -197,7 +197,7 @@ class Config:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def check_address(self, host: str) -> None:
-        """Make sure that nobody serves without keys to other machines by oversight.
+        """Make sure that the service is not open to other machines without keys by oversight.
 
         Raises:
             ConfigError: Keys are off, and the address is open to others.

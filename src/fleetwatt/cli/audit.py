@@ -1,4 +1,4 @@
-"""Comparing what is derived with history."""
+"""The command that compares aggregates and latest readings with history."""
 
 from __future__ import annotations
 

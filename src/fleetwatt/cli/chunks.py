@@ -1,4 +1,4 @@
-"""The chunks of tables: which there are, how much time one holds, and how much it should."""
+"""The commands about chunks: which there are, how much time one holds, and how much it should."""
 
 from __future__ import annotations
 

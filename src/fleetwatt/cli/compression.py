@@ -1,4 +1,4 @@
-"""When chunks become columnstore."""
+"""The commands that set when chunks are compressed."""
 
 from __future__ import annotations
 

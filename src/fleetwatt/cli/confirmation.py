@@ -1,4 +1,4 @@
-"""Commands that change something: they show it first, then ask."""
+"""Confirmation: a command shows what it would change, then asks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def changing(command: Command) -> Command:
 
 
 def confirm(*, yes: bool, dry_run: bool) -> bool:
-    """Return whether to go on; who says no ends the command."""
+    """Return whether to make the change; the answer no ends the command."""
     if dry_run:
         click.echo("Nothing was changed.")
         return False

@@ -1,4 +1,4 @@
-"""Looking after the database."""
+"""The commands about the database: its schema and what is stored."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def rotate(prefix: str, grace: timedelta) -> None:
 
 
 def _prefix(given: str) -> str:
-    """Take a whole key for its prefix, too: people paste what they have."""
+    """Return the prefix of a whole key, which people paste as well as prefixes."""
     return api_keys.prefix_of(given) or given
 
 

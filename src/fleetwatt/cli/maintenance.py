@@ -1,4 +1,4 @@
-"""Looking after a database: what is due, and what is not well."""
+"""The commands that maintain a database and examine it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stored readings are corrected: replaced, removed, and brought back."""
+"""The commands that correct stored readings: replace, remove, undo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sending what a fleet would send."""
+"""The command that sends the readings of a simulated fleet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moving history in and out: files of readings."""
+"""The commands that import and export files of readings."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fleetwatt.streams import Rows, Stream
 
 T = TypeVar("T")
-# Far enough from the first of all days to be converted between time zones.
+# Late enough after year 1 to be converted between time zones.
 BEGINNING = datetime(2, 1, 1, tzinfo=UTC)
 # Seconds past statement_timeout that a server has to say that a statement was too long.
 _GRACE = 5.0
@@ -222,7 +222,7 @@ class Database:
                     is_connected = True
                     return work(connection)
             except psycopg2.Error as error:
-                # A server that lets nobody in is not asked twice: it would double the wait.
+                # A server that accepts no connection is not tried twice: the wait would double.
                 if not is_connected or not is_lost(error):
                     raise
                 # Where one connection was lost, so were the others: the server went away.

@@ -1,4 +1,4 @@
-"""What can go wrong between fleetwatt and its database.
+"""The errors of fleetwatt's database.
 
 DatabaseError
 ├── Unavailable         the database can't be reached, or went away
@@ -47,7 +47,7 @@ class PoolExhausted(Busy):
 
 
 class UnsupportedServer(DatabaseError):
-    """The server is none that fleetwatt runs on."""
+    """fleetwatt does not run on this server."""
 
 
 class ReferenceBroken(DatabaseError):
@@ -90,7 +90,7 @@ _TRANSLATED: tuple[tuple[type[Exception], type[DatabaseError]], ...] = (
     (errors.UndefinedColumn, SchemaBehind),
     # A database that is being restored.
     (errors.UndefinedTable, SchemaBehind),
-    # What was the primary is a standby now, or an administrator let nobody write.
+    # The former primary is a standby now, or an administrator forbade writing.
     (errors.ReadOnlySqlTransaction, Unavailable),
     (psycopg2.OperationalError, Unavailable),
     (psycopg2.InterfaceError, Unavailable),
@@ -122,8 +122,8 @@ def in_a_line(message: str) -> str:
 
 
 def is_lost(error: psycopg2.Error) -> bool:
-    """Whether the connection is what failed, so that the same work may go well on another."""
+    """Whether the connection failed, so that the same work may succeed on another one."""
     if not isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
         return False
-    # Class 57P: the server shut down, crashed or ended this session. No code: nobody answered.
+    # Class 57P: the server shut down, crashed or ended this session. No code: no answer came.
     return error.pgcode is None or error.pgcode.startswith("57P")

@@ -72,8 +72,8 @@ def connect(config: Config, timezone: str | None = "UTC") -> Connection:
 def masked(message: str, url: str) -> str:
     """Return a message without any part of a database URL's password.
 
-    A character that should have been percent-encoded lets libpq take a part of the password for
-    something else, and say that this is no port, say: each part is looked for.
+    Where a character should have been percent-encoded, libpq takes a part of the password for
+    something else, such as a port, and quotes it. So each part is looked for.
     """
     secrets = set()
     for password in _PASSWORDS.findall(url):
@@ -149,8 +149,8 @@ def _has_ended(connection: Connection) -> bool:
 class Pool:
     """Up to `size` connections that threads take turns with, the last used first.
 
-    `_changed` guards `_idle` and `_open`: a thread holds it to take, to return, or to reserve the
-    right to open one, and never while it talks to the database. There is no thread of its own.
+    `_changed` guards `_idle` and `_open`. A thread holds it to take a connection, to return one, or
+    to reserve the right to open one, never while it talks to the database. The pool has no thread.
     """
 
     def __init__(self, open_one: Callable[[], Connection], size: int, timeout: float) -> None:
@@ -165,8 +165,8 @@ class Pool:
     def connection(self) -> Iterator[Connection]:
         """Lend a connection; one that is closed when it comes back is forgotten.
 
-        One that ended while it lay idle is replaced: what is sent on it would be lost, and nobody
-        could say whether it was done.
+        One that ended while it lay idle is replaced: a change that is sent on it would fail, and
+        leave open whether it was made.
 
         Raises:
             PoolExhausted: None came free in time.

@@ -1,9 +1,9 @@
 """A streaming replica, which answers what may be a moment old.
 
-Nobody waits for a replica that is away: whoever asks goes to the primary, and a thread looks for
-the replica, at most every few seconds, until it answers. It does so for one look and ends.
+While the replica is away, the primary answers in its place. A thread looks for the replica at most
+every few seconds; it looks once and ends.
 
-`_changed` guards `_answers` and `_look_at`; nobody holds it while talking to the database.
+`_changed` guards `_answers` and `_look_at`; no thread holds it while it talks to the database.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Replica:
     """A replica of the database, which all threads of a process may ask."""
 
     def __init__(self, config: Config, lag: str) -> None:
-        """Take the statement that tells its lag."""
+        """Take the settings, and the statement that returns its lag."""
         own = replace(config, database_url=config.replica_url)
         self._pool = Pool(lambda: connect(own), config.pool_size, config.pool_timeout)
         self._lag = lag
@@ -56,7 +56,7 @@ class Replica:
 
         Raises:
             ReplicaAway: It is away, or could not do this: the primary has to.
-            PoolExhausted: It is busy; that is no reason to have the primary do its work.
+            PoolExhausted: It is busy; the primary must not do its work as well.
             psycopg2.Error: The work took too long, as it would on the primary.
         """
         if not self._answering():
@@ -67,7 +67,7 @@ class Replica:
         except (errors.QueryCanceled, PoolExhausted):
             raise
         except TransactionRollbackError as error:
-            # What it replays took away what the query reads: that says nothing of the next one.
+            # The replay took away what the query reads; the next query may go well.
             raise ReplicaAway(f"the replica canceled a query: {error}") from error
         except (psycopg2.OperationalError, psycopg2.InterfaceError, DatabaseError) as error:
             self._rest(error)
@@ -78,7 +78,7 @@ class Replica:
             raise ReplicaAway("the replica can't answer this") from error
 
     def lag(self) -> float | None:
-        """Return by how many seconds it is behind, 0: by nothing it knows of; None: unknown."""
+        """Return by how many seconds it is behind; 0: it knows of nothing newer; None: unknown."""
         try:
             return self.ask(self._measure)
         except (ReplicaAway, PoolExhausted, errors.QueryCanceled):
@@ -89,7 +89,7 @@ class Replica:
         self._pool.drop_idle()
 
     def _answering(self) -> bool:
-        """Say whether it answers; where it doesn't, have somebody look for it."""
+        """Return whether it answers; where it doesn't, start a thread that looks for it."""
         with self._changed:
             if self._answers or time.monotonic() < self._look_at:
                 return self._answers

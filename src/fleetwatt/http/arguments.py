@@ -26,14 +26,14 @@ MAX_BYTES = 100_000  # of a body
 class ArgumentsParser(FlaskParser):
     """Reads queries, and bodies that are no batch of readings.
 
-    An argument that a route does not have is refused: one that is misspelt would else count for
-    nothing, and the answer be taken for what was asked.
+    They reject an argument that a route does not have. Otherwise a misspelt one would be ignored,
+    and the client would take the answer for what it asked.
     """
 
     DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": ma.RAISE}
 
     def load_querystring(self, req: Request, schema: Any) -> Any:
-        """Read a query in which nothing is said twice: one of the two would count for nothing."""
+        """Read a query that repeats no argument: one of the two would be ignored."""
         twice = [name for name, values in req.args.lists() if len(values) > 1]
         if twice:
             raise ma.ValidationError({name: ["Given more than once."] for name in twice})
@@ -43,9 +43,9 @@ class ArgumentsParser(FlaskParser):
         """Read JSON without duplicate names, NaN and infinities, and not nested too deeply.
 
         Raises:
-            BodyTooLarge: It is larger than any arguments are.
-            NotJson: It is none.
-            UnsupportedMedia: It says of itself that it is something else.
+            BodyTooLarge: It has over `MAX_BYTES`.
+            NotJson: It is not JSON.
+            UnsupportedMedia: Its Content-Type or Content-Encoding is another.
         """
         if req.mimetype != "application/json":
             raise UnsupportedMedia(
@@ -81,8 +81,8 @@ def register(app: Flask) -> None:
 
 
 def _reject_unknown_query() -> None:
-    """Refuse a query where a documented route takes none, as `ArgumentsParser` does elsewhere."""
-    # Most requests have none, and taking one apart costs more than all else here.
+    """Reject a query where a documented route takes none, as `ArgumentsParser` does elsewhere."""
+    # Most requests have no query, and parsing one costs more than the rest of this function.
     if not request.query_string or not request.args:
         return
     if request.endpoint is None or request.method == "OPTIONS":

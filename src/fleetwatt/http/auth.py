@@ -1,4 +1,4 @@
-"""Who may do what: an API key in each request, before anything else of it is read."""
+"""Authentication: each request needs an API key, which is checked before anything else is read."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ SCOPES: dict[str, str | None] = {
 # Where only administrators may change what others read.
 KEPT_BY_ADMINISTRATORS = {"/v1/devices", "/v1/sites"}
 _READING = {"GET", "HEAD", "OPTIONS"}
-# Where a key that was seen before will do while the database is away: what a process counts is
-# needed most then. Everywhere else nothing could be read or stored anyway.
+# Routes that accept a key seen before while the database is away: metrics are needed most then.
+# All other routes need the database anyway.
 OFFLINE = {"/metrics"}
 SCHEME = "apiKey"
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
@@ -74,7 +74,7 @@ def register(app: Flask, config: Config, database: Database) -> None:
         if isinstance(request.routing_exception, RequestRedirect):
             # To a route that asks for itself.
             return
-        # A path that no route has is an administrator's, without remembering each of them.
+        # A path without a route needs an administrator's key; none of these paths is remembered.
         scope = scope_of(request.url_rule.rule, request.method) if request.url_rule else ADMIN
         if scope is None:
             return
@@ -132,7 +132,7 @@ def _authenticated(keyring: Keyring, limits: Limits) -> ApiKey:
             if key is None:
                 raise
         if key is None:
-            # Whoever guesses is stopped before each guess costs a query.
+            # Guesses are limited before each of them costs a query.
             limits.check("failure", request.remote_addr or "")
             key = keyring.looked_up(given, prefix)
     refusal = key.refusal(datetime.now(UTC)) if key else "is not known"
@@ -158,10 +158,10 @@ def _failure(limits: Limits, prefix: str | None, refusal: str) -> Unauthenticate
 
 
 class Security(apispec.BasePlugin):
-    """Documents the scope that each operation needs, and the answers to those who lack it.
+    """Documents the scope that each operation needs, and the answers to requests without it.
 
     Attributes:
-        required: Whether keys are required here; where they aren't, they do no harm.
+        required: Whether keys are required here; where they aren't, a request may still have one.
     """
 
     def __init__(self, *, required: bool) -> None:
@@ -186,8 +186,9 @@ class Security(apispec.BasePlugin):
             scope = scope_of(path or "", method.upper())
             operation["security"] = [*optional, {SCHEME: [scope]}] if scope else []
             if scope:
-                told = operation.get("description", "")
-                operation["description"] = f"{told}\n\nNeeds a key of the scope `{scope}`.".strip()
+                description = operation.get("description", "")
+                needs = f"Needs a key of the scope `{scope}`."
+                operation["description"] = f"{description}\n\n{needs}".strip()
             for status in (401, 403, 429, 500) if scope else (429, 500):
                 described = problems.described(status)
                 problem = {"schema": _PROBLEM, "example": described.pop("example")}

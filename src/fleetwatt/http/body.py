@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def encoding_of(request: Request) -> str:
-    """Return a body's Content-Encoding; an empty one is none."""
+    """Return a body's Content-Encoding; `identity` where it is empty or missing."""
     return (request.headers.get("Content-Encoding") or "identity").lower()
 
 
 def received(request: Request, most: int = -1) -> bytes:
-    """Read a request's body, up to a number of bytes.
+    """Read a request's body, up to `most` bytes; -1: all of it.
 
     Raises:
         CutShort: The body ended before its announced length, or within a chunk.

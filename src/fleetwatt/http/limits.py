@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SWEPT_FROM = 10_000  # counts; fewer are not worth looking for those that ended
+SWEPT_FROM = 10_000  # counts; fewer are not swept of those that have ended
 RETRY_STORAGE = 10.0  # seconds for which a storage that failed is left alone
 STORAGE_TIMEOUT = 0.5  # seconds
 

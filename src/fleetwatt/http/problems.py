@@ -105,7 +105,7 @@ class SiteInUse(Exception):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of problem: what the client is told of it."""
+    """A kind of problem, as its answers name it."""
 
     status: int
     name: str
@@ -194,7 +194,7 @@ def from_http(error: HTTPException) -> Response:
 
 
 def document(kind: Kind, detail: str, faults: Faults | None = None) -> dict[str, Any]:
-    """Return a problem as it is told."""
+    """Return a problem as the body of an answer."""
     problem: dict[str, Any] = {
         "type": kind.type,
         "title": kind.title,

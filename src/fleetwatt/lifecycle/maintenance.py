@@ -1,4 +1,4 @@
-"""What has to be done where no scheduler of TimescaleDB's does it.
+"""Maintenance of databases that TimescaleDB's scheduler does not maintain.
 
 | database | what | who does it |
 |---|---|---|
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Deed:
-    """Something that was done, or that failed for the reason in `error`."""
+    """One step of maintenance; `error` is why it failed, None: it succeeded."""
 
     what: str
     error: str | None = None
@@ -34,16 +34,16 @@ class Deed:
 
 
 def is_needed(database: Database) -> bool:
-    """Whether this database needs somebody who does it."""
+    """Whether this database needs maintenance by `maintain`."""
     is_apache, has_scheduler = _kind(database)
     return is_apache or not has_scheduler or bool(database.query("failing_jobs"))
 
 
 def maintain(database: Database) -> Iterator[Deed]:
-    """Do what is due, one thing after the other, so that others get in between.
+    """Do what is due step by step, so that other sessions take their turn in between.
 
-    Where TimescaleDB's scheduler runs the jobs, those whose last run failed are run here: what
-    fails in a background worker may do in a session (docs/decisions/0014).
+    Where TimescaleDB's scheduler runs the jobs, those whose last run failed are run here: a job
+    that fails in a background worker may succeed in a session (docs/decisions/0014).
     """
     is_apache, has_scheduler = _kind(database)
     if is_apache:
@@ -67,7 +67,7 @@ def _kind(database: Database) -> tuple[bool, bool]:
 def _run(database: Database, job: Row) -> Deed:
     """Run a job and set when it is due again; it stays due if this process dies meanwhile.
 
-    One that this role may not run is left to the role whose it is, and keeps no other from running.
+    A job of another role's is left to that role, and the others run.
     """
     what, again = f"job {job['job_id']} ({job['what']})", job["schedule_interval"]
     if not job["is_ours"]:

@@ -1,7 +1,7 @@
-"""What the database does by itself (drop, compress, refresh), and the rules that hold between it.
+"""The policies by which the database drops, compresses and refreshes, and the rules between them.
 
-The database is the only copy: it is read anew each time, whoever changed it last. A change is
-planned here, checked against the rules, and made by one statement, so all of it or nothing.
+Only the database knows them: they are read each time, whoever changed them last. A change is
+planned here, checked against the rules, and made by one statement, as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HISTORIES = {stream.history: stream for stream in STREAMS}
 
 @dataclass(frozen=True, kw_only=True)
 class Policies:
-    """What the database does by itself with the tables of one stream.
+    """The policies of one stream's tables.
 
     Attributes:
         materialized: Whether the hourly aggregate is stored, or a view that ends with raw.
@@ -55,10 +55,10 @@ class Policies:
     gone_before: datetime | None = None
 
     def with_retention(self, table: str, keep: timedelta | None, now: datetime) -> Policies:
-        """Return what they become when a table is kept so long: the refresh window follows raw.
+        """Return the policies with a table kept for `keep`; the refresh window follows raw.
 
-        It reaches as far as late readings are accepted, less the margin, and no farther than it
-        does now into what is gone already.
+        The window reaches as far back as late readings are accepted, less the margin. Into what was
+        dropped it reaches no farther than before.
         """
         if table == self.stream.hourly:
             return replace(self, keep_hourly=keep)
@@ -74,7 +74,7 @@ class Policies:
 
 @dataclass(frozen=True)
 class Breach:
-    """A rule that does not hold: its name, where, and what it says there."""
+    """A rule that does not hold: its name, the table, and what is wrong there."""
 
     rule: str
     table: str
@@ -82,7 +82,7 @@ class Breach:
 
 
 def read(database: Database) -> dict[Stream, Policies]:
-    """Return what the database does by itself, by stream."""
+    """Return the policies of each stream."""
     server = database.query_one("server")
     materialized = server is not None and server["edition"] != "apache"
     rows = {(row["table_name"], row["kind"]): row for row in database.query("policies")}
@@ -190,7 +190,7 @@ def _of_refresh(policies: Policies, now: datetime) -> Iterator[Breach]:
         )
 
 
-# What a command may not leave broken; what else is broken is for `fleetwatt db status` to say.
+# Rules that a command may not break; `fleetwatt db status` warns of the others.
 RETENTION_RULES = {"aggregate-outlives-raw", "materialized-before-dropped", "refresh-inside-raw"}
 COMPRESSION_RULES = {"compressed-after-lateness"}
 

@@ -1,4 +1,4 @@
-"""What is stored, what it costs, and what the database does with it by itself."""
+"""The storage report: tables, their sizes, their policies, and the rules that do not hold."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ORDER = list(SPANS)
 
 
 def report(database: Database) -> dict[str, Any]:
-    """Return all of it, as `fleetwatt db status` and GET /v1/admin/storage show it."""
+    """Return the report, as `fleetwatt db status` and GET /v1/admin/storage show it."""
     rows = database.query("policies")
     kept = policies.read(database).values()
     now = datetime.now(UTC)
@@ -69,7 +69,7 @@ def _table(database: Database, row: Row) -> Row:
 
 
 def _does(row: Row) -> str:
-    """Say in words what a policy does."""
+    """Return in words what a policy does."""
     if row["kind"] == "refresh":
         start, end = row["start_offset"], row["end_offset"]
         reach = "ever" if start is None else f"{format_duration(start)} ago"

@@ -1,9 +1,8 @@
-"""Counts that are kept in memory for a moment, before the files that processes share.
+"""Counts that are kept in memory for a moment, before they go to the files that processes share.
 
 A write to such a file takes more than a microsecond, and a histogram makes two at each
-observation. Here an observation is a few additions; `flush`, which whoever serves calls every
-second and each scrape, writes what has gathered. A process that is killed takes along what it
-counted since.
+observation. Here an observation is a few additions. `flush` writes what has gathered; a worker
+calls it every second, and each scrape does. A process that is killed loses what it counted since.
 
 `_counting` guards the counts of all; no thread holds it while it writes to files.
 """

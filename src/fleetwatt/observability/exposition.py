@@ -86,10 +86,10 @@ def _is_begun(file: Path) -> bool:
 
 
 def bury(pid: int, alive: Iterable[int]) -> None:
-    """Let go of a process that ended: drop its gauges, add its counters to those of the dead.
+    """Drop the gauges of a process that ended, and add its counters to those of the dead.
 
-    Also of those that were left because a scrape held the lock. It never waits and never raises,
-    since the master calls it.
+    It also adds those that were left because a scrape held the lock. It never waits and never
+    raises, since the master calls it.
     """
     folder = _folder()
     if folder is None:

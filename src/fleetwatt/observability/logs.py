@@ -1,7 +1,8 @@
 """Logs: one JSON object a line, and which requests get one.
 
-Under load most lines would only say that all is well: of those a bounded number a second is logged,
-and a line says how many were left out before it. Errors and slow requests are logged in any case.
+Under load most lines would only say that a request succeeded. Of those, a bounded number a second
+is logged, and a line says how many were left out before it. Errors and slow requests are always
+logged.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def audit(event: str, **facts: Any) -> None:
 
 
 class Sample:
-    """Which requests are logged: so many a second of a process, and those that always are.
+    """Chooses the requests that are logged: up to `limit` a second of a process, and errors.
 
     `_lock` guards the counts of the running second.
     """

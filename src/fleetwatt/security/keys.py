@@ -56,7 +56,7 @@ class ApiKey:
         )
 
     def refusal(self, now: datetime) -> str | None:
-        """Say why it isn't valid any more, or None."""
+        """Return why it isn't valid any more, or None."""
         if self.revoked_at and self.revoked_at <= now:
             return "was revoked"
         if self.expires_at and self.expires_at <= now:
@@ -84,13 +84,13 @@ def prefix_of(key: str) -> str | None:
 class Keyring:
     """The keys of a database, remembered by a process.
 
-    What is remembered is thrown away when the database says that any key has changed, which is
-    asked every `KEPT` seconds; so a revocation is heeded within that time by every process. Should
-    the database not answer, that is for the caller.
+    Every `KEPT` seconds the keyring asks the database whether any key has changed, and if so
+    forgets all of them. So every process heeds a revocation within that time. Where the database
+    does not answer, the caller gets its error.
 
-    Threads share `_known` and `_asked` without a lock: the worst that a race costs is one more
-    look. A row that was read before a change can't outlive it, since it goes into the dictionary
-    that was current before the reading.
+    Threads share `_known` and `_asked` without a lock: a race costs one more look at worst. A row
+    that was read before a change can't outlive it, since it goes into the dictionary that was
+    current before the reading.
     """
 
     def __init__(self, database: Database) -> None:

@@ -54,7 +54,7 @@ class Client:
             api_key: Sent as a bearer token, if there is one.
             connections: How many threads may post at once.
             patience: Seconds for which a request is tried.
-            say: Told when requests begin to fail.
+            say: Called with a message when requests begin to fail.
         """
         self.url = url.rstrip("/")
         self._headers = {"Content-Type": "application/json", "User-Agent": "fleetwatt-simulate"}

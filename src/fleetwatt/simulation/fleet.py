@@ -51,7 +51,7 @@ class Fleet:
 
     Attributes:
         moves: Meters by the vehicles that draw from them from `now` on; at the first minute, all.
-        replaced: Which meters were replaced at `now`: their registers start anew.
+        replaced: Which meters were replaced at `now`: their registers start at 0 again.
     """
 
     def __init__(self, plan: Plan) -> None:

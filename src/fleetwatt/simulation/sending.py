@@ -41,8 +41,8 @@ class Account:
 
     Attributes:
         retries: Requests that were sent again since no answer came.
-        unsure: Duplicates in such a retry which nobody had sent before: its first try had stored
-            them unheard, or an earlier run had.
+        unsure: Duplicates in such a retry of readings that this run had not sent before. The first
+            try stored them and its answer got lost, or an earlier run stored them.
     """
 
     sent: int = 0
@@ -191,7 +191,7 @@ class Run:
     """
 
     def __init__(self, plan: Plan, end: datetime | None, sender: Sender) -> None:
-        """Prepare a run to before the minute `end`; None: until somebody stops it."""
+        """Prepare a run to before the minute `end`; None: until `stop`."""
         self.moved = self.replaced = 0
         self._plan = plan
         self._end = end
@@ -201,7 +201,7 @@ class Run:
         self._stopped = threading.Event()
 
     def minutes(self) -> Iterator[datetime]:
-        """Live and send minute by minute, at once where it is past, else when it comes."""
+        """Simulate and send minute by minute, past ones at once, later ones when they come."""
         while self._end is None or self._fleet.now + MINUTE < self._end:
             self._fleet.advance()
             self._map()
@@ -224,7 +224,7 @@ class Run:
         self._send(self._network.drain())
 
     def report(self) -> dict[str, Any]:
-        """Tell what was simulated, what was sent and what the API said."""
+        """Return what was simulated, what was sent and what the API answered."""
         accounts = self._sender.accounts
         return {
             "seed": self._plan.seed,

@@ -1,7 +1,7 @@
 """Stores the readings of a file by the rules of the ingestion routes, and can be interrupted.
 
-After each commit a checkpoint beside the file says how far it went; the next run goes on there.
-Without one nothing is lost but time: a reading that is there already is not stored twice.
+After each commit a checkpoint beside the file says how far it went; the next run resumes there.
+Without a checkpoint only time is lost: a reading that is there already is not stored twice.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Checkpoint:
         self._of = f"{self.size} {about.st_mtime_ns} {database}"
 
     def load(self) -> Progress | None:
-        """Return the progress of an earlier run, or None where there is nothing to go on from."""
+        """Return the progress of an earlier run, or None where there is nothing to resume."""
         with suppress(OSError, msgspec.DecodeError):
             saved = msgspec.json.decode(self.path.read_bytes(), type=tuple[str, Progress])
             if saved[0] == self._of:
@@ -88,12 +88,12 @@ class Checkpoint:
         new.replace(self.path)
 
     def remove(self) -> None:
-        """Forget it: the import is through, or starts anew."""
+        """Remove the checkpoint: the import has ended, or restarts."""
         self.path.unlink(missing_ok=True)
 
 
 def database_identity(database: Database) -> str:
-    """Return what tells this database from others, also from one restored from its dump."""
+    """Return what no other database has, not even one that was restored from this one's dump."""
     row = database.query_one("database_identity")
     return str(row and row["identity"])
 

@@ -5,7 +5,7 @@
 | `*_hourly` | real-time continuous aggregates | plain views over the same SELECT |
 | `*_six_hourly` | continuous aggregates of those | views of nothing |
 | policies | TimescaleDB's scheduler runs them | none; `fleetwatt maintain` drops |
-| a refresh | materializes hours anew | is not needed |
+| a refresh | materializes hours again | is not needed |
 | columnstore | there | none |
 
 The differences are SQL, in the folders of an edition's name below db/migrations and db/repeatable;

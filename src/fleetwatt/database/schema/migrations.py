@@ -1,9 +1,9 @@
 """Brings the schema up to date from the SQL files of db/ (why not a library: decision 0002).
 
-db/migrations holds what is applied once, in order, db/repeatable what is applied again when it
-changes; what lies in its folder per_stream is there once for each stream. Each file is one
-transaction under one advisory lock, together with its row in `fleetwatt_schema`: a crash leaves
-nothing half done and no lock behind. A change of edition is one transaction with all its files.
+Files of db/migrations are applied once, in order. Files of db/repeatable are applied again when
+they change, those of its folder per_stream once for each stream. Each file is one transaction under
+one advisory lock, together with its row in `fleetwatt_schema`: a crash leaves nothing half done and
+no lock behind. A change of edition is one transaction with all its files.
 """
 
 from __future__ import annotations
