@@ -89,7 +89,10 @@ def replace(
 def remove(
     device: tuple[Stream, str], start: datetime, end: datetime, reason: str, **consent: bool
 ) -> None:
-    """Remove DEVICE's readings of a span, start <= time < end, and keep them out."""
+    """Remove DEVICE's readings of a span.
+
+    Those with start <= time < end; sent again, they are rejected.
+    """
     if start >= end:
         raise click.UsageError("--start must lie before --end")
     stream, device_id = device
@@ -104,7 +107,13 @@ def remove(
 
 @readings.command(name="corrections")
 @click.option("--device", type=parameters.StreamDevice(), help="of this device only")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="how many, at most",
+)
 @_JSON
 def list_corrections(device: tuple[Stream, str] | None, limit: int, *, as_json: bool) -> None:
     """List corrections, the newest first."""
@@ -116,7 +125,10 @@ def list_corrections(device: tuple[Stream, str] | None, limit: int, *, as_json: 
 @click.argument("correction", type=click.IntRange(1))
 @_JSON
 def undo(correction: int, *, as_json: bool) -> None:
-    """Undo CORRECTION: what was there before it is there again."""
+    """Undo CORRECTION.
+
+    What was there before it is there again.
+    """
     with opened_database() as database:
         undone = _or_fail(lambda: corrections.undo(database, correction, author=output.user()))
     if undone is None:
