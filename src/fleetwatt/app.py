@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from flask import Flask
 from flask_swagger_ui import get_swaggerui_blueprint
 
@@ -25,10 +23,11 @@ from fleetwatt.database import gauges
 from fleetwatt.database.client import Database
 from fleetwatt.http import arguments, auth, headers, links, problems, request_log
 from fleetwatt.http.openapi import Api, DeviceId, OperationIds
+from fleetwatt.version import VERSION
 
 _OPENAPI = {
     "API_TITLE": "fleetwatt",
-    "API_VERSION": "v1",
+    "API_VERSION": VERSION,
     "OPENAPI_VERSION": "3.1.0",
     "OPENAPI_URL_PREFIX": "/",
     "OPENAPI_JSON_PATH": "openapi.json",
@@ -69,9 +68,8 @@ def create_app(config: Config | None = None) -> Flask:
     arguments.register(app)
 
     security = auth.Security(required=config.auth == "required")
-    info = {"version": version("fleetwatt")}
     plugins = [OperationIds(), security, links.Links()]
-    api = Api(app, spec_kwargs={"info": info, "extra_plugins": plugins})
+    api = Api(app, spec_kwargs={"extra_plugins": plugins})
     api.register_converter(DeviceId, DeviceId.schema)
     for module in (
         health,

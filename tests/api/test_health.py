@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import pytest
 from flask.testing import FlaskClient
 
@@ -14,7 +16,14 @@ NOBODY = Config(database_url="postgresql://postgres@127.0.0.1:1/postgres", conne
 def test_a_service_with_its_database_is_well(client: FlaskClient, route: str) -> None:
     response = client.get(route)
 
-    assert (response.status_code, response.json) == (200, {"status": "ok"})
+    assert response.status_code == 200
+    assert response.json
+    assert response.json["status"] == "ok"
+
+
+def test_where_keys_are_off_readiness_names_the_version(client: FlaskClient) -> None:
+    assert client.get("/readyz").json == {"status": "ok", "version": version("fleetwatt")}
+    assert client.get("/healthz").json == {"status": "ok"}
 
 
 def test_without_its_database_it_lives_but_is_not_ready() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 
 import pytest
 from flask.testing import FlaskClient
@@ -27,6 +28,10 @@ def scrape(client: FlaskClient) -> dict[tuple[str, ...], float]:
     assert response.status_code == 200
     assert response.content_type == exposition.MEDIA_TYPE
     return samples(response.data)
+
+
+def test_a_scrape_names_the_version(client: FlaskClient) -> None:
+    assert scrape(client)["fleetwatt_build_info", version("fleetwatt")] == 1
 
 
 def test_readings_are_counted_by_stream_and_outcome(client: FlaskClient) -> None:

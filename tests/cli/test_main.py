@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import click
 import pytest
@@ -36,6 +37,12 @@ def test_a_list_of_commands_says_of_each_in_a_line_what_it_does(group: str) -> N
     lines = result.stdout.partition("Commands:\n")[2].splitlines()
     assert lines
     assert all(line.endswith(".") and not line.endswith("...") for line in lines)
+
+
+def test_it_names_its_version() -> None:
+    result = CliRunner().invoke(fleetwatt, ["--version"])
+
+    assert (result.exit_code, result.stdout) == (0, f"fleetwatt, version {version('fleetwatt')}\n")
 
 
 @pytest.mark.parametrize("name", ALL)

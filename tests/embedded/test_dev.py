@@ -81,7 +81,7 @@ class Dev:
 
     def is_ready(self) -> bool:
         try:
-            return bool(self.call("/readyz") == {"status": "ok"})
+            return bool(self.call("/readyz")["status"] == "ok")
         except urllib.error.HTTPError as error:
             error.close()
             return False

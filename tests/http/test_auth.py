@@ -21,11 +21,18 @@ from fleetwatt.config import Config
 from fleetwatt.database.errors import Unavailable
 from fleetwatt.http.auth import SCOPES, scope_of
 from fleetwatt.security import keys
+from fleetwatt.version import VERSION
 from tests.conftest import rows
 from tests.examples import ago, meter, vehicle
 
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
 KeyMaker = Callable[..., str]
 READ = "/v1/status/meters"
+UNKNOWN = keys.generate()[1]
 OPEN = ["/healthz", "/readyz", "/openapi.json", "/docs/", "/docs/swagger-ui.css"]
 
 
@@ -54,10 +61,6 @@ def make(app: Flask) -> KeyMaker:
     return made
 
 
-def bearer(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"}
-
-
 def time_passes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Let what a process remembers of keys grow older."""
     monkeypatch.setattr("fleetwatt.security.keys.monotonic", lambda: time.monotonic() + seconds)
@@ -74,6 +77,41 @@ def check_problem(response: TestResponse, status: int, name: str) -> None:
 def test_health_and_documentation_are_open(client: FlaskClient, route: str) -> None:
     with client.get(route) as response:
         assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("scope", "is_named"), [("read", True), ("admin", True), ("ingest", False)]
+)
+def test_readiness_names_the_version_to_a_key_that_may_read(
+    client: FlaskClient, make: KeyMaker, scope: str, is_named: bool
+) -> None:
+    answer = client.get("/readyz", headers=bearer(make(scope)))
+
+    assert answer.status_code == 200
+    assert answer.json == {"status": "ok"} | ({"version": VERSION} if is_named else {})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"Authorization": "Bearer nonsense"}, bearer(UNKNOWN)],
+    ids=["nothing", "nonsense", "an unknown key"],
+)
+def test_readiness_names_no_version_to_strangers(
+    client: FlaskClient, given: dict[str, str]
+) -> None:
+    answer = client.get("/readyz", headers=given)
+
+    assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+
+
+def test_whoever_guesses_keys_at_readiness_is_counted(config: Config) -> None:
+    app = create_app(replace(config, failure_limit="1/minute"))
+    client = app.test_client()
+    for _ in range(2):
+        assert client.get("/readyz", headers=bearer(UNKNOWN)).status_code == 200
+
+    assert client.get(READ, headers=bearer(UNKNOWN)).status_code == 429
+    app.extensions["fleetwatt"].close()
 
 
 def test_every_other_route_needs_a_key(app: Flask, client: FlaskClient) -> None:
@@ -428,6 +466,8 @@ def test_openapi_names_the_scheme_and_the_scope_of_each_operation(
                 continue
             scope = scope_of(path, method.upper())
             expected = [*optional, {"apiKey": [scope]}] if scope else []
+            if path == "/readyz":
+                expected = [{}, {"apiKey": ["read"]}]
             assert operation["security"] == expected
             assert ({"401", "403"} <= set(operation["responses"])) == bool(scope)
 

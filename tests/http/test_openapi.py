@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -54,6 +55,7 @@ def forms(operation: str, status: int) -> list[str]:
 def test_it_is_openapi_3_1() -> None:
     assert DOCUMENT["openapi"].startswith("3.1")
     assert DOCUMENT["info"]["description"]
+    assert DOCUMENT["info"]["version"] == version("fleetwatt")
     schemathesis.openapi.from_dict(DOCUMENT).validate()
 
 
@@ -71,7 +73,7 @@ def test_a_schema_says_which_fields_are_always_there(name: str) -> None:
     schema = DOCUMENT["components"]["schemas"][name]
     sometimes = {
         "Problem": {"errors", "errorsOmitted"},
-        "Readiness": {"replica"},
+        "Readiness": {"version", "replica"},
         "MappingRequest": {"validFrom"},
         "DeviceEntry": {"name", "site", "intervalSeconds", "maxKw"},
         "SiteEntry": {"name", "timeZone"},

@@ -24,6 +24,7 @@ from fleetwatt.database import replica as replicas
 from fleetwatt.database.client import Database
 from fleetwatt.database.pool import connect
 from fleetwatt.database.schema import migrations
+from fleetwatt.version import VERSION
 from tests.conftest import rows
 from tests.examples import ago, vehicle
 from tests.native.replica import NativeReplica
@@ -183,7 +184,7 @@ def test_without_a_replica_the_primary_answers(config: Config) -> None:
     client = app.test_client()
 
     assert readings(client) == 2
-    assert client.get("/readyz").json == {"status": "ok"}
+    assert client.get("/readyz").json == {"status": "ok", "version": VERSION}
     app.extensions["fleetwatt"].close()
 
 

@@ -33,7 +33,7 @@ def declared() -> set[str]:
         "histogram": ("_bucket", "_count", "_sum"),
     }
     series: Any = metrics.REGISTRY.collect()
-    return set(metrics.DATABASE) | {
+    return {*metrics.DATABASE, *metrics.BUILD} | {
         metric.name + suffix for metric in series for suffix in suffixes[metric.type]
     }
 

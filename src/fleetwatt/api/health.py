@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from fleetwatt.http import auth
 from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.schemas.service import Health, Readiness
+from fleetwatt.security.keys import READ
+from fleetwatt.version import VERSION
 
 blueprint = Blueprint("service", __name__, description="Liveness and readiness")
 
@@ -23,11 +26,13 @@ def healthz() -> dict[str, str]:
 def readyz() -> dict[str, Any]:
     """Say that the database answers and its schema is up to date.
 
-    A replica that is away is told of, and changes nothing: the primary answers in its place.
+    A replica that is away is reported, and changes nothing: the primary answers in its place.
     """
     current_database().query_one("ping")
-    if not current_database().has_replica:
-        return {"status": "ok"}
-    lag = current_database().replica_lag()
-    replica = {"status": "away" if lag is None else "ok", "lagSeconds": lag}
-    return {"status": "ok", "replica": replica}
+    answer: dict[str, Any] = {"status": "ok"}
+    if auth.may(READ):
+        answer["version"] = VERSION
+    if current_database().has_replica:
+        lag = current_database().replica_lag()
+        answer["replica"] = {"status": "away" if lag is None else "ok", "lagSeconds": lag}
+    return answer

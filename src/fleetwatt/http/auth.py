@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import apispec
-from flask import g, request
+from flask import current_app, g, request
 from werkzeug.routing import RequestRedirect
 
 from fleetwatt.database.errors import DatabaseError
 from fleetwatt.http import problems
 from fleetwatt.http.limits import Limits
-from fleetwatt.http.problems import Forbidden, Unauthenticated
+from fleetwatt.http.problems import Forbidden, RateLimited, Unauthenticated
 from fleetwatt.http.request_log import audit
 from fleetwatt.security.keys import ADMIN, INGEST, READ, ApiKey, Keyring, prefix_of
 
@@ -44,6 +45,8 @@ _READING = {"GET", "HEAD", "OPTIONS"}
 # Routes that accept a key seen before while the database is away: metrics are needed most then.
 # All other routes need the database anyway.
 OFFLINE = {"/metrics"}
+# Open routes that answer more to a key of the scope read.
+MORE_FOR_READERS = {"/readyz"}
 SCHEME = "apiKey"
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
@@ -63,6 +66,7 @@ def scope_of(rule: str, method: str) -> str | None:
 
 def register(app: Flask, config: Config, database: Database) -> None:
     """Let in only those who have a key, where keys are required."""
+    app.extensions["fleetwatt.auth"] = config.auth
     if config.auth == "off":
         return
     keyring = Keyring(database)
@@ -77,6 +81,10 @@ def register(app: Flask, config: Config, database: Database) -> None:
         # A path without a route needs an administrator's key; none of these paths is remembered.
         scope = scope_of(request.url_rule.rule, request.method) if request.url_rule else ADMIN
         if scope is None:
+            if request.path in MORE_FOR_READERS and "Authorization" in request.headers:
+                # One that is refused counts as such, and gets what everybody does.
+                with suppress(Unauthenticated, RateLimited, DatabaseError):
+                    g.key = _authenticated(keyring, limits)
             return
         key = g.key = _authenticated(keyring, limits)
         limits.count("key", key.prefix)
@@ -98,7 +106,10 @@ def devices() -> frozenset[str] | None:
 def may(scope: str) -> bool:
     """Return whether the request's key has a scope; where keys are off, everybody has all."""
     key: ApiKey | None = g.get("key")
-    return key is None or scope in key.scopes
+    if key is None:
+        # On an open route a request may come without one.
+        return bool(current_app.extensions["fleetwatt.auth"] == "off")
+    return scope in key.scopes
 
 
 def author() -> str:
@@ -185,6 +196,8 @@ class Security(apispec.BasePlugin):
         for method, operation in (operations or {}).items():
             scope = scope_of(path or "", method.upper())
             operation["security"] = [*optional, {SCHEME: [scope]}] if scope else []
+            if path in MORE_FOR_READERS:
+                operation["security"] = [{}, {SCHEME: [READ]}]
             if scope:
                 description = operation.get("description", "")
                 needs = f"Needs a key of the scope `{scope}`."

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,8 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from fleetwatt.observability.buffered import flush
-from fleetwatt.observability.metrics import DATABASE, REGISTRY, GaugeValue
+from fleetwatt.observability.metrics import BUILD, DATABASE, REGISTRY, Family, GaugeValue
+from fleetwatt.version import VERSION
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -30,14 +31,15 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class _FromDatabase(Collector):
-    def __init__(self, values: Iterable[GaugeValue]) -> None:
+class _Gauges(Collector):
+    def __init__(self, declared: Mapping[str, Family], values: Iterable[GaugeValue]) -> None:
+        self._declared = declared
         self._values = values
 
     def collect(self) -> Iterator[Metric]:
         families = {
             name: GaugeMetricFamily(name, family.help, labels=family.labels)
-            for name, family in DATABASE.items()
+            for name, family in self._declared.items()
         }
         for gauge in self._values:
             families[gauge.name].add_metric(gauge.labels, gauge.value)
@@ -47,9 +49,10 @@ class _FromDatabase(Collector):
 def render(values: Iterable[GaugeValue]) -> bytes:
     """Return all metrics of all processes, and the database's gauges, in Prometheus's format."""
     flush()
-    database = CollectorRegistry()
-    database.register(_FromDatabase(values))
-    return _of_processes() + generate_latest(database)
+    found_now = CollectorRegistry()
+    found_now.register(_Gauges(BUILD, [GaugeValue("fleetwatt_build_info", 1, (VERSION,))]))
+    found_now.register(_Gauges(DATABASE, values))
+    return _of_processes() + generate_latest(found_now)
 
 
 def _of_processes() -> bytes:

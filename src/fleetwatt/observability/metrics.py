@@ -102,7 +102,7 @@ POOL_LIMIT = Gauge(
 
 @dataclass(frozen=True)
 class Family:
-    """A gauge that the database is asked for at scrape time."""
+    """A gauge whose values are found at scrape time."""
 
     help: str
     labels: tuple[str, ...] = ()
@@ -141,9 +141,16 @@ DATABASE = {
 }
 
 
+BUILD = {
+    "fleetwatt_build_info": Family(
+        "1, with the version of the fleetwatt that answers as its label", ("version",)
+    ),
+}
+
+
 @dataclass(frozen=True)
 class GaugeValue:
-    """A value of a gauge of `DATABASE`."""
+    """A value of a gauge of `DATABASE` or `BUILD`."""
 
     name: str
     value: float

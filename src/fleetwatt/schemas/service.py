@@ -33,8 +33,14 @@ class ReplicaHealth(Answer):
 class Readiness(Health):
     """That the service is ready: only the database itself decides that, never its replica."""
 
-    sometimes: ClassVar = frozenset({"replica"})
+    sometimes: ClassVar = frozenset({"version", "replica"})
 
+    version = ma.fields.String(
+        metadata={
+            "description": "Of fleetwatt; where keys are required, for the scope `read` alone",
+            "example": "1.2.3",
+        },
+    )
     replica = ma.fields.Nested(
         ReplicaHealth,
         metadata={
