@@ -1,12 +1,15 @@
 -- Three roles with what each needs and no more, in the schema and database of this session:
 --   fleetwatt_owner      owns all and changes it: `fleetwatt db upgrade`, retention, repairs
 --   fleetwatt_app        the service: reads all, stores readings, moves latest and mappings on,
---                        keeps the register of devices and sites; no DDL, deletes nothing but mappings and entries
+--                        keeps the register of devices and sites; no DDL, deletes nothing but mappings and
+--                        entries
 --   fleetwatt_dashboard  reads the views, the hourly aggregates, the mappings, devices and sites
--- Run it by `fleetwatt db roles` or `psql --single-transaction -f`, as a superuser or whoever may create roles, before the first
--- upgrade or at any time later, as often as you like; `fleetwatt db upgrade` runs it again where the roles exist. It takes over every
--- table, view and function in the schema but those of extensions: the schema has to be fleetwatt's alone.
+-- Run it by `fleetwatt db roles` or `psql --single-transaction -f`, as a superuser or whoever may create
+-- roles, before the first upgrade or at any time later, as often as you like; `fleetwatt db upgrade` runs it
+-- again where the roles exist. It takes over every table, view and function in the schema but those of
+-- extensions: the schema has to be fleetwatt's alone.
 
+-- Makes the roles that are missing.
 DO $$
 DECLARE
     role text;
@@ -29,7 +32,8 @@ BEGIN
 END
 $$;
 
--- Nothing is granted where it is held already: later runs are the owner's, who may not grant these.
+-- Lets the roles in. Nothing is granted where it is held already: later runs are the owner's, who may not
+-- grant these.
 DO $$
 DECLARE
     place text := current_schema();
@@ -41,7 +45,9 @@ BEGIN
     IF NOT has_schema_privilege('fleetwatt_owner', place, 'CREATE') THEN
         EXECUTE format('GRANT CREATE, USAGE ON SCHEMA %I TO fleetwatt_owner', place);
     END IF;
-    IF NOT has_schema_privilege('fleetwatt_app', place, 'USAGE') OR NOT has_schema_privilege('fleetwatt_dashboard', place, 'USAGE') THEN
+    IF NOT has_schema_privilege('fleetwatt_app', place, 'USAGE')
+        OR NOT has_schema_privilege('fleetwatt_dashboard', place, 'USAGE')
+    THEN
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO fleetwatt_app, fleetwatt_dashboard', place);
     END IF;
     -- For the extensions timescaledb and btree_gist, which are trusted.
@@ -51,11 +57,12 @@ BEGIN
 END
 $$;
 
+-- Hands what there is over to the owner. TimescaleDB hands over chunks, what is materialized and the policies
+-- with their table.
 DO $$
 DECLARE
     command text;
 BEGIN
-    -- TimescaleDB hands over chunks, what is materialized and the policies with their table.
     FOR command IN
         SELECT format('ALTER %s %s OWNER TO fleetwatt_owner', kind, name)
         FROM (
@@ -77,7 +84,9 @@ BEGIN
             WHERE pronamespace = current_schema()::regnamespace
         ) AS found
         WHERE owner <> 'fleetwatt_owner'::regrole
-          AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = catalog AND objid = found.oid AND deptype = 'e')
+          AND NOT EXISTS (
+              SELECT FROM pg_depend WHERE classid = catalog AND objid = found.oid AND deptype = 'e'
+          )
     LOOP
         EXECUTE command;
     END LOOP;
@@ -87,49 +96,46 @@ EXCEPTION
 END
 $$;
 
+-- Grants what the roles need on each stream's tables, by the names that these have, on views and on the
+-- functions that correct history: the service does so by these alone, which keep what was there.
 DO $$
 DECLARE
-    name text;
+    command text;
+BEGIN
+    FOR command IN
+        SELECT format('GRANT %s ON %s TO %s', rights, oid::regclass, role)
+        FROM pg_class
+        JOIN (VALUES
+            ('r', '%\_telemetry', 'INSERT', 'fleetwatt_app'),
+            ('r', '%\_latest', 'INSERT, UPDATE', 'fleetwatt_app'),
+            ('v', '%', 'SELECT', 'fleetwatt_dashboard')
+        ) AS wanted (kind, pattern, rights, role) ON relkind = kind::"char" AND relname LIKE pattern
+        WHERE relnamespace = current_schema()::regnamespace AND relowner = 'fleetwatt_owner'::regrole
+        UNION ALL
+        SELECT format('GRANT EXECUTE ON FUNCTION %s TO fleetwatt_app', oid::regprocedure)
+        FROM pg_proc
+        WHERE pronamespace = current_schema()::regnamespace AND proowner = 'fleetwatt_owner'::regrole
+          AND prosecdef
+    LOOP
+        EXECUTE command;
+    END LOOP;
+END
+$$;
+
+-- Grants what they need on the tables that are there once. Before the first upgrade there are none; roles may
+-- be renewed before the upgrade that makes some.
+DO $$
 BEGIN
     IF to_regclass('fleetwatt_schema') IS NULL THEN
         RETURN;
     END IF;
     EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO fleetwatt_app', current_schema());
-    -- Every stream's history and latest, by the names that they have.
-    FOR name IN
-        SELECT oid::regclass FROM pg_class
-        WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND relname LIKE '%\_telemetry'
-    LOOP
-        EXECUTE format('GRANT INSERT ON %s TO fleetwatt_app', name);
-    END LOOP;
-    FOR name IN
-        SELECT oid::regclass FROM pg_class
-        WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND relname LIKE '%\_latest'
-    LOOP
-        EXECUTE format('GRANT INSERT, UPDATE ON %s TO fleetwatt_app', name);
-    END LOOP;
-    GRANT INSERT, UPDATE ON vehicle_meter_mapping TO fleetwatt_app;
-    -- One that has not begun is taken back where a vehicle is unplugged.
-    GRANT DELETE ON vehicle_meter_mapping TO fleetwatt_app;
-
+    -- One that has not begun is removed where a vehicle is unplugged.
+    GRANT INSERT, UPDATE, DELETE ON vehicle_meter_mapping TO fleetwatt_app;
     GRANT SELECT ON vehicle_meter_mapping TO fleetwatt_dashboard;
-    -- Roles may be renewed before the upgrade that makes these.
     IF to_regclass('devices') IS NOT NULL THEN
         GRANT INSERT, UPDATE, DELETE ON devices, sites TO fleetwatt_app;
         GRANT SELECT ON devices, sites TO fleetwatt_dashboard;
     END IF;
-    -- The service corrects history by these alone, which keep what was there.
-    FOR name IN
-        SELECT oid::regprocedure FROM pg_proc
-        WHERE pronamespace = current_schema()::regnamespace AND prosecdef AND proowner = 'fleetwatt_owner'::regrole
-    LOOP
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO fleetwatt_app', name);
-    END LOOP;
-    FOR name IN
-        SELECT oid::regclass FROM pg_class
-        WHERE relnamespace = current_schema()::regnamespace AND relkind = 'v' AND relowner = 'fleetwatt_owner'::regrole
-    LOOP
-        EXECUTE format('GRANT SELECT ON %s TO fleetwatt_dashboard', name);
-    END LOOP;
 END
 $$;

@@ -40,7 +40,6 @@ UNREAD = {
     "db/repeatable/spans.sql",
     "db/repeatable/vehicle_window.sql",
     "db/repeatable/whole_fleet.sql",
-    "db/roles.sql",
     "src/fleetwatt/database/sql/analytics.sql",
     "src/fleetwatt/database/sql/fleet.sql",
     "src/fleetwatt/database/sql/per_stream/analytics.sql",
@@ -67,7 +66,7 @@ LONG: dict[str, str] = {}
 
 # Blocks that no method of Database is called with, and what runs them instead.
 RUN_OTHERWISE = {
-    "ingest": "insert.insert_rows joins it for all streams",
+    "store": "insert.insert_rows joins it for all streams",
     "replica_lag": "Replica asks it of the replica itself",
     "doctor_server": "doctor asks on a connection of its own",
     "doctor_settings": "doctor asks on a connection of its own",
@@ -111,7 +110,7 @@ def _statements(text: str) -> Iterator[tuple[list[str], list[str]]]:
 
 
 def test_a_line_is_no_longer_than_a_screen_shows() -> None:
-    files = [*_files(REPEATABLE, BLOCKS), *([ROLES] if _name(ROLES) not in UNREAD else [])]
+    files = [*_files(REPEATABLE, BLOCKS), ROLES]
 
     assert not [
         f"{_name(file)}:{number}"
@@ -216,7 +215,7 @@ def test_a_block_that_says_one_row_returns_one_whatever_is_asked(sql: Connection
     with sql.cursor() as cursor:
         for name, statement in texts.items():
             block = name.rpartition(".")[2]
-            if headers().get(block) == ("one", False) and block != "ingest":
+            if headers().get(block) == ("one", False) and block != "store":
                 asked = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement))
                 cursor.execute(statement, asked)
                 assert cursor.rowcount == 1, name

@@ -88,13 +88,30 @@ BEGIN
         AND EXISTS (
             SELECT FROM removed_readings
             WHERE stream = '$stream'
-              AND time BETWEEN (SELECT min(t) FROM unnest(times) AS t) AND (SELECT max(t) FROM unnest(times) AS t)
+              AND time >= (SELECT min(t) FROM unnest(times) AS t)
+              AND time <= (SELECT max(t) FROM unnest(times) AS t)
         )
         AND EXISTS (
             SELECT FROM (SELECT unnest(${id}s) AS device, unnest(times) AS time) AS reading
             JOIN removed_readings AS removed USING (device, time)
             WHERE removed.stream = '$stream'
         );
+END
+$$;
+
+-- In: ids and times of readings. Out: the positions, counted from 1, of those that a correction keeps out;
+-- '{}': of none.
+CREATE OR REPLACE FUNCTION kept_out_$stream(${id}s text[], times timestamptz[]) RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+SET enable_nestloop = off AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT position
+        FROM unnest(${id}s, times) WITH ORDINALITY AS reading (device, time, position)
+        JOIN removed_readings AS removed USING (device, time)
+        WHERE stream = '$stream'
+        ORDER BY position
+    );
 END
 $$;
 
@@ -119,6 +136,22 @@ BEGIN
 END
 $$;
 
+-- In: readings, several of one device among them, and the positions of those that do not count. Moves latest
+-- forward to the last of each device.
+CREATE OR REPLACE FUNCTION move_latest_to_last_$stream($parameters, removed bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM move_latest_$stream($gathered)
+    FROM (
+        SELECT DISTINCT ON ($id COLLATE "C") $columns
+        FROM unnest($arguments) WITH ORDINALITY AS reading ($columns, position)
+        WHERE position <> ALL (removed)
+        ORDER BY $id COLLATE "C", time DESC, position
+    ) AS last_of_each
+    HAVING count(*) > 0;
+END
+$$;
+
 -- In: readings, some of which history may have, and some of which a correction may keep out. Stores the
 -- others. Out: the positions of those that it stored and of those that are kept out, counted from 1, and the
 -- conflicts.
@@ -129,12 +162,7 @@ LANGUAGE plpgsql
 SET enable_nestloop = off AS $$
 #variable_conflict use_column
 BEGIN
-    removed := ARRAY(
-        SELECT position
-        FROM unnest($arguments) WITH ORDINALITY AS reading ($columns, position)
-        JOIN removed_readings AS kept_out ON stream = '$stream' AND device = $id AND kept_out.time = reading.time
-        ORDER BY position
-    );
+    removed := kept_out_$stream(${id}s, times);
     WITH reading AS MATERIALIZED (
         SELECT * FROM unnest($arguments) WITH ORDINALITY AS given ($columns, position)
         WHERE position <> ALL (removed)
@@ -161,14 +189,7 @@ BEGIN
     END IF;
     conflicts := conflicts_$stream($arguments);
 
-    PERFORM move_latest_$stream($gathered)
-    FROM (
-        SELECT DISTINCT ON ($id COLLATE "C") $columns
-        FROM unnest($arguments) WITH ORDINALITY AS reading ($columns, position)
-        WHERE position <> ALL (removed)
-        ORDER BY $id COLLATE "C", time DESC, position
-    ) AS last_of_each
-    HAVING count(*) > 0;
+    PERFORM move_latest_to_last_$stream($arguments, removed);
 END
 $$;
 
