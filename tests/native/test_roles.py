@@ -128,9 +128,16 @@ def test_the_whole_service_works_as_the_app(service: FlaskClient) -> None:
     later = {"vehicleId": "V-1", "meterId": "M-2", "validFrom": ago(hours=-1)}
     assert service.post("/v1/ingestion/mapping", json=later).status_code == 201
     assert service.delete("/v1/ingestion/mapping/V-1").status_code == 200
+    assert service.put("/v1/sites/S-1", json={}).status_code in {200, 201}
+    assert service.put("/v1/devices/meters/M-1", json={"site": "S-1"}).status_code in {200, 201}
+    assert service.delete("/v1/sites/S-1").status_code == 409
+    assert service.delete("/v1/devices/meters/M-1").status_code == 200
+    assert service.delete("/v1/sites/S-1").status_code == 200
     for route in (
         "/readyz",
         "/v1/mappings",
+        "/v1/devices/meters",
+        "/v1/sites",
         "/v1/status/vehicles",
         "/v1/status/vehicles/V-999",
         "/v1/status/meters",
@@ -244,6 +251,8 @@ def test_a_dashboard_reads_views(urls: Urls, view: str) -> None:
         "INSERT INTO meter_telemetry VALUES ('M-1', now(), 1, 1)",
         "UPDATE vehicles_latest SET soc = 0",
         "DELETE FROM vehicle_meter_mapping",
+        "INSERT INTO sites VALUES ('S-9')",
+        "DELETE FROM devices",
         "SELECT map_vehicle('V-1', 'M-2', NULL)",
         "SELECT replace_meter('M-123', now(), '{}', 'why', 'who')",
         "SELECT remove_meter('M-123', '-infinity', 'infinity', 'why', 'who')",

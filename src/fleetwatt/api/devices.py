@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from flask_smorest import abort
 
-from fleetwatt.database.errors import ReferenceBroken
 from fleetwatt.http import caching
 from fleetwatt.http.openapi import Blueprint, current_database, raises
-from fleetwatt.http.problems import NotKnown, SiteInUse
+from fleetwatt.http.problems import NotKnown
+from fleetwatt.lifecycle import register
+from fleetwatt.lifecycle.register import UnknownSite
 from fleetwatt.schemas.devices import (
     DEFAULT_INTERVAL,
-    DEFAULT_ZONE,
     Device,
     DeviceEntry,
     DevicePage,
@@ -52,20 +52,14 @@ def _device_routes(stream: Stream) -> None:
     @blueprint.doc(summary=f"Register a {stream.name}, or replace its entry")
     @raises(blueprint, 400, 404, 408, 413, 415, 503)
     def put(entry: dict[str, Any], **path: str) -> tuple[Row, int]:
+        (device,) = path.values()
         try:
-            row = current_database().execute_once(
-                "put_devices",
-                streams=[stream.name],
-                ids=list(path.values()),
-                names=[entry.get("name")],
-                sites=[entry.get("site")],
-                intervals=[entry.get("interval_seconds")],
-                max_kws=[entry.get("max_kw")],
+            row = register.put_devices(
+                current_database(), [{"stream": stream.name, "id": device, **entry}]
             )
-        except ReferenceBroken:
+        except UnknownSite:
             message = f"There is no site {entry['site']}: make it by PUT /v1/sites/{entry['site']}."
             abort(422, messages={"json": {"site": [message]}})
-        assert row is not None  # noqa: S101 - one entry is given, and returned
         return _effective(row), 201 if row["created"] else 200
 
     @blueprint.route(one_of_them, endpoint=f"registered_{stream.name}")
@@ -122,13 +116,7 @@ for _stream in STREAMS:
 @raises(blueprint, 400, 404, 408, 413, 415, 503)
 def put_site(entry: dict[str, Any], siteId: str) -> tuple[Row, int]:
     """Make a site, or replace what is said of it."""
-    row = current_database().execute_once(
-        "put_sites",
-        ids=[siteId],
-        names=[entry.get("name")],
-        time_zones=[entry.get("time_zone") or DEFAULT_ZONE],
-    )
-    assert row is not None  # noqa: S101 - one site is given, and returned
+    row = register.put_sites(current_database(), [{"id": siteId, **entry}])
     return row, 201 if row["created"] else 200
 
 
@@ -146,13 +134,7 @@ def site(siteId: str) -> Row:
 @raises(blueprint, 404, 409, 422, 503)
 def remove_site(siteId: str) -> Row:
     """Remove a site that no device is registered at."""
-    try:
-        removed = current_database().execute_once("remove_site", id=siteId)
-    except ReferenceBroken:
-        raise SiteInUse(
-            f"Devices are registered at {siteId}: give them another site first, or none. "
-            f"GET /v1/devices/…?site={siteId} lists them."
-        ) from None
+    removed = register.remove_site(current_database(), siteId)
     return _known_site(siteId, removed)
 
 

@@ -21,6 +21,7 @@ from fleetwatt.database.errors import (
 from fleetwatt.faults import Fault, Faults, echoed
 from fleetwatt.ingestion.decode import NoReading, NotJson, TooManyReadings
 from fleetwatt.lifecycle.corrections import AlreadyUndone, RawDropped, Superseded
+from fleetwatt.lifecycle.register import SiteInUse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,10 +98,6 @@ class NotKnown(Exception):
 
 class MappingConflict(Exception):
     """The vehicle is on a meter then already."""
-
-
-class SiteInUse(Exception):
-    """Devices are registered at the site."""
 
 
 @dataclass(frozen=True)
