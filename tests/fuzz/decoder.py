@@ -18,16 +18,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from fleetwatt.ingestion import decode
-from fleetwatt.ingestion.decode import (
-    Bounds,
-    NoReading,
-    NotJson,
-    Parsed,
-    TooManyReadings,
-    parse_json,
-    parse_ndjson,
-)
+from fleetwatt.ingestion import decode, split
+from fleetwatt.ingestion.decode import Bounds, Parsed, parse_json, parse_ndjson
+from fleetwatt.ingestion.split import NoReading, NotJson, TooManyReadings
 from fleetwatt.streams import MAX_AHEAD, STREAMS, Stream
 from tests.fuzz import inputs
 from tests.fuzz.inputs import NOW
@@ -53,11 +46,11 @@ _BOUNDS = {name: replace(bounds, max_faults=sys.maxsize) for name, bounds in _BO
 
 
 def _lines_one_by_one(body: bytes, streams: Streams, bounds: Bounds) -> Parsed:
-    return decode._one_by_one(decode._lines(body), streams, bounds)
+    return decode._one_by_one(split.lines_of(body), streams, bounds)
 
 
 def _items_one_by_one(body: bytes, streams: Streams, bounds: Bounds) -> Parsed:
-    items = decode._items(body, array=body.lstrip()[:1] == b"[")
+    items = split.items_of(body)
     return decode._one_by_one(items, streams, bounds)
 
 

@@ -6,7 +6,7 @@ from tests.fuzz import decoder, protocol
 
 
 def test_the_decoder_answers_as_the_rules_say_whatever_comes() -> None:
-    answers = decoder.run(20_000, seed=3_000)
+    answers = decoder.run(20_000, seed=3_002)
 
     # Each kind of answer was among them, or the inputs would show little.
     assert set(answers) == {

@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetwatt.faults import MAX_FAULTS
-from fleetwatt.ingestion.decode import (
-    Bounds,
-    NoReading,
-    NotJson,
-    Parsed,
-    TooManyReadings,
-    parse_json,
-    parse_ndjson,
-)
+from fleetwatt.ingestion.decode import Bounds, Parsed, parse_json, parse_ndjson
+from fleetwatt.ingestion.split import NoReading, NotJson, TooManyReadings
 from fleetwatt.schemas.readings import READING_SCHEMAS
 from fleetwatt.streams import MAX_AHEAD, METER, STREAMS, VEHICLE, Stream
 from tests.examples import NOW, ago, meter, vehicle

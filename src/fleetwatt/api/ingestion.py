@@ -17,7 +17,8 @@ from fleetwatt.http.body import encoding_of, received
 from fleetwatt.http.openapi import Blueprint, current_database, documented, raises
 from fleetwatt.http.problems import BodyTooLarge, BrokenEncoding, InvalidReadings, UnsupportedMedia
 from fleetwatt.ingestion import outcome
-from fleetwatt.ingestion.decode import MAX_READINGS, Bounds, Parsed, parse_json, parse_ndjson
+from fleetwatt.ingestion.decode import Bounds, Parsed, parse_json, parse_ndjson
+from fleetwatt.ingestion.split import MAX_READINGS
 from fleetwatt.observability import metrics
 from fleetwatt.schemas.fields import json_order
 from fleetwatt.schemas.readings import READING_SCHEMAS, IngestionQuery, IngestionResult

@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from fleetwatt.config import Config
-from fleetwatt.ingestion.decode import MAX_READINGS
+from fleetwatt.ingestion.split import MAX_READINGS
 from fleetwatt.simulation.plan import Plan
 from fleetwatt.times import (
     MINUTE,

@@ -14,8 +14,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from fleetwatt.http.body import encoding_of, received
 from fleetwatt.http.problems import BodyTooLarge, UnsupportedMedia
-from fleetwatt.ingestion.decode import NotJson
 from fleetwatt.ingestion.explain import refuse_constant
+from fleetwatt.ingestion.split import NotJson
 
 if TYPE_CHECKING:
     from flask import Flask, Request

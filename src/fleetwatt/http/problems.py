@@ -19,7 +19,7 @@ from fleetwatt.database.errors import (
     Unavailable,
 )
 from fleetwatt.faults import Fault, Faults, echoed
-from fleetwatt.ingestion.decode import NoReading, NotJson, TooManyReadings
+from fleetwatt.ingestion.split import NoReading, NotJson, TooManyReadings
 from fleetwatt.lifecycle.corrections import AlreadyUndone, RawDropped, Superseded
 from fleetwatt.lifecycle.register import SiteInUse
 

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import msgspec
 
-from fleetwatt.ingestion.decode import MAX_READINGS
+from fleetwatt.ingestion.split import MAX_READINGS
 from fleetwatt.streams import STREAMS, TIMESTAMP
 
 MAX_LINE = 65_536  # bytes; a reading has some hundred
