@@ -236,7 +236,7 @@ VEHICLE = Stream(
     mean=_BATTERY_TEMP,
     drawn_from=METER.id,
 )
-STREAMS = (METER, VEHICLE)
+STREAMS: tuple[Stream, ...] = (METER, VEHICLE)
 
 
 @dataclass

@@ -161,11 +161,7 @@ class Correction(Answer):
     )
 
 
-class CorrectionQuery(ma.Schema):
-    """Which corrections to list, and from where on."""
-
-    meterId = Identifier(metadata={"description": "Of this meter only"})
-    vehicleId = Identifier(metadata={"description": "Of this vehicle only"})
+class _CorrectionQuery(ma.Schema):
     limit = paging.limit("Corrections")
     after = WholeArgument(
         validate=ma.validate.Range(1, GREATEST_ID),
@@ -174,8 +170,19 @@ class CorrectionQuery(ma.Schema):
 
     @ma.validates_schema
     def _one_device(self, data: dict[str, Any], **_: Any) -> None:
-        if "meterId" in data and "vehicleId" in data:
-            raise ma.ValidationError("Can't be given with meterId.", "vehicleId")
+        first, *others = [stream.id.name for stream in STREAMS if stream.id.name in data] or [""]
+        if others:
+            raise ma.ValidationError(f"Can't be given with {first}.", others[0])
+
+
+# Which corrections to list, and from where on.
+CorrectionQuery = _CorrectionQuery.from_dict(
+    {
+        stream.id.name: Identifier(metadata={"description": f"Of this {stream.name} only"})
+        for stream in STREAMS
+    },
+    name="CorrectionQuery",
+)
 
 
 class CorrectionPage(Answer):
