@@ -79,6 +79,20 @@ def test_an_optional_measure_is_unknown_where_it_is_left_out_or_null(
     assert answer(client, "/v1/status/chargers/C-8")["connectorTemp"] == 21.5
 
 
+def test_a_reading_that_lacks_it_again_is_a_duplicate_and_one_that_has_it_a_conflict(
+    client: FlaskClient,
+) -> None:
+    stored, known = without_temperature(), charger(connectorTemp=20)
+    post(client, "/charger", stored)
+
+    again = client.post("/v1/ingestion/charger", json=[stored, known]).json
+
+    assert again
+    assert (again["duplicates"], again["conflicts"]) == (1, 1)
+    [error] = again["errors"]
+    assert error["field"] == "connectorTemp"
+
+
 def test_a_measure_that_is_not_optional_is_missed(client: FlaskClient) -> None:
     reading = charger()
     del reading["kwhDispensed"]

@@ -48,7 +48,7 @@ def test_what_is_older_has_none(client: FlaskClient, sql: Connection) -> None:
     rows(
         sql,
         """
-        SELECT ingest_meter(
+        SELECT store_meter(
             ARRAY['M-123'], ARRAY[now()], '{1}'::double precision[], '{230}'::double precision[],
             NULL
         )
