@@ -63,7 +63,7 @@ sbom: .venv/release/.ready
 
 .venv/release/.ready: $(READY) setup.cfg
 	@$(PYTHON) -m venv .venv/release
-	@$(RELEASE)/pip install --quiet --disable-pip-version-check cyclonedx-bom pip-audit
+	@$(RELEASE)/pip install --disable-pip-version-check cyclonedx-bom pip-audit
 	@touch $@
 
 clean:
@@ -71,9 +71,12 @@ clean:
 
 $(READY): requirements-dev.txt setup.cfg src/fleetwatt/embedded/package-lock.json
 	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("fleetwatt needs Python 3.11 or later, as in `make PYTHON=python3.13 …`")'
-	@echo "Setting up .venv (once; takes a minute) …"
+	@echo "Setting up .venv, once: about a minute where packages come quickly"
+	@echo "1/3 Python packages …"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/pip install --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
+	@echo "2/3 fleetwatt itself …"
+	@$(BIN)/pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "3/3 the embedded database …"
 	@$(BIN)/python -m fleetwatt.embedded.node
 	@touch $@

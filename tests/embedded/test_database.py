@@ -195,3 +195,24 @@ def test_node_is_found_where_only_the_package_has_it(
     assert Path(found).parent != tmp_path
     version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
     assert version.stdout.startswith("v")
+
+
+def test_npm_says_what_it_fetches(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    installed = tmp_path / "node_modules" / ".package-lock.json"
+    installed.parent.mkdir()
+    (tmp_path / "package-lock.json").touch()
+    (tmp_path / "node").symlink_to(node.find())
+    (tmp_path / "npm").write_text(f'#!/bin/sh\necho "npm $*"\n: >{installed}\n')
+    (tmp_path / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(node, "FOLDER", tmp_path)
+    monkeypatch.setattr(node, "_INSTALLED_LOCK", installed)
+
+    node.install()
+
+    begun, npm = capfd.readouterr().out.splitlines()
+    assert begun == "Installing the embedded database (npm ci) …"
+    assert npm.startswith("npm ci ")
+    assert "--loglevel http" in npm
