@@ -22,6 +22,11 @@ SPAN = {"start": [ago(days=3), ago(days=2)], "end": TIMES}
 TOO_LARGE = {413, 414, 431}
 KNOWN = {"vehicleId": "V-999", "meterId": "M-123"}
 SITE = "S-1"
+# What a path may name: what is known, and what is not.
+NAMED = {name: [value] for name, value in KNOWN.items()} | {
+    "siteId": [SITE],
+    "timestamp": TIMES,
+}
 
 
 def taking_input(operation: str) -> bool:
@@ -39,7 +44,8 @@ def answerable(document: dict[str, Any]) -> dict[str, Any]:
     schemas["SiteEntry"]["properties"]["timeZone"]["enum"] = ["Europe/Berlin", "UTC", None]
     for path in changed["paths"].values():
         for parameter in path.get("parameters", []):
-            parameter["schema"]["enum"] = [(KNOWN | {"siteId": SITE})[parameter["name"]]]
+            if parameter["name"] in NAMED:
+                parameter["schema"]["enum"] = NAMED[parameter["name"]]
     operations = [each for path in changed["paths"].values() for each in path.values()]
     for operation in (each for each in operations if isinstance(each, dict)):
         parameters = operation.get("parameters", [])
