@@ -6,6 +6,7 @@ derive from these entries: a third stream is one more entry and what CONTRIBUTIN
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,13 @@ from typing import Any
 # As OCPP's identifiers and EVSE ids are made, too: `RDAM|123`, `DE*ABC*E123`. Array literals, CSV
 # and lists with commas take each of these characters as it is.
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._:*|@+-]{0,63}"
+_is_id = re.compile(ID_PATTERN).fullmatch
 ID_RULE = "1 to 64 of A-Z a-z 0-9 . _ : - * | @ +, starting with a letter or digit"
+
+
+def is_id(text: str) -> bool:
+    """Whether a device may have this id."""
+    return bool(_is_id(text))
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class Stream:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(each.column for each in self.fields)
+        return tuple(field.column for field in self.fields)
 
     @property
     def statistics(self) -> tuple[Statistic, ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fleetwatt import times
-from fleetwatt.streams import ID_PATTERN, ID_RULE, STREAMS, Stream
+from fleetwatt.streams import ID_RULE, STREAMS, Stream, is_id
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -55,7 +54,7 @@ class Device(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Take an id that a device may have."""
-        if not re.fullmatch(ID_PATTERN, value):
+        if not is_id(value):
             self.fail(f"{value!r} can't be a device's id, which is {ID_RULE}", param, ctx)
         return value
 

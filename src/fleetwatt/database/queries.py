@@ -59,22 +59,22 @@ def _names(stream: Stream) -> dict[str, str]:
         "id": stream.id.column,
         "columns": ", ".join(stream.columns),
         "arrays": ", ".join(
-            f"%({stream.name}_{each.column})s::{each.sql_type}[]" for each in stream.fields
+            f"%({stream.name}_{field.column})s::{field.sql_type}[]" for field in stream.fields
         ),
-        "parameters": ", ".join(f"{each.column}s {each.sql_type}[]" for each in stream.fields),
-        "unnested": ", ".join(f"unnest({each}s) AS {each}" for each in stream.columns),
+        "parameters": ", ".join(f"{field.column}s {field.sql_type}[]" for field in stream.fields),
+        "unnested": ", ".join(f"unnest({column}s) AS {column}" for column in stream.columns),
         "some_unnested": ", ".join(
-            f"unnest({each}s[i:i + size - 1]) AS {each}" for each in stream.columns
+            f"unnest({column}s[i:i + size - 1]) AS {column}" for column in stream.columns
         ),
-        "gathered": ", ".join(f"array_agg({each})" for each in stream.columns),
-        "arguments": ", ".join(f"{each}s" for each in stream.columns),
-        "set_reading": ", ".join(f"{each} = reading.{each}" for each in stream.columns[1:]),
+        "gathered": ", ".join(f"array_agg({column})" for column in stream.columns),
+        "arguments": ", ".join(f"{column}s" for column in stream.columns),
+        "set_reading": ", ".join(f"{column} = reading.{column}" for column in stream.columns[1:]),
         "set_measures": ", ".join(
             f"{field.column} = reading.{field.column}" for field in stream.measures
         ),
         "stored_measures": ", ".join(f"stored.{field.column}" for field in stream.measures),
         "reading_measures": ", ".join(f"reading.{field.column}" for field in stream.measures),
-        "set_excluded": ", ".join(f"{each} = excluded.{each}" for each in stream.columns[1:]),
+        "set_excluded": ", ".join(f"{column} = excluded.{column}" for column in stream.columns[1:]),
         "max_ahead": f"INTERVAL '{MAX_AHEAD.total_seconds():g} seconds'",
         "counter": stream.counter.column,
         "hourly": stream.hourly,

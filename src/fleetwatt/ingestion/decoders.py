@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from fleetwatt.streams import ID_PATTERN, STREAMS, Field, Rows, Stream
+from fleetwatt.streams import ID_PATTERN, STREAMS, Field, Rows, Stream, is_id
 
 
 def _annotation(field: Field) -> Any:
@@ -145,7 +145,6 @@ def in_utc(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return (row[0], row[1].astimezone(UTC), *row[2:])
 
 
-_is_id = re.compile(ID_PATTERN).fullmatch
 _is_list_of_ids = re.compile(f"{ID_PATTERN}(?:,{ID_PATTERN})*").fullmatch
 _ONE = {stream: Decoder([stream]) for stream in STREAMS}
 _ANY = Decoder(STREAMS)
@@ -174,6 +173,6 @@ def decode_one(
             continue
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             row = _ONE[stream].row[stream](_ONE[stream].one.decode(item))
-            if quotes == known_quotes(Rows(stream, [row])) and _is_id(row[0]):
+            if quotes == known_quotes(Rows(stream, [row])) and is_id(row[0]):
                 return stream, without_unset(row)
     return None, ()

@@ -9,6 +9,7 @@ import marshmallow as ma
 from fleetwatt.schemas import paging
 from fleetwatt.schemas.fields import (
     Answer,
+    Flag,
     Identifier,
     Timestamp,
     WholeArgument,
@@ -75,11 +76,9 @@ class RemovalQuery(ma.Schema):
         metadata={"description": "End, exclusive", "example": "2024-02-09T11:00:00Z"},
     )
     reason = _reason()
-    dryRun = ma.fields.Boolean(
+    dryRun = Flag(
+        numbers=True,
         load_default=False,
-        truthy={"true", "1"},
-        falsy={"false", "0"},
-        error_messages={"invalid": "Must be true or false."},
         metadata={"description": "`true`: count the readings and remove none; needs no reason"},
     )
 

@@ -13,7 +13,7 @@ import marshmallow as ma
 import msgspec
 
 from fleetwatt.figures import Figure, Meaning
-from fleetwatt.streams import ID_PATTERN, ID_RULE, TIMESTAMP, Field, Stream
+from fleetwatt.streams import ID_PATTERN, ID_RULE, TIMESTAMP, Field, Stream, is_id
 from fleetwatt.times import rfc3339
 
 _SPELLING = re.compile(r"[0-9.eE+-]+")
@@ -45,7 +45,7 @@ class Identifier(ma.fields.String):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if not isinstance(value, str):
             raise ma.ValidationError("Not a string.")
-        if not re.fullmatch(ID_PATTERN, value):
+        if not is_id(value):
             raise ma.ValidationError(f"Must be {ID_RULE}.")
         return value
 
@@ -75,6 +75,19 @@ class _ArgumentNumber(ma.fields.Number[Any]):
         if not _SPELLING.fullmatch(value):
             raise self.make_error("invalid")
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Flag(ma.fields.Boolean):
+    """`true` or `false` in a URL; with `numbers`, 1 and 0 as well."""
+
+    def __init__(self, *, numbers: bool = False, **kwargs: Any) -> None:
+        yes, no = ({"true", "1"}, {"false", "0"}) if numbers else ({"true"}, {"false"})
+        super().__init__(
+            truthy=yes,
+            falsy=no,
+            error_messages={"invalid": "Must be true or false."},
+            **kwargs,
+        )
 
 
 class WholeArgument(_ArgumentNumber, ma.fields.Integer):

@@ -6,7 +6,7 @@ import marshmallow as ma
 
 from fleetwatt.config import UNKNOWN_FIELDS
 from fleetwatt.faults import MAX_FAULTS
-from fleetwatt.schemas.fields import Answer, count, json_order, reading_field
+from fleetwatt.schemas.fields import Answer, Flag, count, json_order, reading_field
 from fleetwatt.schemas.problems import FieldError
 from fleetwatt.streams import STREAMS, Stream
 
@@ -22,11 +22,9 @@ READING_SCHEMAS = {stream: _reading_schema(stream) for stream in STREAMS}
 class IngestionQuery(ma.Schema):
     """How a request with invalid readings is treated."""
 
-    atomic = ma.fields.Boolean(
+    atomic = Flag(
+        numbers=True,
         load_default=False,
-        truthy={"true", "1"},
-        falsy={"false", "0"},
-        error_messages={"invalid": "Must be true or false."},
         metadata={"description": "`true`: store all readings or none"},
     )
     unknownFields = ma.fields.String(

@@ -9,6 +9,7 @@ import marshmallow as ma
 from fleetwatt.schemas import paging
 from fleetwatt.schemas.fields import (
     Answer,
+    Flag,
     Identifier,
     Number,
     NumberArgument,
@@ -73,10 +74,7 @@ class PageQuery(ma.Schema):
     limit = paging.limit("Devices")
     after = Identifier(metadata={"description": "Only devices with an id after this one"})
     site = Identifier(metadata={"description": "Only devices of this site"})
-    stale = ma.fields.Boolean(
-        truthy={"true"},
-        falsy={"false"},
-        error_messages={"invalid": "Must be true or false."},
+    stale = Flag(
         metadata={
             "description": "`true`: only devices that are stale; `false`: only the others; default "
             "all, or with `staleAfter` the stale ones"
