@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt.database.errors import NotInEdition, PolicyRefused
+from fleetwatt.database.errors import NotInEdition, PolicyRejected
 from fleetwatt.database.schema import editions
 from tests.conftest import rows
 from tests.storage import load, put_back, run, run_jobs
@@ -76,7 +76,7 @@ def test_a_dry_run_changes_nothing(compression: Compression, sql: Connection) ->
 def test_compression_inside_the_lateness_is_refused(compression: Compression) -> None:
     result = compression("set", "meter_telemetry", "6d", "--yes")
 
-    assert isinstance(result.exception, PolicyRefused)
+    assert isinstance(result.exception, PolicyRejected)
     assert "(FLEETWATT_LATENESS): 7d at least" in str(result.exception)
 
 

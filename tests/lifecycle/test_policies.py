@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt.database.client import Database
-from fleetwatt.database.errors import NotInEdition, PolicyRefused
+from fleetwatt.database.errors import NotInEdition, PolicyRejected
 from fleetwatt.database.schema import migrations
 from fleetwatt.lifecycle import policies
 from fleetwatt.lifecycle.policies import Policies
@@ -430,13 +430,13 @@ def test_a_change_is_made_as_a_whole_or_not_at_all(database: Database, sql: Conn
 def test_a_change_that_breaks_a_rule_is_refused_with_the_nearest_legal_value(
     database: Database, table: str, duration: timedelta | None, nearest: str
 ) -> None:
-    with pytest.raises(PolicyRefused, match=nearest):
+    with pytest.raises(PolicyRejected, match=nearest):
         policies.plan_retention(database, table, duration)
 
 
 @pytest.mark.community
 def test_compression_inside_the_lateness_is_refused(database: Database) -> None:
-    with pytest.raises(PolicyRefused, match="7d at least"):
+    with pytest.raises(PolicyRejected, match="7d at least"):
         policies.plan_compression(database, "meter_telemetry", 6 * DAY)
 
 

@@ -10,7 +10,7 @@ DatabaseError
 ├── EditionChanged      the schema was made for another edition
 ├── ReferenceBroken     a row refers to one that is not there, or would be gone
 ├── NotAllowed          the database's role may not do that
-├── PolicyRefused       a change of retention or compression would break a rule
+├── PolicyRejected      a change of retention or compression would break a rule
 ├── NotInEdition        this edition of TimescaleDB can't do that
 └── StatementFailed     a statement failed for a reason of its own
 """
@@ -58,7 +58,7 @@ class NotAllowed(DatabaseError):
     """The role of FLEETWATT_DATABASE_URL may not do that."""
 
 
-class PolicyRefused(DatabaseError):
+class PolicyRejected(DatabaseError):
     """A change would break a rule of the policies; the message names it and the nearest legal."""
 
 

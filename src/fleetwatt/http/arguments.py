@@ -14,7 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from fleetwatt.http.body import encoding_of, received
 from fleetwatt.http.problems import BodyTooLarge, UnsupportedMedia
-from fleetwatt.ingestion.explain import refuse_constant
+from fleetwatt.ingestion.explain import reject_constant
 from fleetwatt.ingestion.split import NotJson
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ArgumentsParser(FlaskParser):
             arguments = json.loads(
                 received(req),
                 object_pairs_hook=_unique,
-                parse_constant=refuse_constant,
+                parse_constant=reject_constant,
                 parse_float=_finite,
             )
             # In names and values alike: neither an answer nor the database can hold it.

@@ -93,7 +93,7 @@ def why_not_json(body: bytes) -> str | None:
     if len(body) > MAX_EXPLAINED:
         return None
     try:
-        json.loads(body.decode(), parse_constant=refuse_constant, parse_int=float)
+        json.loads(body.decode(), parse_constant=reject_constant, parse_int=float)
     except RecursionError:
         return "it is nested too deeply"
     except ValueError as error:
@@ -102,7 +102,7 @@ def why_not_json(body: bytes) -> str | None:
     return "a string in it has half of a surrogate pair" if rb"\u" in body else None
 
 
-def refuse_constant(name: str) -> Any:
+def reject_constant(name: str) -> Any:
     """Refuse NaN and infinities, which Python reads as numbers."""
     raise ValueError(f"{name} is not JSON")
 

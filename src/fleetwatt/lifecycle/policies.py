@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from fleetwatt.database.errors import NotInEdition, PolicyRefused
+from fleetwatt.database.errors import NotInEdition, PolicyRejected
 from fleetwatt.streams import STREAMS, Stream
 from fleetwatt.times import DAY, HOUR, format_duration, format_minute
 
@@ -201,7 +201,7 @@ def plan_retention(
     """Return what is and what would be, if a table were kept so long; None: for ever.
 
     Raises:
-        PolicyRefused: A rule would be broken.
+        PolicyRejected: A rule would be broken.
         NotInEdition: The table is a view here.
     """
     before = read(database)[TABLES[table]]
@@ -212,7 +212,7 @@ def plan_retention(
         )
     now = datetime.now(UTC)
     after = before.with_retention(table, keep, now)
-    _refuse(after, RETENTION_RULES, database.lateness, now)
+    _reject_breaches(after, RETENTION_RULES, database.lateness, now)
     return before, after
 
 
@@ -232,20 +232,22 @@ def plan_compression(
     """Return what is and what would be, if a table's chunks were compressed so late; None: never.
 
     Raises:
-        PolicyRefused: A rule would be broken.
+        PolicyRejected: A rule would be broken.
         NotInEdition: There is no columnstore.
     """
     before = read(database)[TABLES[table]]
     if not before.materialized:
         raise NotInEdition("TimescaleDB's Apache edition has no columnstore to compress into")
     planned = replace(before, compress_after=after)
-    _refuse(planned, COMPRESSION_RULES, database.lateness, datetime.now(UTC))
+    _reject_breaches(planned, COMPRESSION_RULES, database.lateness, datetime.now(UTC))
     return before, planned
 
 
-def _refuse(planned: Policies, rules: set[str], lateness: timedelta, now: datetime) -> None:
+def _reject_breaches(
+    planned: Policies, rules: set[str], lateness: timedelta, now: datetime
+) -> None:
     broken = [breach for breach in breaches(planned, lateness, now) if breach.rule in rules]
     if broken:
-        raise PolicyRefused(
+        raise PolicyRejected(
             "; ".join(f"{breach.message} (rule {breach.rule})" for breach in broken)
         )
