@@ -17,6 +17,7 @@ GIVEN = {
     "key_limit": "100/second",
     "address_limit": "",
     "failure_limit": "5/hour",
+    "unknown_fields": "ignore",
     "limits_storage": "redis://:hush@cache:6379/1",
 }
 URL = "postgresql://app:hush@db/fleet"

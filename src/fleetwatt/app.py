@@ -21,7 +21,7 @@ from fleetwatt.api import (
 from fleetwatt.config import Config
 from fleetwatt.database import gauges
 from fleetwatt.database.client import Database
-from fleetwatt.http import arguments, auth, headers, links, problems, request_log
+from fleetwatt.http import arguments, auth, headers, hosts, links, problems, request_log
 from fleetwatt.http.openapi import Api, DeviceId, OperationIds
 from fleetwatt.version import VERSION
 
@@ -62,6 +62,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.url_map.merge_slashes = False
     request_log.register(app, config)
     problems.register(app)
+    hosts.register(app, config)
     # Who asks is looked at before what is asked.
     auth.register(app, config, database)
     headers.register(app, config)

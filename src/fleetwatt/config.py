@@ -33,6 +33,13 @@ Rate = Annotated[
         description="a number, /, and second, minute, hour or day, as 60/minute; or empty",
     ),
 ]
+HostNames = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9.:\[\]_-]*(\s*,\s*[A-Za-z0-9.:\[\]_-]+)*\Z",
+        description="host names separated by commas, or empty",
+    ),
+]
 RedisUrl = Annotated[
     str,
     msgspec.Meta(
@@ -91,6 +98,12 @@ class Config:
     )
     auth_off_anywhere: str = _setting(
         "no", "`yes`: serve without keys on any address", kind=Literal["no", "yes"]
+    )
+    allowed_hosts: str = _setting(
+        "",
+        "with keys off, host names under which the service answers besides loopback's, separated "
+        "by commas; `.example.com` stands for every name below it",
+        kind=HostNames,
     )
     key_limit: str = _setting(
         "20000/minute", "requests of one API key; empty: no limit", unit="requests", kind=Rate

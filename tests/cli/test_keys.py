@@ -72,7 +72,7 @@ def test_a_key_holds_256_random_bits_and_no_two_are_alike() -> None:
     several = {keys.generate()[1] for _ in range(100)}
 
     assert len(several) == 100
-    assert all(len(whole.split("_", 2)[2]) == 43 for whole in several)
+    assert all(len(whole.split("_", 2)[2]) == 43 + 8 for whole in several)  # and a checksum
 
 
 def test_the_database_has_a_hash_of_it_and_nothing_of_its_secret(
@@ -92,24 +92,34 @@ def test_where_there_are_no_keys_the_list_says_so(run: Command) -> None:
 
 def test_what_a_key_may_do_is_listed_without_its_secret(run: Command) -> None:
     whole = made(
-        run("create", "--scope", "ingest", "--device", "M-1", "--device", "V-1", "--name", "gate 7")
+        run(
+            *("create", "--scope", "ingest", "--name", "gate 7"),
+            *("--device", "meter:M-1", "--device", "vehicle:V-1"),
+        )
     )
 
     listed = run("list")
 
     assert whole.split("_", 2)[2] not in listed.output
-    for said in (only_prefix(whole), "valid", "ingest", "gate 7", "M-1,V-1", "expires never"):
+    for said in (
+        only_prefix(whole),
+        "valid",
+        "ingest",
+        "gate 7",
+        "meter:M-1,vehicle:V-1",
+        "expires never",
+    ):
         assert said in listed.stdout
 
 
 def test_the_list_comes_as_json_too(run: Command) -> None:
-    whole = made(run("create", "--scope", "ingest", "--device", "M-1", "--expires", "90d"))
+    whole = made(run("create", "--scope", "ingest", "--device", "meter:M-1", "--expires", "90d"))
 
     (key,) = json.loads(run("list", "--json").stdout)
 
     assert key["prefix"] == only_prefix(whole)
     assert key["scopes"] == ["ingest"]
-    assert key["devices"] == ["M-1"]
+    assert key["devices"] == ["meter:M-1"]
     assert key["state"] == "valid"
 
 
@@ -128,14 +138,15 @@ def test_a_key_expires_after_what_was_asked(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--scope", "read", "--device", "M-1"], "--scope ingest alone"),
-        (["--scope", "ingest", "--scope", "read", "--device", "M-1"], "--scope ingest alone"),
+        (["--scope", "read", "--device", "meter:M-1"], "--scope ingest alone"),
+        (["--scope", "ingest", "--scope", "read", "--device", "meter:M-1"], "--scope ingest alone"),
         (["--scope", "write"], "'write' is not one of"),
         ([], "--scope"),
         (["--scope", "read", "--expires", "soon"], "'soon' is not a duration"),
         (["--scope", "read", "--expires", "0d"], "'--expires': 0d is out of range"),
         (["--scope", "read", "--expires", "999999999w"], "out of range"),
-        (["--scope", "ingest", "--device", "M 1"], "'M 1' can't be a device's id"),
+        (["--scope", "ingest", "--device", "meter:M 1"], "'M 1' can't be a device's id"),
+        (["--scope", "ingest", "--device", "M-1"], "meter:ID or vehicle:ID"),
         (["--scope", "read", "--name", "one\nfw_0"], "'--name': must be up to 200 characters"),
         (["--scope", "read", "--name", "a" * 201], "'--name': must be up to 200 characters"),
     ],
@@ -272,3 +283,12 @@ def test_each_act_is_in_the_audit_log_with_who_did_it_and_no_secret(
 def test_the_database_takes_no_key_that_makes_no_sense(sql: Connection, row: str) -> None:
     with sql.cursor() as cursor, pytest.raises(Exception, match="violates check constraint"):
         cursor.execute(f"INSERT INTO api_keys (prefix, hash, name, scopes, devices) VALUES {row}")
+
+
+def test_a_key_that_names_no_kind_is_warned_of(run: Command, sql: Connection) -> None:
+    run("create", "--scope", "ingest", "--device", "meter:M-1")
+    assert "Warning" not in run("list").output
+    with sql.cursor() as cursor:
+        cursor.execute("UPDATE api_keys SET devices = '{M-1}', names_kinds = false")
+
+    assert "without their kind" in run("list").output

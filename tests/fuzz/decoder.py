@@ -38,7 +38,9 @@ _TODAY = dict.fromkeys(STREAMS, NOW - timedelta(days=1))
 _BOUNDS = {
     "no retention": Bounds(NOW + MAX_AHEAD, _LONG_AGO),
     "a day kept": Bounds(NOW + MAX_AHEAD, _TODAY),
-    "two devices": Bounds(NOW + MAX_AHEAD, _TODAY, frozenset({"M-123", "V-999"})),
+    "two devices": Bounds(
+        NOW + MAX_AHEAD, _TODAY, dict.fromkeys(STREAMS, frozenset({"M-123", "V-999"}))
+    ),
     "any time": Bounds(datetime.max.replace(tzinfo=UTC), _LONG_AGO),
     "unknown ignored": Bounds(NOW + MAX_AHEAD, _LONG_AGO, ignore_unknown=True),
 }

@@ -171,7 +171,7 @@ def _reading(
     }
     if faults and row[1] is not BROKEN and not _in_our_era(row[1]):
         faults.add("timestamp")
-    if not faults and bounds.devices is not None and row[0] not in bounds.devices:
+    if not faults and bounds.devices is not None and row[0] not in bounds.devices[stream]:
         faults = {stream.id.name}
     elif not faults and not bounds.oldest[stream] <= row[1] <= bounds.newest:
         faults = {"timestamp"}

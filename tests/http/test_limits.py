@@ -19,6 +19,7 @@ from limits import parse
 from fleetwatt.app import create_app
 from fleetwatt.config import Config
 from fleetwatt.http import limits
+from fleetwatt.http.auth import client_of
 from fleetwatt.http.limits import Limits, ProcessMemory
 from fleetwatt.http.problems import RateLimited
 from fleetwatt.security import keys
@@ -141,6 +142,67 @@ def test_who_sends_no_key_is_stopped_too(serve: Serve) -> None:
     client = serve(failure_limit="1/day")
 
     assert [client.get("/v1/mappings").status_code for _ in range(2)] == [401, 429]
+
+
+def test_who_sends_no_key_or_junk_locks_nobody_else_out(serve: Serve) -> None:
+    client = serve(failure_limit="1/day")
+    known = key_for(client)
+    junk = {"Authorization": known["Authorization"][:-1] + "x"}
+    statuses = [client.get("/v1/mappings", headers=headers).status_code for headers in (None, junk)]
+    assert statuses == [401, 429]
+
+    # A key that this process has never seen before.
+    assert client.get("/v1/mappings", headers=key_for(client)).status_code == 200
+
+
+def test_a_known_key_is_looked_up_again_although_its_neighbours_guess(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(failure_limit="1/day")
+    known = key_for(client)
+    assert client.get("/v1/mappings", headers=known).status_code == 200
+    guesses = [{"Authorization": f"Bearer {keys.generate()[1]}"} for _ in range(3)]
+    statuses = [client.get("/v1/mappings", headers=guess).status_code for guess in guesses]
+    assert statuses == [401, 429, 429]
+
+    # Some key changes: what the process remembers of keys is thrown away.
+    key_for(client)
+    later = time.monotonic() + keys.KEPT
+    monkeypatch.setattr("fleetwatt.security.keys.monotonic", lambda: later)
+
+    assert client.get("/v1/mappings", headers=known).status_code == 200
+
+
+def test_junk_costs_no_query(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serve(failure_limit="9/day")
+    whole = keys.generate()[1]
+    forged = whole[:-1] + ("0" if whole[-1] != "0" else "1")
+    asked: list[str] = []
+    monkeypatch.setattr(
+        client.application.extensions["fleetwatt"],
+        "query_one",
+        lambda query, **_: asked.append(query),
+    )
+
+    response = client.get("/v1/mappings", headers={"Authorization": f"Bearer {forged}"})
+
+    assert response.status_code == 401
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        (None, ""),
+        ("a socket", "a socket"),
+    ],
+)
+def test_an_ipv6_client_counts_by_its_network(address: str | None, client: str) -> None:
+    assert client_of(address) == client
 
 
 def test_by_default_a_gateway_can_flush_hours_of_backlog_at_once() -> None:

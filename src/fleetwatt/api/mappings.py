@@ -15,6 +15,7 @@ from fleetwatt.schemas.mappings import (
     MappingRequest,
 )
 from fleetwatt.schemas.paging import cut
+from fleetwatt.streams import VEHICLE
 from fleetwatt.times import rfc3339
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def map_vehicle(mapping: dict[str, Any]) -> tuple[Row, int]:
 
     Closes the vehicle's open mapping.
     """
-    auth.check_device(mapping["vehicleId"])
+    auth.check_device(VEHICLE, mapping["vehicleId"])
     row = current_database().execute_once(
         "map_vehicle",
         vehicle_id=mapping["vehicleId"],
@@ -62,7 +63,7 @@ def unplug_vehicle(vehicleId: str) -> Row:
     Closes the mapping that it has now and takes back what would begin later. Where it has none now,
     the answer is the first of those, empty: it ends where it begins.
     """
-    auth.check_device(vehicleId)
+    auth.check_device(VEHICLE, vehicleId)
     closed = current_database().execute_once("unplug_vehicle", vehicle_id=vehicleId)
     if closed is None:
         raise NotKnown(f"Vehicle {vehicleId} is on no meter, now or later.")

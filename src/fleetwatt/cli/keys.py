@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -13,6 +13,7 @@ from fleetwatt.cli.database import opened_database
 from fleetwatt.observability import logs
 from fleetwatt.security import keys as api_keys
 from fleetwatt.security.keys import INGEST, SCOPES, ApiKey
+from fleetwatt.streams import Stream
 
 MOST_NAME = 200  # characters
 
@@ -43,16 +44,20 @@ def keys() -> None:
 @click.option(
     "--device",
     "devices",
-    type=parameters.Device(),
+    type=parameters.StreamDevice(),
     multiple=True,
-    help="id of a meter or vehicle, the only ones that it may write for; with ingest alone",
+    help="a device as meter:ID or vehicle:ID, the only ones that it may write for; with ingest "
+    "alone",
 )
 @click.option(
     "--expires", type=parameters.Duration(), help="how long it is valid, as 90d; without: for ever"
 )
 @click.option("--name", default="", callback=_printable, help="whose it is or what for")
 def create(
-    scopes: tuple[str, ...], devices: tuple[str, ...], expires: timedelta | None, name: str
+    scopes: tuple[str, ...],
+    devices: tuple[tuple[Stream, str], ...],
+    expires: timedelta | None,
+    name: str,
 ) -> None:
     """Make a key and print it, once: it can't be shown again."""
     if devices and set(scopes) != {INGEST}:
@@ -65,7 +70,7 @@ def create(
             hash=hashed,
             name=name,
             scopes=sorted(set(scopes)),
-            devices=sorted(set(devices)) or None,
+            devices=sorted({f"{stream.name}:{device}" for stream, device in devices}) or None,
             lifetime=expires,
         )
     _say_made(row, whole, "key created")
@@ -90,6 +95,14 @@ def list_keys(*, as_json: bool) -> None:
             f"  created {output.time(key['createdAt'])}"
             f"  expires {output.time(key['expiresAt'], 'never')}"
         )
+    for row in rows:
+        if row["devices"] and not row["names_kinds"]:
+            click.echo(
+                f"Warning: {row['prefix']} names devices without their kind: it may write for a "
+                "meter and for a vehicle of each id. Create a key with --device meter:ID or "
+                "vehicle:ID instead.",
+                err=True,
+            )
 
 
 @keys.command()
@@ -156,7 +169,7 @@ def _audit(event: str, row: dict[str, Any], **facts: str) -> None:
 
 
 def _described(row: dict[str, Any]) -> dict[str, Any]:
-    refusal = ApiKey.from_row(row).refusal(datetime.now(UTC))
+    refusal = ApiKey.from_row(row).refusal()
     return {
         "prefix": row["prefix"],
         "name": row["name"],

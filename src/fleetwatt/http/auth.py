@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import cache
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 import apispec
@@ -17,8 +17,11 @@ from fleetwatt.http.limits import Limits
 from fleetwatt.http.problems import Forbidden, RateLimited, Unauthenticated
 from fleetwatt.http.request_log import audit
 from fleetwatt.security.keys import ADMIN, INGEST, READ, ApiKey, Keyring, prefix_of
+from fleetwatt.streams import Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flask import Flask
 
     from fleetwatt.config import Config
@@ -74,7 +77,7 @@ def register(app: Flask, config: Config, database: Database) -> None:
 
     @app.before_request
     def admit() -> None:
-        limits.count("address", request.remote_addr or "")
+        limits.count("address", client_of(request.remote_addr))
         if isinstance(request.routing_exception, RequestRedirect):
             # To a route that asks for itself.
             return
@@ -97,7 +100,7 @@ def register(app: Flask, config: Config, database: Database) -> None:
             audit("administration", key=key.prefix)
 
 
-def devices() -> frozenset[str] | None:
+def devices() -> Mapping[Stream, frozenset[str]] | None:
     """Return the only devices that the request's key may write for, or None for all."""
     key: ApiKey | None = g.get("key")
     return key.devices if key else None
@@ -118,42 +121,57 @@ def author() -> str:
     return key.prefix if key else "keys are off"
 
 
-def check_device(device: str) -> None:
+def check_device(stream: Stream, device: str) -> None:
     """Make sure that the request's key may write for a device.
 
     Raises:
         Forbidden: It may not.
     """
     bound = devices()
-    if bound is not None and device not in bound:
-        audit("forbidden", key=g.key.prefix, device=device)
-        raise Forbidden(f"{device} is not one of the devices of {g.key.prefix}.", INGEST)
+    if bound is not None and device not in bound[stream]:
+        name = f"{stream.name}:{device}"
+        audit("forbidden", key=g.key.prefix, device=name)
+        raise Forbidden(f"{name} is not one of the devices of {g.key.prefix}.", INGEST)
 
 
 def _authenticated(keyring: Keyring, limits: Limits) -> ApiKey:
     kind, _, given = request.headers.get("Authorization", "").partition(" ")
     given = given.strip()
     prefix = prefix_of(given) if kind.lower() == "bearer" else None
-    key = None
-    if prefix:
-        try:
-            key = keyring.known(given, prefix)
-        except DatabaseError:
-            key = keyring.remembered(given, prefix) if request.path in OFFLINE else None
-            if key is None:
-                raise
-        if key is None:
-            # Guesses are limited before each of them costs a query.
-            limits.check("failure", request.remote_addr or "")
-            key = keyring.looked_up(given, prefix)
-    refusal = key.refusal(datetime.now(UTC)) if key else "is not known"
-    if key is None or refusal:
-        raise _failure(limits, prefix, refusal or "")
-    return key
+    if prefix is None:
+        limits.count("failure", client_of(request.remote_addr))
+        raise _unauthenticated(None, "")
+    try:
+        known = keyring.known(given, prefix)
+    except DatabaseError:
+        known = keyring.remembered(given, prefix) if request.path in OFFLINE else None
+        if known is None:
+            raise
+    if known is None:
+        if not keyring.was_valid(given):
+            # Whoever guesses is stopped before each guess costs a query.
+            limits.check("guess", client_of(request.remote_addr))
+        known = keyring.looked_up(given, prefix)
+    if known is None:
+        limits.count("guess", client_of(request.remote_addr))
+        raise _unauthenticated(prefix, "is not known")
+    if known.refusal:
+        raise _unauthenticated(prefix, known.refusal)
+    return known.key
 
 
-def _failure(limits: Limits, prefix: str | None, refusal: str) -> Unauthenticated:
-    limits.count("failure", request.remote_addr or "")
+def client_of(address: str | None) -> str:
+    """Return whose limits an address counts for: an IPv6 client has a network of /64."""
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:
+        return address or ""
+    if isinstance(parsed, IPv6Address):
+        return str(parsed.ipv4_mapped or ip_network(f"{parsed}/64", strict=False))
+    return str(parsed)
+
+
+def _unauthenticated(prefix: str | None, refusal: str) -> Unauthenticated:
     given = "Authorization" in request.headers
     if not given:
         reason = "no key was given"

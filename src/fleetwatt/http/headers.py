@@ -6,6 +6,7 @@ import base64
 import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -42,12 +43,21 @@ def _with_headers(app: WSGIApplication) -> WSGIApplication:
     def answered(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             given = {name for name, _ in headers}
+            headers[:] = [
+                (name, _own_path(value) if name == "Location" else value) for name, value in headers
+            ]
             headers += [header for header in _HEADERS if header[0] not in given]
             return start_response(status, headers, exc_info)
 
         return app(environ, start)
 
     return answered
+
+
+def _own_path(location: str) -> str:
+    """Return where a redirection leads on this server, whatever host the request has named."""
+    parts = urlsplit(location)
+    return urlunsplit(("", "", parts.path, parts.query, parts.fragment))
 
 
 def allow_page(response: Response) -> Response:

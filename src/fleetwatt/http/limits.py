@@ -97,6 +97,7 @@ class Limits:
             "key": config.key_limit,
             "address": config.address_limit,
             "failure": config.failure_limit,
+            "guess": config.failure_limit,
         }
         self._limits = {name: parse(rate) for name, rate in rates.items() if rate}
         self._own = FixedWindowRateLimiter(ProcessMemory())

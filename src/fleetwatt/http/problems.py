@@ -88,6 +88,10 @@ class RateLimited(Exception):
         self.headers = {"Retry-After": str(retry_after)}
 
 
+class Misdirected(Exception):
+    """The service does not answer under this host name."""
+
+
 class CutShort(Exception):
     """The body ended before its announced length."""
 
@@ -127,6 +131,7 @@ KINDS: dict[type[Exception], Kind] = {
     BodyTooLarge: Kind(413, "too-large", "The request is too large"),
     TooManyReadings: Kind(413, "too-many-readings", "The request holds too many readings"),
     UnsupportedMedia: Kind(415, "unsupported-media-type", "The media type is not supported"),
+    Misdirected: Kind(421, "misdirected", "The service does not answer under this host name"),
     NoReading: Kind(422, "no-reading", "There is no reading in the body"),
     InvalidReadings: Kind(422, "invalid-readings", "Readings are invalid"),
     TooManyPoints: Kind(422, "too-many-points", "The answer would hold too many points"),

@@ -71,20 +71,20 @@ class Bounds:
     Attributes:
         newest: The latest timestamp that is accepted.
         oldest: The earliest one of each stream.
-        devices: The only devices; None: any.
+        devices: The ids of the only devices, by stream; None: any.
         ignore_unknown: Whether fields that a stream does not have are ignored.
         max_faults: How many faults are listed at most.
     """
 
     newest: datetime
     oldest: Mapping[Stream, datetime]
-    devices: frozenset[str] | None = None
+    devices: Mapping[Stream, frozenset[str]] | None = None
     ignore_unknown: bool = False
     max_faults: int = MAX_FAULTS
 
     def refusal(self, stream: Stream, device: str, time: datetime) -> tuple[str, str] | None:
         """Name the field for which a reading is refused and say why, or None."""
-        if self.devices is not None and device not in self.devices:
+        if self.devices is not None and device not in self.devices[stream]:
             return stream.id.name, "Not one of the devices that the API key may write for."
         if time > self.newest:
             minutes = MAX_AHEAD.seconds // 60
@@ -155,7 +155,7 @@ def _all_valid(
             return None
         if max(times) > bounds.newest or min(times) < bounds.oldest[rows.stream]:
             return None
-        if bounds.devices is not None and not bounds.devices.issuperset(ids):
+        if bounds.devices is not None and not bounds.devices[rows.stream].issuperset(ids):
             return None
         if rows.stream.optional:
             rows.rows = list(map(without_unset, rows.rows))

@@ -46,6 +46,8 @@ timeout = 60
 graceful_timeout = 30
 # Of one worker, those that wait for their next request among them.
 worker_connections = 1000
+# No proxy says where the app is mounted, nor may a client.
+forwarder_headers = ""
 limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
@@ -58,6 +60,7 @@ __all__ = [
     "bind",
     "child_exit",
     "control_socket_disable",
+    "forwarder_headers",
     "graceful_timeout",
     "keepalive",
     "limit_request_field_size",
