@@ -17,7 +17,7 @@ from psycopg2.extensions import connection as Connection
 from fleetwatt.database.client import Database
 from fleetwatt.database.errors import Unavailable
 from fleetwatt.database.schema import editions
-from fleetwatt.database.write_queue import WriteResult
+from fleetwatt.database.shared_transaction import WriteResult
 from fleetwatt.streams import METER, VEHICLE, Rows
 from fleetwatt.transfer import importing
 from tests.cli.conftest import Command

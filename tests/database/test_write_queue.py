@@ -17,7 +17,8 @@ from fleetwatt.config import Config
 from fleetwatt.database.client import Database
 from fleetwatt.database.errors import Busy, StatementFailed, Unavailable
 from fleetwatt.database.insert import Inserted
-from fleetwatt.database.write_queue import ENOUGH, MAX_TOGETHER, Conflict, WriteQueue, WriteResult
+from fleetwatt.database.shared_transaction import Conflict, WriteResult
+from fleetwatt.database.write_queue import ENOUGH, MAX_TOGETHER, WriteQueue
 from fleetwatt.streams import METER, VEHICLE, Rows
 from tests.conftest import rows
 from tests.waiting import eventually

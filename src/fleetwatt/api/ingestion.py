@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from flask import Response, current_app, request
 
-from fleetwatt.database.write_queue import WriteResult
+from fleetwatt.database.shared_transaction import WriteResult
 from fleetwatt.http import auth
 from fleetwatt.http.body import encoding_of, received
 from fleetwatt.http.openapi import Blueprint, current_database, documented, raises

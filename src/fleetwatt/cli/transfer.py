@@ -34,7 +34,9 @@ _NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.argument("file", type=_FILE)
 @click.option("--rejected", type=_NEW_FILE, help="where bad lines go  [FILE.rejected.ndjson]")
 @click.option("--skip-old", is_flag=True, help="reject what is older than retention, and go on")
-@click.option("--restart", is_flag=True, help="begin anew, whatever an interrupted run has done")
+@click.option(
+    "--restart", is_flag=True, help="start from the beginning, whatever an interrupted run has done"
+)
 def import_(file: str, rejected: Path | None, *, skip_old: bool, restart: bool) -> None:
     """Store the readings of FILE.
 

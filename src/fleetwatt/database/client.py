@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from fleetwatt.config import Config
     from fleetwatt.database.insert import Inserted
-    from fleetwatt.database.write_queue import WriteResult
+    from fleetwatt.database.shared_transaction import WriteResult
     from fleetwatt.streams import Rows, Stream
 
 T = TypeVar("T")

@@ -112,7 +112,7 @@ def translated() -> Iterator[None]:
                 # What follows the message quotes the statement: clients would see our SQL.
                 message = in_a_line(error.diag.message_primary or str(error))
                 raise ours(f"{message}: {UPGRADE}" if ours is SchemaBehind else message) from error
-        # Whoever has to mend it needs the statement, too; no client sees this message.
+        # To mend it, one needs the statement, too; no client sees this message.
         raise StatementFailed(in_a_line(str(error))) from error
 
 

@@ -1,4 +1,4 @@
-"""What the database says of itself, for whoever watches: devices, chunks, jobs, size.
+"""The gauges that the database is asked for: devices, chunks, jobs, size.
 
 A scrape must neither load the database nor hang with it. One thread at a time asks, at most every
 few seconds. A scrape waits a moment for the answer, then takes the last one.

@@ -1,25 +1,26 @@
 """Writes readings: requests that arrive together share a transaction.
 
-None is answered before its commit.
+No request is answered before its commit.
 
-A request's thread puts its readings into a queue and waits. The first of a process's threads takes
-what has gathered, writes it with one statement, which is a transaction, and wakes the first of the
-requests, which wakes the next as it goes on: all at once they would only wait for each other's turn
-with the interpreter. While it writes the next ones gather. Those who shared a transaction tend to
-be back together, so it waits a moment for as many as last time: the busier it gets, the more share
-a commit. The second thread takes what is worth a transaction of its own while the first is busy:
-else a few large batches would keep one of the database's cores busy and no other.
+A request's thread puts its readings into a queue and waits. The first of a process's writing
+threads takes what has gathered, writes it with one statement, which is a transaction, and wakes the
+first of the requests. Each request wakes the next as it goes on: all at once they would only wait
+for each other's turn with the interpreter. While the thread writes, the next requests gather. Those
+that shared a transaction tend to be back together, so the thread waits a moment for as many as last
+time: the busier it gets, the more requests share a commit. While it is busy, the second thread
+takes what is worth a transaction of its own. Without it, a few large batches would keep only one of
+the database's cores busy.
 
-`_lock` guards `_queue`, `_queued`, `_writing`, `_wanted`, `_threads`, `_closed` and who of a
-transaction's requests was woken or has left; nobody holds it while talking to the database. A job
-belongs to the thread that waits for it until it is in the queue, then to the one that writes it
-until that has filled in `together`. A request that waits too long takes its job back, or, where it
-is being written already, leaves it: it may be stored then, and unconfirmed. Whoever goes on wakes
-the next who has not left, so that nobody is forgotten.
+`_lock` guards `_queue`, `_queued`, `_writing`, `_wanted`, `_threads`, `_closed` and which of a
+transaction's requests were woken or have left; no thread holds it while it talks to the database. A
+job belongs to the thread that waits for it until it is in the queue. Then it belongs to the thread
+that writes it, until that has filled in `together`. A request that waits too long takes its job
+back or, where it is being written already, leaves it: its readings may be stored then, unconfirmed.
+A request that goes on wakes the next that has not left, so that none is forgotten.
 
-Both threads start with the first write, and so after a server's fork; one that has died is started
-again by the next write. They end when the writer is closed and the queue is empty, or, being
-daemons, with the process.
+Both threads start with the first write, and so after a server's fork; the next write starts one
+again that has died. They end when the queue is closed and empty or, being daemons, with the
+process.
 """
 
 from __future__ import annotations
@@ -27,57 +28,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter, itemgetter
-from typing import Any
 
 from fleetwatt.database.errors import Busy, DatabaseError, StatementFailed, Unavailable
-from fleetwatt.database.insert import Inserted, ReadingKey, key_of
-from fleetwatt.streams import Rows, Stream
+from fleetwatt.database.shared_transaction import Batch, Insert, WriteResult, insert_together
 
 # Past this a transaction gains nothing from more readings, and its requests only wait longer.
 MAX_TOGETHER = 10_000
-# From here on a transaction of its own is worth it, and nobody waits for others to join.
+# From here on a transaction of its own is worth it, and waits for no others to join.
 ENOUGH = 1_500
 GATHER = 0.04  # seconds, the longest wait for others to join
-_ID, _TIME = itemgetter(0), itemgetter(1)
-Insert = Callable[[Sequence[Rows]], list[Inserted]]
 
 
-@dataclass(frozen=True)
-class Conflict:
-    """A reading that came with other values than those stored under its id and time.
-
-    Attributes:
-        stream: The reading's stream.
-        index: Which reading of the stream in what was written, from 0.
-        stored: The stored values, in the order of the stream's measures.
-    """
-
-    stream: Stream
-    index: int
-    stored: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class WriteResult:
-    """What became of readings.
-
-    Attributes:
-        accepted: How many were stored now.
-        duplicates: How many were stored already, with the same values.
-        conflicts: Those that were stored already, with other values.
-        removed: Stream and index of those that a correction keeps out.
-    """
-
-    accepted: int
-    duplicates: int
-    conflicts: Sequence[Conflict] = ()
-    removed: Sequence[tuple[Stream, int]] = ()
-
-
-@dataclass(eq=False)  # each is itself alone, whatever it holds
+@dataclass(eq=False)  # two jobs are never equal, whatever they hold
 class _Job:
     """What one request wants written, and what became of it.
 
@@ -87,7 +51,7 @@ class _Job:
         together: Once the job is done: who shared its transaction and was not woken yet.
     """
 
-    batch: Sequence[Rows]
+    batch: Batch
     size: int
     since: float = field(default_factory=time.monotonic)
     done: threading.Lock = field(default_factory=threading.Lock)
@@ -107,11 +71,11 @@ class WriteQueue:
         timeout: float,
         threads: int = 1,
     ) -> None:
-        """Describe a writer.
+        """Describe a queue; its threads start with the first write.
 
         Args:
             insert: Stores sorted rows in one transaction and returns what became of each stream's.
-            limit: How many readings may wait; past it requests are refused.
+            limit: How many readings may wait; past it requests are rejected.
             timeout: Seconds that a request waits for its commit at most; 0: without end.
             threads: How many transactions may be written side by side, 1 or 2.
         """
@@ -136,12 +100,12 @@ class WriteQueue:
 
     @property
     def waited(self) -> float:
-        """For how many seconds the job has waited that waits longest; 0: none does."""
+        """For how many seconds the oldest job has waited; 0: none waits."""
         with self._lock:
             oldest = [*self._writing, self._queue[0] if self._queue else None]
         return max((time.monotonic() - job.since for job in oldest if job), default=0.0)
 
-    def write(self, batch: Sequence[Rows]) -> WriteResult:
+    def write(self, batch: Batch) -> WriteResult:
         """Write readings, all or nothing, and return after the commit.
 
         Raises:
@@ -155,11 +119,11 @@ class WriteQueue:
                 raise Unavailable("this process writes no more")
             if self._queue and self._queued + job.size > self._limit:
                 raise Busy(f"{self._queued} readings wait to be written already")
-            # Before anything waits for them: should there be no thread to be had, nobody hangs.
+            # Before a job is queued: where no thread can be had, no request hangs.
             self._start()
             self._queue.append(job)
             self._queued += job.size
-            # To wake a thread at each request would cost more than all else here.
+            # To wake a thread at each request would cost more than the rest of this method.
             if len(self._queue) in {1, self._wanted} or self._queued >= ENOUGH:
                 self._changed.notify()
             self._call_second()
@@ -261,66 +225,18 @@ class WriteQueue:
 
     def _write(self, jobs: Sequence[_Job]) -> None:
         try:
-            _insert_together(self._insert, jobs)
-        except Exception as error:  # noqa: BLE001 - whoever waits has to learn of it
-            is_about_the_database = not isinstance(error, StatementFailed) and isinstance(
+            results = insert_together(self._insert, [job.batch for job in jobs])
+        except Exception as error:  # noqa: BLE001 - the requests that wait raise it
+            # A statement may fail for what one of the jobs holds; all else is about the database.
+            is_about_a_job = isinstance(error, StatementFailed) or not isinstance(
                 error, DatabaseError
             )
-            if len(jobs) == 1 or is_about_the_database:
-                for job in jobs:
-                    job.error = error
-            else:
-                # Something in it can't be stored: each for itself, and only the culprit fails.
+            if is_about_a_job and len(jobs) > 1:
                 for job in jobs:
                     self._write([job])
-
-
-def _insert_together(insert: Insert, jobs: Sequence[_Job]) -> None:
-    """Store the readings of several jobs, and say of each what became of its own."""
-    together: dict[Stream, Rows] = {}
-    for job in jobs:
-        for rows in job.batch:
-            together.setdefault(rows.stream, Rows(rows.stream)).rows.extend(rows.rows)
-    # In one order, so that two writers never deadlock; of equal readings the first to come counts.
-    streams = sorted(together, key=attrgetter("name"))
-    for merged in together.values():
-        # Each by one value, which takes a quarter of the time of pairs.
-        merged.rows.sort(key=_TIME)
-        merged.rows.sort(key=_ID)
-    inserted = dict(zip(streams, insert([together[stream] for stream in streams]), strict=True))
-    # A job's rows are the very objects that were merged.
-    conflicts = {
-        id(together[stream].rows[index]): stored
-        for stream, done in inserted.items()
-        for index, stored in done.conflicts.items()
-    }
-    removed = {
-        id(together[stream].rows[index])
-        for stream, done in inserted.items()
-        for index in done.removed
-    }
-    for job in jobs:
-        accepted = sum(_claim(rows, inserted[rows.stream].new) for rows in job.batch)
-        own_conflicts = tuple(
-            Conflict(rows.stream, index, conflicts[id(row)])
-            for rows in (job.batch if conflicts else ())
-            for index, row in enumerate(rows.rows)
-            if id(row) in conflicts
-        )
-        own_removed = tuple(
-            (rows.stream, index)
-            for rows in (job.batch if removed else ())
-            for index, row in enumerate(rows.rows)
-            if id(row) in removed
-        )
-        duplicates = job.size - accepted - len(own_conflicts) - len(own_removed)
-        job.written = WriteResult(accepted, duplicates, own_conflicts, own_removed)
-
-
-def _claim(rows: Rows, new: set[ReadingKey] | None) -> int:
-    """Count the readings of a job that are new, and take them out: a repetition is not."""
-    if new is None:
-        return len(rows)
-    mine = new.intersection(map(key_of, rows.rows))
-    new -= mine
-    return len(mine)
+            else:
+                for job in jobs:
+                    job.error = error
+            return
+        for job, result in zip(jobs, results, strict=True):
+            job.written = result

@@ -9,7 +9,7 @@ from fleetwatt.faults import Fault
 from fleetwatt.streams import TIMESTAMP
 
 if TYPE_CHECKING:
-    from fleetwatt.database.write_queue import Conflict, WriteResult
+    from fleetwatt.database.shared_transaction import Conflict, WriteResult
     from fleetwatt.ingestion.decode import Parsed
 
 REMOVED = "A correction has removed this reading; undo the correction to store it again."

@@ -110,7 +110,7 @@ class Family:
 
 DATABASE = {
     "fleetwatt_database_up": Family("1: the database answered when it was asked last"),
-    "fleetwatt_database_bytes": Family("Bytes that the database takes on disk, all told"),
+    "fleetwatt_database_bytes": Family("Bytes that the database takes on disk"),
     "fleetwatt_replica_lag_seconds": Family(
         "Seconds since the transaction that the replica replayed last, 0: it is caught up; absent "
         "where no replica is set or it is away"

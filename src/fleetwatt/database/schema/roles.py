@@ -19,5 +19,5 @@ def apply(connection: Connection) -> None:
 
 
 def exist(connection: Connection) -> bool:
-    """Say whether somebody has created them."""
+    """Return whether the roles have been created."""
     return bool(fetch(connection, "SELECT FROM pg_roles WHERE rolname = 'fleetwatt_owner'"))
