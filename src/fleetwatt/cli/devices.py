@@ -44,7 +44,11 @@ def sites() -> None:
 
 @devices.command("list")
 @click.option("--site", type=parameters.Device(), help="only devices of this site")
-@click.option("--stream", type=click.Choice([stream.name for stream in STREAMS]))
+@click.option(
+    "--stream",
+    type=click.Choice([stream.name for stream in STREAMS]),
+    help="only devices of this stream",
+)
 def list_devices(site: str | None, stream: str | None) -> None:
     """List the devices in the register; - is a default."""
     with opened_database() as database:
@@ -65,7 +69,10 @@ def list_devices(site: str | None, stream: str | None) -> None:
 def set_device(
     device: tuple[Stream, str], interval: timedelta | None, *, dry_run: bool, **fields: Any
 ) -> None:
-    """Register DEVICE, or replace its entry: what is left out is back at its default."""
+    """Register DEVICE, or replace its entry.
+
+    What is left out is back at its default.
+    """
     stream, device_id = device
     given = {"intervalSeconds": interval and interval.total_seconds(), **fields}
     entry = {"stream": stream.name, "id": device_id, **_checked(DeviceEntry(), given)}
@@ -101,7 +108,10 @@ def list_sites() -> None:
 @click.option("--time-zone", "timeZone", help="IANA name of its time zone  [UTC]")
 @_DRY_RUN
 def set_site(site: str, *, dry_run: bool, **fields: Any) -> None:
-    """Make SITE, or replace what is said of it: what is left out is back at its default."""
+    """Make SITE, or replace its entry.
+
+    What is left out is back at its default.
+    """
     _put(SITES, {"id": site, **_checked(SiteEntry(), fields)}, dry_run=dry_run)
 
 
@@ -133,9 +143,9 @@ def _file_commands(group: click.Group, part: Part) -> None:
 
     @group.command(
         "import",
-        help=f"Store the {what} of FILE, CSV as `export` writes it; - is standard input.\n\n"
-        "All of them, or none where a line is wrong; an empty cell is a default. Entries that FILE "
-        "lacks stay as they are.",
+        help=f"Store the {what} of FILE, in CSV.\n\n"
+        "As `export` writes it; - is standard input. All of them, or none where a line is wrong; "
+        "an empty cell is a default. Entries that FILE lacks stay as they are.",
     )
     @click.argument("file", type=click.File(encoding="utf-8"))
     @_DRY_RUN
