@@ -110,7 +110,7 @@ def empty(connection: Connection) -> None:
         if materialized:
             for aggregate in stream.aggregates:
                 truncate(connection, aggregate)
-    truncate(connection, "vehicle_meter_mapping", "api_keys", "devices", "sites")
+    truncate(connection, "vehicle_meter_mapping", "mapping_changes", "api_keys", "devices", "sites")
     truncate(connection, "reading_corrections", "corrected_readings", "removed_readings")
 
 

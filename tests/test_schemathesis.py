@@ -16,6 +16,7 @@ from tests.examples import ago, meter, vehicle
 from tests.http.test_openapi import DOCUMENT, OPERATIONS
 
 TIMES = [ago(minutes=1), ago(hours=1), ago(days=1)]
+LATER = [ago(days=-1), ago(days=-2)]
 # Of a window: any of these starts comes before any of these ends.
 SPAN = {"start": [ago(days=3), ago(days=2)], "end": TIMES}
 # Body, path and arguments, heads: a refusal of any request that is so, before a look at its schema.
@@ -40,6 +41,8 @@ def answerable(document: dict[str, Any]) -> dict[str, Any]:
     schemas = changed["components"]["schemas"]
     for name in ("MeterReading", "VehicleReading"):
         schemas[name]["properties"]["timestamp"]["enum"] = TIMES
+    schemas["MappingRequest"]["properties"]["validFrom"]["enum"] = [*TIMES, None]
+    schemas["MappingRequest"]["properties"]["validTo"]["enum"] = [*LATER, None]
     schemas["DeviceEntry"]["properties"]["site"]["enum"] = [SITE, None]
     schemas["SiteEntry"]["properties"]["timeZone"]["enum"] = ["Europe/Berlin", "UTC", None]
     for path in changed["paths"].values():

@@ -74,7 +74,7 @@ def test_a_schema_says_which_fields_are_always_there(name: str) -> None:
     sometimes = {
         "Problem": {"errors", "errorsOmitted"},
         "Readiness": {"version", "replica"},
-        "MappingRequest": {"validFrom"},
+        "MappingRequest": {"validFrom", "validTo"},
         "DeviceEntry": {"name", "site", "intervalSeconds", "maxKw"},
         "SiteEntry": {"name", "timeZone"},
     }

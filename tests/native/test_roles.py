@@ -209,6 +209,32 @@ def test_the_service_changes_history_by_recorded_corrections_alone(
                 execute(
                     urls[role], "SET default_transaction_read_only = off", f"DELETE FROM {table}"
                 )
+    newest = service.get("/v1/readings/corrections?limit=1").get_json()["items"][0]
+    assert service.post(f"/v1/readings/corrections/{newest['id']}/undo").status_code == 200
+
+
+@pytest.mark.usefixtures("service")
+def test_the_app_changes_no_mapping_without_a_record(urls: Urls) -> None:
+    for statement in (
+        "DELETE FROM mapping_changes",
+        "UPDATE mapping_changes SET author = 'somebody else'",
+        "INSERT INTO mapping_changes (author, vehicle_id, meter_id) VALUES ('', 'V', 'M')",
+        "ALTER TABLE vehicle_meter_mapping DISABLE TRIGGER ALL",
+    ):
+        with pytest.raises(errors.InsufficientPrivilege):
+            execute(urls["app"], statement)
+
+    counted = "SELECT count(*) FROM public.mapping_changes"
+    before = execute(urls["app"], counted)
+    changed, diverted = execute(
+        urls["app"],
+        # It would take the rows instead, and its owner could have a trigger run on them.
+        "CREATE TEMPORARY TABLE mapping_changes (LIKE public.mapping_changes)",
+        "DELETE FROM vehicle_meter_mapping",
+        f"{counted} UNION ALL SELECT count(*) FROM mapping_changes",
+    )
+    assert changed > before[0]
+    assert diverted == (0,)
 
 
 @pytest.mark.usefixtures("service")
@@ -253,7 +279,8 @@ def test_a_dashboard_reads_views(urls: Urls, view: str) -> None:
         "DELETE FROM vehicle_meter_mapping",
         "INSERT INTO sites VALUES ('S-9')",
         "DELETE FROM devices",
-        "SELECT map_vehicle('V-1', 'M-2', NULL)",
+        "SELECT map_vehicle('V-1', 'M-2', NULL, NULL, true, 'me')",
+        "SELECT unplug_vehicle('V-999', NULL, 'me')",
         "SELECT replace_meter('M-123', now(), '{}', 'why', 'who')",
         "SELECT remove_meter('M-123', '-infinity', 'infinity', 'why', 'who')",
         "SELECT undo_vehicle(1, 'who')",

@@ -14,7 +14,6 @@ from fleetwatt.http.problems import NotKnown
 from fleetwatt.lifecycle import corrections
 from fleetwatt.lifecycle.corrections import DeviceHistory, Signature
 from fleetwatt.schemas.corrections import (
-    GREATEST_ID,
     REPLACEMENT_SCHEMAS,
     Correction,
     CorrectionPage,
@@ -23,7 +22,7 @@ from fleetwatt.schemas.corrections import (
     RemovalQuery,
 )
 from fleetwatt.schemas.fields import Timestamp
-from fleetwatt.schemas.paging import cut
+from fleetwatt.schemas.paging import GREATEST_ID, cut
 from fleetwatt.streams import STREAMS, Stream
 from fleetwatt.times import rfc3339
 

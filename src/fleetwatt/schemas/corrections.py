@@ -21,7 +21,6 @@ from fleetwatt.schemas.fields import (
 from fleetwatt.streams import STREAMS, Stream
 
 MOST_REASON = 500  # characters
-GREATEST_ID = 2**63 - 1
 MOST_CHANGES = 100  # readings that a correction lists
 _REASON = "register 0 after a boot"
 _EXAMPLE: dict[str, Any] = {
@@ -163,7 +162,7 @@ class Correction(Answer):
 class _CorrectionQuery(ma.Schema):
     limit = paging.limit("Corrections")
     after = WholeArgument(
-        validate=ma.validate.Range(1, GREATEST_ID),
+        validate=ma.validate.Range(1, paging.GREATEST_ID),
         metadata={"description": "`next` of the page before"},
     )
 

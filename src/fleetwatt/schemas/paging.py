@@ -13,6 +13,7 @@ import msgspec
 from fleetwatt.schemas.fields import WholeArgument
 
 T = TypeVar("T")
+GREATEST_ID = 2**63 - 1  # of what the database counts
 NEXT = "Value of `after` for the next page; null: this is the last"
 
 

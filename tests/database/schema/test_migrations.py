@@ -41,6 +41,22 @@ def test_an_upgrade_of_what_is_up_to_date_does_nothing(upgrading: Connection) ->
     assert list(migrations.upgrade(upgrading)) == []
 
 
+def test_a_function_with_its_owners_rights_takes_no_temporary_table_for_ours(
+    sql: Connection,
+) -> None:
+    paths = rows(
+        sql,
+        """
+        SELECT proname, array_to_string(proconfig, ',') FROM pg_proc
+        WHERE prosecdef AND pronamespace = current_schema()::regnamespace
+          AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
+        """,
+    )
+    assert paths
+    for name, path in paths:
+        assert path.endswith(", pg_temp"), name
+
+
 def test_an_upgrade_applies_what_is_missing(upgrading: Connection, forgotten: str) -> None:
     assert list(migrations.upgrade(upgrading)) == [forgotten]
     assert list(migrations.upgrade(upgrading)) == []

@@ -50,6 +50,12 @@ ON CONFLICT (file) DO UPDATE SET checksum = excluded.checksum, applied_at = now(
 """
 # Files that this release has no more. Their rows stay: an older release looks for them.
 _RETIRED = frozenset({"repeatable/aggregates.sql", "repeatable/status.sql"})
+# Functions with their owner's rights keep the path that they were made on: else whoever calls them
+# could put a temporary table in the place of one of ours.
+_TEMPORARY_LAST = """
+SELECT set_config('search_path', concat_ws(', ', current_setting('search_path'), 'pg_temp'), false)
+WHERE current_setting('search_path') !~ 'pg_temp'
+"""
 _FORGET = "DELETE FROM fleetwatt_schema WHERE file = ANY (%s) OR file LIKE 'repeatable/%%'"
 
 
@@ -116,6 +122,8 @@ def upgrade(connection: Connection) -> Iterator[str]:
     """
     with translated():
         name = ensure_timescaledb(connection)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_TEMPORARY_LAST)
         with _locked(connection) as cursor:
             cursor.execute(_TABLE)
             changed = _change_edition(connection, name)
