@@ -70,9 +70,7 @@ class MappingOptions(ma.Schema):
 class UnplugQuery(ma.Schema):
     """When a vehicle was unplugged."""
 
-    at = Timestamp(
-        metadata={"description": "When; absent: now", "example": "2024-02-10T10:00:00Z"}
-    )
+    at = Timestamp(metadata={"description": "When; absent: now", "example": "2024-02-10T10:00:00Z"})
 
 
 class Mapping(Answer):
