@@ -51,7 +51,9 @@ WITH old AS (
     RETURNING *
 )
 INSERT INTO api_keys (prefix, hash, name, scopes, devices, names_kinds, expires_at)
-SELECT %(new_prefix)s, %(hash)s, name, scopes, devices, names_kinds, now() + (expires_at - created_at) FROM old
+SELECT
+    %(new_prefix)s, %(hash)s, name, scopes, devices, names_kinds, now() + (expires_at - created_at)
+FROM old
 RETURNING
     prefix, hash, name, scopes, devices, names_kinds, created_at, expires_at, revoked_at,
     extract(epoch FROM least(expires_at, revoked_at) - now())::double precision AS seconds_left
