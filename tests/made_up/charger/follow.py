@@ -145,6 +145,21 @@ def test_the_fleet_counts_who_reports(client: FlaskClient) -> None:
     assert fleet["meters"] == fleet["vehicles"] == {"reporting": 0, "stale": 0, "silent": 0}
 
 
+def test_a_charger_is_registered_and_goes_by_its_own_interval(client: FlaskClient) -> None:
+    post(client, "/charger", charger(timestamp=ago(minutes=30)))
+    for device in ("C-7", "C-8"):
+        registered = client.put(f"/v1/devices/chargers/{device}", json={"intervalSeconds": 900})
+        assert registered.status_code == 201, registered.text
+
+    assert [item["id"] for item in answer(client, "/v1/devices/chargers")["items"]] == [
+        "C-7",
+        "C-8",
+    ]
+    assert answer(client, "/v1/status/chargers", stale="true")["items"] == []
+    fresh = answer(client, "/v1/analytics/fleet")["chargers"]
+    assert fresh == {"reporting": 1, "stale": 0, "silent": 1}
+
+
 @pytest.fixture
 def served(app: Flask) -> Iterator[str]:
     server = make_server("127.0.0.1", 0, app, threaded=True)
