@@ -16,7 +16,13 @@ import pytest
 
 from fleetwatt.embedded import node
 from fleetwatt.embedded.database import EmbeddedDatabase, EmbeddedDatabaseError
-from tests.conftest import rows
+from tests.conftest import copied, rows
+
+
+@pytest.fixture
+def folder(embedded_template: Path, tmp_path: Path) -> Path:
+    """A folder that a database was stopped on, since most tests are about no first start."""
+    return copied(embedded_template, tmp_path)
 
 
 def execute(url: str, *statements: str) -> None:
@@ -27,7 +33,7 @@ def execute(url: str, *statements: str) -> None:
                 cursor.execute(statement)
 
 
-def test_a_kill_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_a_kill_under_load_loses_nothing_that_was_acknowledged(folder: Path) -> None:
     acknowledged: list[int] = []
     enough = Event()
 
@@ -44,7 +50,7 @@ def test_a_kill_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path) -
         except psycopg2.Error:
             pass
 
-    with EmbeddedDatabase(tmp_path) as database:
+    with EmbeddedDatabase(folder) as database:
         execute(database.url, "CREATE TABLE noted (number int)")
         writers = [Thread(target=write, args=(database, first)) for first in range(4)]
         for writer in writers:
@@ -56,7 +62,7 @@ def test_a_kill_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path) -
             writer.join()
 
     with (
-        EmbeddedDatabase(tmp_path) as again,
+        EmbeddedDatabase(folder) as again,
         closing(psycopg2.connect(again.url)) as connection,
     ):
         stored = [number for (number,) in rows(connection, "SELECT number FROM noted")]
@@ -85,27 +91,27 @@ def test_community_functions_work_on_a_folder_that_is_opened_again(tmp_path: Pat
             assert rows(connection, "SELECT count(*) < 99 FROM noted") == [(True,)]
 
 
-def test_a_second_start_on_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+def test_a_second_start_on_a_folder_in_use_is_refused(folder: Path) -> None:
     with (
-        EmbeddedDatabase(tmp_path),
-        pytest.raises(EmbeddedDatabaseError, match=f"{tmp_path} is in use.*{os.getpid()}"),
+        EmbeddedDatabase(folder),
+        pytest.raises(EmbeddedDatabaseError, match=f"{folder} is in use.*{os.getpid()}"),
     ):
-        EmbeddedDatabase(tmp_path).start()
+        EmbeddedDatabase(folder).start()
 
 
-def test_a_folder_whose_database_was_killed_is_free(tmp_path: Path) -> None:
-    killed = EmbeddedDatabase(tmp_path)
+def test_a_folder_whose_database_was_killed_is_free(folder: Path) -> None:
+    killed = EmbeddedDatabase(folder)
     killed.start()
     assert killed.process
     killed.process.kill()
     killed.stop()
 
-    with EmbeddedDatabase(tmp_path) as database:
+    with EmbeddedDatabase(folder) as database:
         execute(database.url, "SELECT 1")
 
 
-def test_a_killed_database_starts_again_where_it_was(tmp_path: Path) -> None:
-    with EmbeddedDatabase(tmp_path) as database:
+def test_a_killed_database_starts_again_where_it_was(folder: Path) -> None:
+    with EmbeddedDatabase(folder) as database:
         assert database.process
         url = database.url
         database.process.kill()
@@ -158,8 +164,8 @@ def test_a_folder_that_can_not_be_is_said(tmp_path: Path) -> None:
         EmbeddedDatabase(tmp_path / "file").start()
 
 
-def test_it_stops_when_its_parent_is_gone(tmp_path: Path) -> None:
-    with EmbeddedDatabase(tmp_path) as database:
+def test_it_stops_when_its_parent_is_gone(folder: Path) -> None:
+    with EmbeddedDatabase(folder) as database:
         assert database.process
         assert database.process.stdin
         database.process.stdin.close()
@@ -169,9 +175,9 @@ def test_it_stops_when_its_parent_is_gone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_in_order_on_a_signal_even_inside_a_transaction(
-    tmp_path: Path, number: signal.Signals
+    folder: Path, number: signal.Signals
 ) -> None:
-    with EmbeddedDatabase(tmp_path) as database:
+    with EmbeddedDatabase(folder) as database:
         assert database.process
         with closing(psycopg2.connect(database.url)) as connection:
             rows(connection, "SELECT 1")

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from random import Random
 from threading import Barrier
 
@@ -21,14 +22,17 @@ from psycopg2 import errors
 from psycopg2.extensions import connection as Connection
 
 from fleetwatt.embedded.database import EmbeddedDatabase
-from tests.conftest import rows
+from tests.conftest import copied, rows
 
 STARTUP = b"user\0postgres\0\0"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedDatabase]:
-    with EmbeddedDatabase(tmp_path_factory.mktemp("embedded")) as database:
+def server(
+    embedded_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedDatabase]:
+    folder = copied(embedded_template, tmp_path_factory.mktemp("embedded"))
+    with EmbeddedDatabase(folder) as database:
         yield database
 
 
@@ -328,9 +332,12 @@ def test_many_sockets_of_garbage_leave_a_well_behaved_client_alone(
 
 
 @pytest.fixture(scope="module")
-def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedDatabase]:
+def impatient(
+    embedded_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedDatabase]:
     options = ("--wait-timeout", "200", "--idle-timeout", "60000")
-    with EmbeddedDatabase(tmp_path_factory.mktemp("impatient"), 0, *options) as database:
+    folder = copied(embedded_template, tmp_path_factory.mktemp("impatient"))
+    with EmbeddedDatabase(folder, 0, *options) as database:
         yield database
 
 
@@ -361,10 +368,13 @@ def test_a_pipeline_that_waited_too_long_is_skipped_up_to_its_sync(
 
 
 @pytest.fixture(scope="module")
-def brisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedDatabase]:
+def brisk(
+    embedded_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedDatabase]:
     """A server on which a transaction may not idle for long."""
     options = ("--wait-timeout", "60000", "--idle-timeout", "3000")
-    with EmbeddedDatabase(tmp_path_factory.mktemp("brisk"), 0, *options) as database:
+    folder = copied(embedded_template, tmp_path_factory.mktemp("brisk"))
+    with EmbeddedDatabase(folder, 0, *options) as database:
         yield database
 
 
