@@ -3,18 +3,27 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test test-native fuzz lint format bench bench-analytics soak lock audit sbom clean
+# How many processes run tests side by side, each on a database of its own: by default one a core. A database
+# in FLEETWATT_TEST_DATABASE_URL is for one alone.
+WORKERS ?= $(if $(FLEETWATT_TEST_DATABASE_URL),0,logical)
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=8 --dist=loadfile
+
+.PHONY: run test test-long test-native fuzz lint format bench bench-analytics soak lock audit sbom clean
 
 # The API on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL. No shell stands between make and it: signals reach it.
 run: $(READY)
 	@FLEETWATT_PORT=$(PORT) FLEETWATT_LOG_FORMAT=$${FLEETWATT_LOG_FORMAT:-text} exec $(BIN)/fleetwatt dev --with-parent
 
 test: $(READY)
-	$(BIN)/python -m pytest --cov
+	$(PYTEST) --cov
+
+# The tests on random input at full size, of which `make test` tries the part that FLEETWATT_TEST_SCALE says (0.2).
+test-long: $(READY)
+	FLEETWATT_TEST_SCALE=$${FLEETWATT_TEST_SCALE:-1} $(PYTEST) -m scaled
 
 # The tests that ask a database on a TimescaleDB with many processes, from Debian's packages: the Apache edition.
 test-native: $(READY)
-	FLEETWATT_NATIVE=1 $(BIN)/python -m pytest tests/native tests/api tests/cli tests/database tests/http tests/lifecycle tests/test_end_to_end.py
+	FLEETWATT_NATIVE=1 $(PYTEST) tests/native tests/api tests/cli tests/database tests/http tests/lifecycle tests/test_end_to_end.py
 
 # The decoder and the embedded server's protocol on FUZZ_INPUTS (1,000,000) odd inputs each, from FUZZ_SEED (1) on.
 fuzz: $(READY)

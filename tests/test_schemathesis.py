@@ -14,6 +14,9 @@ from schemathesis import GenerationMode
 
 from tests.examples import ago, meter, vehicle
 from tests.http.test_openapi import DOCUMENT, OPERATIONS
+from tests.scale import scaled
+
+pytestmark = pytest.mark.scaled
 
 TIMES = [ago(minutes=1), ago(hours=1), ago(days=1)]
 LATER = [ago(days=-1), ago(days=-2)]
@@ -84,7 +87,10 @@ def check(operation: str, document: dict[str, Any], mode: GenerationMode, url: s
 
     @given(case=described.as_strategy(mode))
     @settings(
-        max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+        max_examples=scaled(100),
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
     )
     def run(case: Any) -> None:
         response = case.call(base_url=url, timeout=60)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from schemathesis import GenerationMode
 from fleetwatt.streams import STREAMS
 from tests.conftest import empty
 from tests.http.test_openapi import DOCUMENT, OPERATIONS
+from tests.scale import scaled
 from tests.test_schemathesis import TIMES, answerable
 
 IDS = {"vehicleId": ["V-1", "V-2"], "meterId": ["M-1", "M-2"]}
@@ -188,6 +190,7 @@ class Story(RuleBasedStateMachine):
         return mapped or device in self.readings
 
 
+@pytest.mark.scaled
 def test_what_was_stored_is_told_wherever_its_answer_leads(
     server_url: str, sql: Connection
 ) -> None:
@@ -196,7 +199,7 @@ def test_what_was_stored_is_told_wherever_its_answer_leads(
     run_state_machine_as_test(
         Story,
         settings=settings(
-            max_examples=30,
+            max_examples=scaled(100),
             stateful_step_count=15,
             deadline=None,
             derandomize=True,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from tests import reference
 from tests.api.test_summary_reference import Fleet, assert_equal, fleets, plug, posted, send
 from tests.conftest import empty, refresh
 from tests.examples import NOW, at
+from tests.scale import scaled
 
 HOUR = timedelta(hours=1)
 MIDNIGHT = NOW.replace(hour=0, minute=0, second=0) - timedelta(days=3)
@@ -90,8 +92,9 @@ def assert_all_equal(
     assert_fleet_equals_the_loop(ask(client, "fleet", *window), readings, mappings)
 
 
+@pytest.mark.scaled
 @settings(
-    max_examples=80,
+    max_examples=scaled(80),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -18,6 +18,7 @@ from psycopg2.extensions import connection as Connection
 from tests import reference
 from tests.conftest import refresh
 from tests.examples import NOW, at, meter, vehicle
+from tests.scale import scaled
 
 SPAN = timedelta(hours=30)
 # Midnight lies inside, so that days are cut as well.
@@ -117,8 +118,9 @@ def read(text: str) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.scaled
 @settings(
-    max_examples=200,
+    max_examples=scaled(200),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

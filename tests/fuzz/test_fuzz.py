@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.fuzz import decoder, protocol
+from tests.scale import scaled
+
+pytestmark = pytest.mark.scaled
 
 
 def test_the_decoder_answers_as_the_rules_say_whatever_comes() -> None:
-    answers = decoder.run(20_000, seed=3_002)
+    answers = decoder.run(scaled(100_000), seed=3_002)
 
     # Each kind of answer was among them, or the inputs would show little.
     assert set(answers) == {
@@ -20,6 +25,6 @@ def test_the_decoder_answers_as_the_rules_say_whatever_comes() -> None:
 
 
 def test_the_embedded_server_cuts_any_bytes_into_the_same_messages() -> None:
-    done = protocol.run(20_000, seed=1_000)
+    done = protocol.run(scaled(25_000), seed=1_000)
 
     assert done.returncode == 0, done.stdout

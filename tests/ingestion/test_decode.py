@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetwatt.faults import MAX_FAULTS
@@ -15,6 +15,7 @@ from fleetwatt.ingestion.split import NoReading, NotJson, TooManyReadings
 from fleetwatt.schemas.readings import READING_SCHEMAS
 from fleetwatt.streams import MAX_AHEAD, METER, STREAMS, VEHICLE, Stream
 from tests.examples import NOW, ago, meter, vehicle
+from tests.scale import scaled
 
 YEARS_AGO = datetime(1, 1, 2, tzinfo=UTC)
 ANY_TIME = Bounds(datetime(9999, 12, 30, tzinfo=UTC), dict.fromkeys(STREAMS, YEARS_AGO))
@@ -349,6 +350,8 @@ def odd_readings(draw: st.DrawFn) -> tuple[Stream, dict[str, Any]]:
     return stream, {name: value for name, value in reading.items() if name not in missing}
 
 
+@pytest.mark.scaled
+@settings(max_examples=scaled(500))
 @given(odd_readings())
 def test_the_decoder_and_the_schema_accept_and_refuse_alike(
     odd: tuple[Stream, dict[str, Any]],

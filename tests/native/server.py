@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import pwd
+import random
 import secrets
 import signal
 import socket
@@ -35,6 +37,12 @@ SETTINGS = {
     "max_worker_processes": "32",
     "shared_buffers": "512MB",
 }
+
+# From 32768 up, an outgoing connection may take a port at any moment. Of the ports below, each
+# worker of pytest-xdist has a thousand of its own and takes none twice before all were taken: two
+# servers that start at once never meet.
+_SHARE = 20_000 + 1_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 12)
+_PORTS = itertools.cycle(random.sample(range(_SHARE, _SHARE + 1_000), 1_000))
 
 # It waits until its parent closes the pipe or dies, in whatever way: not even kill -9 of the tests
 # leaves a data directory behind. Removing it earlier would only make PostgreSQL panic.
@@ -227,12 +235,11 @@ def unprivileged() -> list[str | Path]:
 
 def free_port() -> int:
     """A port of 127.0.0.1 to listen on, also again after a restart."""
-    while True:
-        # From 32768 up, an outgoing connection may take the port at any moment.
-        port = 20000 + secrets.randbelow(12768)
+    for port in _PORTS:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+    raise AssertionError("a cycle has no end")
 
 
 def _wait(condition: Callable[[], bool], seconds: float, complaint: str) -> None:
