@@ -40,7 +40,7 @@ def test_what_is_exported_can_be_imported_and_is_the_same(
 ) -> None:
     imported = command("mappings", "import", str(file))
     assert imported.exit_code == 0, imported.output
-    assert "4 mappings created, 0 unchanged, 0 rejected" in imported.output
+    assert "4 mappings created, 0 unchanged, 0 in conflict" in imported.output
     before = listed(client)
 
     exported = tmp_path / "again.csv"
@@ -51,7 +51,7 @@ def test_what_is_exported_can_be_imported_and_is_the_same(
 
     assert listed(client) == before
     again = command("mappings", "import", str(exported))
-    assert "0 mappings created, 4 unchanged, 0 rejected" in again.output
+    assert "0 mappings created, 4 unchanged, 0 in conflict" in again.output
     assert sorted(tmp_path.iterdir()) == [exported, file]
 
 
@@ -90,9 +90,7 @@ def test_columns_stand_in_any_order_and_ends_may_be_missing(
     ]
 
 
-def test_lines_are_rejected_by_their_number_and_the_others_stored(
-    command: Command, client: FlaskClient
-) -> None:
+def test_nothing_is_stored_where_a_line_is_invalid(command: Command, client: FlaskClient) -> None:
     text = (
         "vehicleId,meterId,validFrom,validTo\n"
         "V-1,M-1,2024-02-01T10:00:00Z,\n"
@@ -101,20 +99,43 @@ def test_lines_are_rejected_by_their_number_and_the_others_stored(
         "V-2,,,\n"
         "\n"
         "V-2,M-1,2024-02-02T00:00:00Z,2024-02-01T00:00:00Z\n"
-        "V-1,M-2,2024-01-01T00:00:00Z,\n"
     )
 
     imported = command("mappings", "import", "-", stdin=text.encode())
 
     assert imported.exit_code == 1
-    assert "1 mappings created, 0 unchanged, 5 rejected" in imported.output
     lines = [line for line in imported.output.splitlines() if line.startswith("line ")]
-    assert [line.split(":")[0] for line in lines] == [
-        f"line {number}" for number in (3, 4, 5, 7, 8)
-    ]
-    assert "validTo: Must come after validFrom." in lines[3]
-    assert "V-1 is on a meter from 2024-02-01T10:00:00Z on" in lines[4]
-    assert len(listed(client)) == 1
+    assert [line.split(":")[0] for line in lines] == [f"line {number}" for number in (3, 4, 5, 7)]
+    assert lines[-1] == "line 7: validTo: Must come after validFrom."
+    assert "nothing was stored" in imported.output
+    assert listed(client) == []
+
+
+def test_a_mapping_that_another_is_in_the_way_of_is_left_out(
+    command: Command, client: FlaskClient
+) -> None:
+    text = (
+        b"vehicleId,meterId,validFrom,validTo\n"
+        b"V-2,M-1,,\n"
+        b"V-1,M-1,2024-02-01T10:00:00Z,\n"
+        b"V-1,M-2,2024-01-01T00:00:00Z,\n"
+    )
+
+    imported = command("mappings", "import", "-", stdin=text)
+
+    assert imported.exit_code == 1
+    assert "2 mappings created, 0 unchanged, 1 in conflict" in imported.output
+    assert "line 4: V-1 is on a meter from 2024-02-01T10:00:00Z on" in imported.output
+    assert len(listed(client)) == 2
+
+
+def test_of_many_problems_the_first_are_listed(command: Command) -> None:
+    text = "vehicleId,meterId\n" + "V-1,-\n" * 150
+
+    imported = command("mappings", "import", "-", stdin=text.encode())
+
+    assert imported.output.count("line ") == 100
+    assert "and 50 more" in imported.output
 
 
 def test_what_is_in_the_way_is_cut_where_that_is_asked_for(
@@ -140,19 +161,19 @@ def test_many_mappings_are_imported_in_several_transactions(
         "mappings", "import", "-", stdin="".join(["vehicleId,meterId\n", *lines]).encode()
     )
 
-    assert "2,500 mappings created, 0 unchanged, 0 rejected" in imported.output
+    assert "2,500 mappings created, 0 unchanged, 0 in conflict" in imported.output
     assert len(listed(client)) == 2500
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (b"", "the first line must name vehicleId, meterId"),
-        (b"vehicleId\nV-1\n", "the first line must name vehicleId, meterId"),
-        (b"vehicleId,meterId,meterId\n", "the first line must name"),
-        (b"vehicleId,meterId,since\n", "and may name validFrom, validTo"),
-        (b"vehicleId,meterId\nV-1\n", "line 2 has 1 cells instead of 2"),
-        (b'vehicleId,meterId\nV-1,"M-1\n', "line 2: "),
+        (b"", "has the columns of no header"),
+        (b"vehicleId\nV-1\n", "vehicleId,meterId must be there"),
+        (b"vehicleId,meterId,meterId\n", "each once"),
+        (b"vehicleId,meterId,since\n", "they may be vehicleId,meterId,validFrom,validTo"),
+        (b"vehicleId,meterId\nV-1\n", "line 2 has 1 cells where the header has 2"),
+        (b'vehicleId,meterId\nV-1,"M-1\n', "is not CSV: line 2: "),
         (b"vehicleId,meterId\nV-1,M-\xff\n", "is not UTF-8"),
     ],
 )

@@ -14,7 +14,8 @@ from fleetwatt.lifecycle.register import RegisterRefused
 from fleetwatt.schemas.devices import DeviceEntry, SiteEntry
 from fleetwatt.streams import STREAMS, Stream
 from fleetwatt.transfer import register as files
-from fleetwatt.transfer.register import DEVICES, SITES, InvalidLines, Part, UnreadableRegister
+from fleetwatt.transfer.register import DEVICES, SITES, Part
+from fleetwatt.transfer.tables import InvalidLines, UnreadableTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -174,7 +175,7 @@ _file_commands(sites, SITES)
 def _read(part: Part, file: IO[str]) -> list[files.Entry]:
     try:
         return files.read(part, file)
-    except UnreadableRegister as error:
+    except UnreadableTable as error:
         raise click.ClickException(f"{file.name} {error}") from None
     except InvalidLines as error:
         for problem in error.problems[:_MOST_PROBLEMS]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -12,12 +10,12 @@ import click
 
 from fleetwatt.cli import output
 from fleetwatt.cli.database import opened_database
-from fleetwatt.transfer.formats import STDIN, UnreadableFile
+from fleetwatt.transfer.formats import STDIN
 from fleetwatt.transfer.mappings import export_mappings, import_mappings
-from fleetwatt.transfer.tables import new_table
+from fleetwatt.transfer.tables import InvalidLines, UnreadableTable, new_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
 MOST_PROBLEMS = 100  # that are listed
 
@@ -52,37 +50,33 @@ def export_(file: str, *, force: bool) -> None:
 
 
 @mappings.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--replace", is_flag=True, help="cut mappings that are in the way")
-def import_(file: str, *, replace: bool) -> None:
+def import_(file: IO[str], *, replace: bool) -> None:
     """Put vehicles on meters as FILE says.
 
-    A mapping that is there already stays as it is; one that others are in the way of is rejected,
-    unless --replace cuts those. Exit status 1: lines were rejected.
+    None of them, where a line is invalid. A mapping that is there already stays as it is; one that
+    another is in the way of is left out, unless --replace cuts that. Exit status 1: lines were
+    invalid or left out.
     """
-    with opened_database() as database, _opened(file) as table:
+    with opened_database() as database:
         try:
-            imported = import_mappings(database, table, replacing=replace, author=output.user())
-        except UnreadableFile as error:
-            raise click.ClickException(f"{file}: {error}") from None
-    problems = sorted(imported.problems.items())
-    for line, problem in problems[:MOST_PROBLEMS]:
-        click.echo(f"line {line}: {problem}", err=True)
-    if len(problems) > MOST_PROBLEMS:
-        click.echo(f"and {len(problems) - MOST_PROBLEMS:,} more", err=True)
+            imported = import_mappings(database, file, replacing=replace, author=output.user())
+        except UnreadableTable as error:
+            raise click.ClickException(f"{file.name} {error}") from None
+        except InvalidLines as error:
+            _echo_problems(error.problems)
+            raise click.ClickException("nothing was stored") from None
+    _echo_problems(imported.conflicts)
     click.echo(
         f"{imported.outcomes['created']:,} mappings created, "
-        f"{imported.outcomes['unchanged']:,} unchanged, {len(problems):,} rejected"
+        f"{imported.outcomes['unchanged']:,} unchanged, {len(imported.conflicts):,} in conflict"
     )
-    sys.exit(int(bool(problems)))
+    sys.exit(int(bool(imported.conflicts)))
 
 
-@contextmanager
-def _opened(file: str) -> Iterator[IO[str]]:
-    """Open a file as text; spreadsheets begin UTF-8 with a byte order mark."""
-    if file == STDIN:
-        with io.TextIOWrapper(sys.stdin.buffer, "utf-8-sig", newline="") as table:
-            yield table
-        return
-    with Path(file).open(encoding="utf-8-sig", newline="") as table:
-        yield table
+def _echo_problems(problems: Sequence[str]) -> None:
+    for problem in problems[:MOST_PROBLEMS]:
+        click.echo(problem, err=True)
+    if len(problems) > MOST_PROBLEMS:
+        click.echo(f"and {len(problems) - MOST_PROBLEMS:,} more", err=True)

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, TYPE_CHECKING
 
-import marshmallow as ma
-
 from fleetwatt.schemas.mappings import MappingCursor, MappingRequest, described_span
 from fleetwatt.schemas.paging import cut
 from fleetwatt.times import rfc3339
-from fleetwatt.transfer.tables import read_table, write_table
+from fleetwatt.transfer.tables import InvalidLines, read_table, valid_lines, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from fleetwatt.database.client import Database
 
 IDS = ("vehicleId", "meterId")
-BOUNDS = ("validFrom", "validTo")
+COLUMNS = (*IDS, "validFrom", "validTo")
 PAGE = 10_000  # mappings
 BATCH = 1000  # mappings of a transaction
 
@@ -45,16 +43,16 @@ class ImportedMappings:
 
     Attributes:
         outcomes: How many were `created` and how many `unchanged`.
-        problems: Why the others were rejected, by line.
+        conflicts: What is in the way of which other line, a sentence each.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    problems: dict[int, str] = field(default_factory=dict)
+    conflicts: list[str] = field(default_factory=list)
 
 
 def export_mappings(database: Database, file: IO[str]) -> int:
     """Write all mappings, by vehicle, the oldest first, and return how many there are."""
-    return write_table(file, (*IDS, *BOUNDS), _rows(database))
+    return write_table(file, COLUMNS, _rows(database))
 
 
 def _rows(database: Database) -> Iterator[Sequence[str]]:
@@ -86,14 +84,23 @@ def import_mappings(
 ) -> ImportedMappings:
     """Put vehicles on meters as a file says.
 
-    By `replacing` what is in the way is cut; otherwise it is a problem of the line.
+    By `replacing` what is in the way is cut; otherwise it is a conflict, and that line is left out.
 
     Raises:
-        UnreadableFile: It is no table of mappings.
+        InvalidLines: Lines are no mappings; then nothing is stored.
+        UnreadableTable: It is no table of mappings.
     """
-    imported = ImportedMappings()
+    problems: list[str] = []
+    lines = read_table(file, COLUMNS, IDS)
+    mappings = [
+        MappingLine(number, *(given[name] for name in COLUMNS))
+        for number, given in valid_lines(lines, MappingRequest(), problems)
+    ]
+    if problems:
+        raise InvalidLines(problems)
     # By vehicle, so that two imports at once wait for each other instead of one failing.
-    mappings = sorted(_valid(file, imported.problems), key=lambda mapping: mapping.vehicle_id)
+    mappings.sort(key=lambda mapping: mapping.vehicle_id)
+    imported = ImportedMappings()
     for start in range(0, len(mappings), BATCH):
         some = mappings[start : start + BATCH]
         row = database.execute_once(
@@ -109,23 +116,10 @@ def import_mappings(
         results = zip(some, row["outcomes"], row["starts"], row["ends"], strict=True)
         for mapping, outcome, since, until in results:
             if outcome == "conflict":
-                imported.problems[mapping.line] = (
-                    f"{mapping.vehicle_id} is on a meter {described_span(since, until)}"
+                imported.conflicts.append(
+                    f"line {mapping.line}: {mapping.vehicle_id} is on a meter "
+                    f"{described_span(since, until)}"
                 )
             else:
                 imported.outcomes[outcome] += 1
     return imported
-
-
-def _valid(file: IO[str], problems: dict[int, str]) -> Iterator[MappingLine]:
-    """Yield the valid mappings of a file, and note why the others are none."""
-    schema = MappingRequest()
-    for line, cells in read_table(file, IDS, BOUNDS):
-        try:
-            given = schema.load({name: cell for name, cell in cells.items() if cell})
-        except ma.ValidationError as error:
-            problems[line] = "; ".join(
-                f"{name}: {' '.join(messages)}" for name, messages in error.messages_dict.items()
-            )
-        else:
-            yield MappingLine(line, *(given[name] for name in (*IDS, *BOUNDS)))

@@ -5,7 +5,6 @@ An empty cell is a field that is left out, and so at its default.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from fleetwatt.lifecycle import register
 from fleetwatt.schemas.devices import DEFAULT_ZONE, DeviceEntry, SiteEntry
 from fleetwatt.schemas.fields import Identifier, Number
 from fleetwatt.streams import STREAMS
+from fleetwatt.transfer.tables import InvalidLines, read_table, valid_lines, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,22 +25,6 @@ if TYPE_CHECKING:
     from fleetwatt.database.pool import Row
 
 Entry = Mapping[str, Any]
-
-
-class UnreadableRegister(Exception):
-    """A file can't be read as a part of the register; the message says where and why."""
-
-
-class InvalidLines(Exception):
-    """Lines of a file are no entries.
-
-    Attributes:
-        problems: What is wrong with which line, a sentence each.
-    """
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__(f"{len(problems)} problems")
-        self.problems = problems
 
 
 class _DeviceLine(DeviceEntry):
@@ -113,10 +97,8 @@ SITES = Part(
 
 def write(part: Part, entries: Sequence[Row], file: IO[str]) -> None:
     """Write entries as CSV."""
-    out = csv.writer(file, lineterminator="\n")
-    out.writerow(part.columns)
     columns = [column for _, column in part.database_columns()]
-    out.writerows([entry[column] for column in columns] for entry in entries)
+    write_table(file, part.columns, ([entry[column] for column in columns] for entry in entries))
 
 
 def read(part: Part, file: IO[str]) -> list[Entry]:
@@ -124,56 +106,21 @@ def read(part: Part, file: IO[str]) -> list[Entry]:
 
     Raises:
         InvalidLines: Lines are no entries, or name one that an earlier line names.
-        UnreadableRegister: It is no CSV file with the columns of this part.
+        UnreadableTable: It is no CSV file with the columns of this part.
     """
-    try:
-        lines = list(_lines(part, file))
-    except UnicodeDecodeError:
-        raise UnreadableRegister("is not UTF-8") from None
-    except csv.Error as error:
-        raise UnreadableRegister(f"is not CSV: {error}") from None
+    lines = (
+        (number, {name: _value(part, name, cell) for name, cell in cells.items()})
+        for number, cells in read_table(file, part.columns, part.keys)
+    )
     problems: list[str] = []
     entries: dict[tuple[str, ...], Entry] = {}
-    for number, cells in lines:
-        try:
-            entry: Entry = part.line.load(cells)
-        except ma.ValidationError as error:
-            problems += [
-                f"line {number}: {field}: {text}"
-                for field, texts in error.messages_dict.items()
-                for text in texts
-            ]
-            continue
+    for number, entry in valid_lines(lines, part.line, problems):
         if part.key(entry) in entries:
             problems.append(f"line {number}: an earlier line is about the same")
         entries[part.key(entry)] = entry
     if problems:
         raise InvalidLines(problems)
     return list(entries.values())
-
-
-def _lines(part: Part, file: IO[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number of each line and its cells that are not empty, numbers as numbers."""
-    reader = csv.reader(file, strict=True)
-    header = next(reader, [])
-    if header:
-        header[0] = header[0].removeprefix("\ufeff")
-    unknown = [name for name in header if name not in part.columns]
-    missing = [name for name in part.keys if name not in header]
-    if unknown or missing or len(set(header)) < len(header):
-        raise UnreadableRegister(
-            f"has the columns {','.join(header) or 'of no header'}; they may be "
-            f"{','.join(part.columns)}, each once, and {','.join(part.keys)} must be there"
-        )
-    for cells in reader:
-        if not cells:
-            continue
-        if len(cells) != len(header):
-            raise UnreadableRegister(
-                f"line {reader.line_num} has {len(cells)} cells where the header has {len(header)}"
-            )
-        named = zip(header, cells, strict=True)
-        yield reader.line_num, {name: _value(part, name, cell) for name, cell in named if cell}
 
 
 def _value(part: Part, name: str, cell: str) -> Any:
