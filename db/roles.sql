@@ -96,6 +96,38 @@ EXCEPTION
 END
 $$;
 
+-- Hands over the job that drops raw, which belongs to no table: TimescaleDB changes no job's owner, so the
+-- owner makes it again with all that was set. One that this session may not delete stays, and
+-- `fleetwatt doctor` names it.
+DO $$
+DECLARE
+    guard_of CONSTANT text := quote_ident(current_schema()) || '.retention_guard';
+    found record;
+    made integer;
+BEGIN
+    IF to_regclass('timescaledb_information.jobs') IS NULL THEN
+        RETURN;
+    END IF;
+    FOR found IN
+        SELECT * FROM timescaledb_information.jobs
+        WHERE proc_schema = current_schema() AND proc_name = 'retention_guard'
+          AND owner::text <> 'fleetwatt_owner' AND pg_has_role(owner::oid, 'USAGE')
+    LOOP
+        PERFORM delete_job(found.job_id);
+        SET LOCAL ROLE fleetwatt_owner;
+        made := add_job(
+            guard_of::regproc, found.schedule_interval, config => found.config,
+            scheduled => found.scheduled, fixed_schedule => found.fixed_schedule
+        );
+        PERFORM alter_job(
+            made, max_runtime => found.max_runtime, max_retries => found.max_retries,
+            retry_period => found.retry_period, next_start => NULLIF(found.next_start, '-infinity')
+        );
+        RESET ROLE;
+    END LOOP;
+END
+$$;
+
 -- Grants what the roles need on each stream's tables, by the names that these have, on views and on the
 -- functions that correct history: the service does so by these alone, which keep what was there.
 DO $$

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from psycopg2.extensions import connection as Connection
 
+from fleetwatt.database.pool import Row
 from fleetwatt.database.schema import editions
-from fleetwatt.lifecycle import server_checks
+from fleetwatt.lifecycle import data_checks, server_checks
 from fleetwatt.lifecycle.findings import Finding
 from fleetwatt.streams import STREAMS
 from tests.cli.conftest import SCHEDULER, Command, plan
@@ -20,6 +21,7 @@ from tests.conftest import refresh, rows
 
 Findings = list[dict[str, str]]
 Examine = Callable[[], Findings]
+PORTAL = 'cannot drop portal "" while it is being set up'
 GIB = 1024**3
 SERVER: dict[str, Any] = {
     "postgresql": "17.5",
@@ -75,7 +77,10 @@ def test_a_database_that_is_well_has_no_problem(findings: Examine, sql: Connecti
     found = findings()
 
     # Jobs may fail on a server for reasons of its own.
-    assert not [each for each in found if each["level"] == "problem" and each["check"] != "jobs"]
+    failing = {"jobs", "scheduler"}
+    assert not [
+        each for each in found if each["level"] == "problem" and each["check"] not in failing
+    ]
     assert {"TimescaleDB", "edition", "btree_gist", "schema", "retention", "future"} <= {
         each["check"] for each in found
     }
@@ -324,6 +329,31 @@ def test_a_server_that_is_not_well_is_found(change: dict[str, Any], check: str, 
     (finding,) = judged(SERVER | change)
     assert (finding.check, finding.level) == (check, level)
     assert finding.advice
+
+
+def job(number: int, error: str | None) -> Row:
+    return {"job_id": number, "what": f"policy_{number}", "error": error}
+
+
+def test_the_scheduler_s_failure_is_one_problem_with_its_cause_and_its_cure() -> None:
+    failing = [job(number, PORTAL) for number in range(1000, 1012)]
+
+    (scheduler,) = data_checks.of_jobs(failing, [])
+
+    assert (scheduler.check, scheduler.level) == ("scheduler", "problem")
+    assert PORTAL in scheduler.says
+    assert "12 by now" in scheduler.says
+    assert "PostgreSQL 15.20 and 17.12" in scheduler.says
+    assert "`fleetwatt maintain --every 5m`" in scheduler.advice
+
+
+def test_a_job_that_fails_for_a_reason_of_its_own_is_a_problem_beside_it() -> None:
+    failing = [job(1000, PORTAL), job(1001, "out of disk"), job(1002, None)]
+
+    _, full, unknown = data_checks.of_jobs(failing, [])
+
+    assert full.says == "job 1001 (policy_1001) failed: out of disk"
+    assert unknown.says == "job 1002 (policy_1002) failed: no message"
 
 
 def test_a_server_without_timescaledb_is_a_problem() -> None:

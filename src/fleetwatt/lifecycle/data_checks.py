@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Late readings leave hours behind until the next refresh; a day of them is no longer usual.
 USUAL_UNREFRESHED = 24  # hours
+SCHEDULER_FAILURE = 'cannot drop portal ""'
 
 
 def of_schema(drift: Drift) -> Iterator[Finding]:
@@ -51,7 +52,8 @@ def of_schema(drift: Drift) -> Iterator[Finding]:
 def of_data(ask: Ask, *, is_apache: bool) -> Iterator[Finding]:
     """Judge what the database does with the data, and whether any lies ahead of the clock."""
     if not is_apache:
-        yield from _of_jobs(ask)
+        yield from of_jobs(ask("failing_jobs"), ask("overdue_jobs"))
+        yield from of_owners(ask("jobs_of_others"))
         yield from _of_aggregates(ask)
     yield from _of_retention(ask, is_apache=is_apache)
     yield from _of_future(ask)
@@ -91,9 +93,22 @@ def _of_future(ask: Ask) -> Iterator[Finding]:
             yield Finding("future", "ok", f"{stream.history} has no chunk ahead of the clock")
 
 
-def _of_jobs(ask: Ask) -> Iterator[Finding]:
-    failing, overdue = ask("failing_jobs"), ask("overdue_jobs")
+def of_jobs(failing: list[Row], overdue: list[Row]) -> Iterator[Finding]:
+    """Judge how jobs went: what fails in each job that the scheduler starts is one finding."""
+    everywhere = [row for row in failing if (row["error"] or "").startswith(SCHEDULER_FAILURE)]
+    if everywhere:
+        yield Finding(
+            "scheduler",
+            "problem",
+            f"each job that it starts fails with `{everywhere[0]['error']}`, {len(everywhere)} by "
+            "now: TimescaleDB's background workers do so on PostgreSQL 15.20 and 17.12, whatever "
+            "the job is to do",
+            "keep `fleetwatt maintain --every 5m` running as the schema's owner: it runs these "
+            "jobs in a session, where they don't fail (the scheduler's own record stays as it is)",
+        )
     for row in failing:
+        if row in everywhere:
+            continue
         yield Finding(
             "jobs",
             "problem",
@@ -110,6 +125,18 @@ def _of_jobs(ask: Ask) -> Iterator[Finding]:
         )
     if not failing and not overdue:
         yield Finding("jobs", "ok", "none failed, none is overdue")
+
+
+def of_owners(jobs_of_others: list[Row]) -> Iterator[Finding]:
+    """Judge whether the schema's owner may run what is fleetwatt's own."""
+    for row in jobs_of_others:
+        yield Finding(
+            "jobs",
+            "problem",
+            f"job {row['job_id']} ({row['what']}) is {row['owner']}'s, not {row['schema_owner']}'s "
+            "as the schema is: `fleetwatt maintain` leaves it, and then raw is never dropped",
+            f"run `fleetwatt db roles` as {row['owner']} or a superuser: it hands the job over",
+        )
 
 
 def _of_aggregates(ask: Ask) -> Iterator[Finding]:

@@ -45,6 +45,16 @@ WHERE scheduled AND next_start > '-infinity'
   AND next_start < now() - 2 * schedule_interval - INTERVAL '1 hour'
 ORDER BY job_id
 
+-- jobs_of_others --
+-- The jobs of fleetwatt's own that are not the schema's owner's, whose `fleetwatt maintain` can't run them.
+-- Cost: one look at the catalog.
+-- Rows: many.
+SELECT job_id, proc_name AS what, owner::text AS owner, relowner::regrole::text AS schema_owner
+FROM timescaledb_information.jobs
+JOIN pg_class ON oid = to_regclass('fleetwatt_schema')
+WHERE proc_schema = current_schema() AND proc_name = 'retention_guard' AND owner::oid <> relowner
+ORDER BY job_id
+
 -- expired_chunks --
 -- The chunks that retention should have dropped two days ago. Cost: one look at the chunks' catalog.
 -- Rows: many.
