@@ -187,7 +187,7 @@ def test_where_timescaledbs_scheduler_does_the_work_nothing_is_done(
     if rows(sql, FAILED):
         pytest.skip("jobs fail in this server's background workers")
 
-    result = command("maintain", "--every", "5m")
+    result = command("maintain")
 
     assert (result.exit_code, result.stdout) == (
         0,
@@ -250,6 +250,27 @@ def test_an_interval_that_is_none_is_named(command: Command, every: str, said: s
     assert result.exit_code == 2
     assert "'--every'" in result.stderr
     assert said in result.stderr
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_where_the_scheduler_does_the_work_one_that_runs_again_and_again_goes_on(
+    database_url: str, sql: Connection
+) -> None:
+    if rows(sql, FAILED):
+        pytest.skip("jobs fail in this server's background workers")
+    with subprocess.Popen(
+        [sys.executable, "-m", "fleetwatt", "maintain", "--every", "1s"],
+        env=os.environ | {"FLEETWATT_DATABASE_URL": database_url},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout
+        assert running.stdout.readline() == "TimescaleDB's own scheduler does the rest here.\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(3)
+        running.terminate()
+        # Said once.
+        assert running.stdout.read() == ""
 
 
 def test_one_that_runs_again_and_again_ends_at_ctrl_c_with_the_status_of_a_shell() -> None:

@@ -111,7 +111,8 @@ def test_all_of_the_schema_is_the_owner_s(urls: Urls) -> None:
         WHERE pronamespace = 'public'::regnamespace
           AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
         UNION
-        SELECT owner::text FROM timescaledb_information.jobs WHERE hypertable_name IS NOT NULL
+        SELECT owner::text FROM timescaledb_information.jobs
+        WHERE hypertable_name IS NOT NULL OR proc_schema = 'public'
         """,
     )
 

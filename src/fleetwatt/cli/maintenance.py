@@ -46,14 +46,16 @@ def maintain(every: timedelta | None) -> None:
 
 
 def _maintain_again(database: Database, every: timedelta | None) -> bool:
-    """Maintain once, or for as long as it is needed; return whether anything failed at last."""
-    has_failed = False
+    """Maintain once or for ever; return whether anything failed."""
+    has_failed = was_needed = True
     while True:
         try:
             has_failed = _maintain(database)
-            if not maintenance.is_needed(database):
+            is_needed = maintenance.is_needed(database)
+            if was_needed and not is_needed:
                 click.echo("TimescaleDB's own scheduler does the rest here.")
-                return has_failed
+            # What its jobs do later, nobody knows yet: who is to look again and again goes on.
+            was_needed = is_needed
         except DatabaseError as error:
             if not every:
                 raise

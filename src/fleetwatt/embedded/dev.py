@@ -80,7 +80,6 @@ def serve(config: Config, upgrade: Callable[[str], None], parent: Parent | None 
         api = _start("fleetwatt.serving", environment=environment)
         processes.append(api)
         _await_api(config, api)
-        # Ends by itself where TimescaleDB's scheduler does the work.
         maintenance = _start("fleetwatt", "maintain", "--every", "5m", environment=environment)
         processes.append(maintenance)
         _say_urls(config, url if database else "")
