@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PREFIX = "FLEETWATT_"
 Natural = Annotated[int, msgspec.Meta(ge=0, description="a whole number from 0 on")]
-Count = Annotated[int, msgspec.Meta(ge=1, description="a whole number from 1 on")]
+Positive = Annotated[int, msgspec.Meta(ge=1, description="a whole number from 1 on")]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535, description="a whole number from 0 to 65,535")]
 # The upper bound keeps infinity out, and fits PostgreSQL's milliseconds.
 Seconds = Annotated[
@@ -88,7 +88,9 @@ class Config:
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8000, "port to listen on", kind=Port)
     workers: int = _setting(0, "worker processes; 0: one a core", unit="processes", kind=Natural)
-    threads: int = _setting(64, "requests served at once by a worker", unit="threads", kind=Count)
+    threads: int = _setting(
+        64, "requests served at once by a worker", unit="threads", kind=Positive
+    )
     data_dir: str = _setting(".fleetwatt", "folder of the embedded database")
     auth: str = _setting(
         "off",
@@ -129,7 +131,9 @@ class Config:
     read_timeout: float = _setting(
         60.0, "longest time for a request to arrive", unit="s", kind=PositiveSeconds
     )
-    pool_size: int = _setting(4, "database connections of a worker", unit="connections", kind=Count)
+    pool_size: int = _setting(
+        4, "database connections of a worker", unit="connections", kind=Positive
+    )
     pool_timeout: float = _setting(
         5.0, "longest wait for a free connection before the answer is 503", unit="s", kind=Seconds
     )
@@ -143,7 +147,7 @@ class Config:
         100_000,
         "readings of a worker that may wait to be written; past it 503",
         unit="readings",
-        kind=Count,
+        kind=Positive,
     )
     write_timeout: float = _setting(
         25.0,
@@ -152,13 +156,16 @@ class Config:
         kind=Seconds,
     )
     connect_timeout: int = _setting(
-        5, "longest wait for a new connection to the database", unit="s", kind=Count
+        5, "longest wait for a new connection to the database", unit="s", kind=Positive
     )
     statement_timeout: float = _setting(
         30.0, "longest run of one statement", unit="s", kind=Seconds
     )
     lateness: int = _setting(
-        7, "how long late readings are common: compression starts after it", unit="days", kind=Count
+        7,
+        "how long late readings are common: compression starts after it",
+        unit="days",
+        kind=Positive,
     )
     max_kw: float = _setting(
         1000.0,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fleetwatt.database.pool import Row
 
 _DEVICE = click.argument("device", type=parameters.StreamDevice())
-_SITE = click.argument("site", type=parameters.Device())
+_SITE = click.argument("site", type=parameters.Id())
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="say what it would do and change nothing")
 _MOST_PROBLEMS = 20
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def sites() -> None:
 
 
 @devices.command("list")
-@click.option("--site", type=parameters.Device(), help="only devices of this site")
+@click.option("--site", type=parameters.Id(), help="only devices of this site")
 @click.option(
     "--stream",
     type=click.Choice([stream.name for stream in STREAMS]),

@@ -47,7 +47,7 @@ class Time(click.ParamType["datetime"]):
             self.fail(str(error), param, ctx)
 
 
-class Device(click.ParamType[str]):
+class Id(click.ParamType[str]):
     """The id of a meter or a vehicle."""
 
     name = "id"
@@ -73,4 +73,4 @@ class StreamDevice(click.ParamType["tuple[Stream, str]"]):
         if stream is None:
             kinds = " or ".join(f"{stream.name}:ID" for stream in STREAMS)
             self.fail(f"{value!r} is no device: write {kinds}", param, ctx)
-        return stream, Device().convert(device, param, ctx)
+        return stream, Id().convert(device, param, ctx)

@@ -105,7 +105,7 @@ def _say_result(progress: Progress, rejected: Path) -> None:
 @click.option(
     "--device",
     "devices",
-    type=parameters.Device(),
+    type=parameters.Id(),
     multiple=True,
     help="only this device; may be repeated",
 )

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from fleetwatt.database.insert import ReadingKey
 
 _ID, _TIME = itemgetter(0), itemgetter(1)
-Batch = Sequence[Rows]
-Insert = Callable[[Batch], list[Inserted]]
+Insert = Callable[[Sequence[Rows]], list[Inserted]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class WriteResult:
     removed: Sequence[tuple[Stream, int]] = ()
 
 
-def insert_together(insert: Insert, batches: Sequence[Batch]) -> list[WriteResult]:
+def insert_together(insert: Insert, batches: Sequence[Sequence[Rows]]) -> list[WriteResult]:
     """Store the readings of several requests, and return what became of those of each.
 
     Args:
@@ -87,7 +86,7 @@ def insert_together(insert: Insert, batches: Sequence[Batch]) -> list[WriteResul
     return results
 
 
-def _merged(batches: Sequence[Batch]) -> dict[Stream, Rows]:
+def _merged(batches: Sequence[Sequence[Rows]]) -> dict[Stream, Rows]:
     """Merge the rows of a stream, by id and time; of equal readings the first to come is first."""
     together: dict[Stream, Rows] = {}
     for batch in batches:
@@ -100,7 +99,7 @@ def _merged(batches: Sequence[Batch]) -> dict[Stream, Rows]:
     return together
 
 
-def _found(batch: Batch, identities: Container[int]) -> Iterator[tuple[Rows, int]]:
+def _found(batch: Sequence[Rows], identities: Container[int]) -> Iterator[tuple[Rows, int]]:
     """Yield the rows and the index of each reading of a batch that is among some."""
     if not identities:
         return

@@ -32,7 +32,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fleetwatt.database.errors import Busy, DatabaseError, StatementFailed, Unavailable
-from fleetwatt.database.shared_transaction import Batch, Insert, WriteResult, insert_together
+from fleetwatt.database.shared_transaction import Insert, WriteResult, insert_together
+from fleetwatt.streams import Rows
 
 # Past this a transaction gains nothing from more readings, and its requests only wait longer.
 MAX_TOGETHER = 10_000
@@ -51,7 +52,7 @@ class _Job:
         together: Once the job is done: who shared its transaction and was not woken yet.
     """
 
-    batch: Batch
+    batch: Sequence[Rows]
     size: int
     since: float = field(default_factory=time.monotonic)
     done: threading.Lock = field(default_factory=threading.Lock)
@@ -105,7 +106,7 @@ class WriteQueue:
             oldest = [*self._writing, self._queue[0] if self._queue else None]
         return max((time.monotonic() - job.since for job in oldest if job), default=0.0)
 
-    def write(self, batch: Batch) -> WriteResult:
+    def write(self, batch: Sequence[Rows]) -> WriteResult:
         """Write readings, all or nothing, and return after the commit.
 
         Raises:

@@ -27,7 +27,7 @@ class SendingFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """What the API answered, and after how many requests that it did not answer."""
 
     status: int
@@ -67,7 +67,7 @@ class Client:
         self._failing = False
         self._stopped = threading.Event()
 
-    def post(self, path: str, content: Any) -> Answer:
+    def post(self, path: str, content: Any) -> Reply:
         """Post, and again when there is no answer, until there is one.
 
         Raises:
@@ -100,7 +100,7 @@ class Client:
         """Close the connections."""
         self._pool.clear()
 
-    def _try(self, path: str, body: bytes, retries: int) -> tuple[str, Answer | None, float]:
+    def _try(self, path: str, body: bytes, retries: int) -> tuple[str, Reply | None, float]:
         """Post once; return the trouble or the answer, and how long to wait for another try."""
         pause = min(FIRST_PAUSE * 2**retries, LONGEST_PAUSE)
         try:
@@ -119,7 +119,7 @@ class Client:
             return f"{said} ({_detail(response)})", None, _RETRY.get_retry_after(response) or pause
         if response.status in {200, 201, 207, 409, 422}:
             try:
-                return "", Answer(response.status, msgspec.json.decode(response.data), retries), 0
+                return "", Reply(response.status, msgspec.json.decode(response.data), retries), 0
             except msgspec.DecodeError:
                 raise SendingFailed(f"{said} with something that isn't JSON") from None
         raise SendingFailed(f"{said}: {_detail(response)}")

@@ -20,7 +20,7 @@ from fleetwatt.times import MINUTE, SECOND
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from fleetwatt.simulation.client import Answer, Client
+    from fleetwatt.simulation.client import Client, Reply
     from fleetwatt.simulation.fleet import Reading
     from fleetwatt.simulation.plan import Plan
 
@@ -154,31 +154,31 @@ class Sender:
             wait(self._under_way, return_when="FIRST_COMPLETED")
 
     def _post(self, batch: Batch) -> None:
-        answer = self._client.post(f"/v1/ingestion/{batch.stream.name}", batch.readings)
+        reply = self._client.post(f"/v1/ingestion/{batch.stream.name}", batch.readings)
         # All were invalid: the problem counts none.
-        body = {"rejected": len(batch.readings)} if answer.status == 422 else answer.body
+        body = {"rejected": len(batch.readings)} if reply.status == 422 else reply.body
         account = self.accounts.streams[batch.stream]
         with self._lock:
             account.accepted += body.get("accepted", 0)
             account.duplicates += body.get("duplicates", 0)
             account.rejected += body["rejected"]
-            account.retries += answer.retries
-            if answer.retries and not batch.again:
+            account.retries += reply.retries
+            if reply.retries and not batch.again:
                 account.unsure += body.get("duplicates", 0)
-            self._note_error(answer)
+            self._note_error(reply)
 
     def _map(self, vehicle: str, meter: str, valid_from: datetime) -> None:
         mapping = {"vehicleId": vehicle, "meterId": meter, "validFrom": valid_from}
-        answer = self._client.post("/v1/ingestion/mapping", mapping)
+        reply = self._client.post("/v1/ingestion/mapping", mapping)
         mappings = self.accounts.mappings
         with self._lock:
-            mappings.created += answer.status == 201
-            mappings.unchanged += answer.status == 200
-            mappings.conflicts += answer.status == 409
-            self._note_error(answer)
+            mappings.created += reply.status == 201
+            mappings.unchanged += reply.status == 200
+            mappings.conflicts += reply.status == 409
+            self._note_error(reply)
 
-    def _note_error(self, answer: Answer) -> None:
-        errors = answer.body.get("errors")
+    def _note_error(self, reply: Reply) -> None:
+        errors = reply.body.get("errors")
         if errors and not self.accounts.first_error:
             self.accounts.first_error = f"{errors[0]['field']}: {errors[0]['message']}"
 

@@ -75,7 +75,7 @@ class Position:
 
 
 @dataclass
-class Batch:
+class LineBatch:
     """Up to `MAX_READINGS` lines, and where the next one starts."""
 
     position: Position
@@ -91,7 +91,7 @@ class ReadingsFile:
         consumed: How many bytes of the file itself, maybe compressed, have been read.
     """
 
-    read: Callable[[Position], Iterator[Batch]]
+    read: Callable[[Position], Iterator[LineBatch]]
     consumed: Callable[[], int]
 
 
@@ -119,7 +119,9 @@ def opened(name: str, stdin: IO[bytes]) -> Iterator[ReadingsFile]:
         yield ReadingsFile(read, (lambda: 0) if name == STDIN else raw.tell)
 
 
-def _reader(name: str, content: io.BufferedReader[Any]) -> Callable[[Position], Iterator[Batch]]:
+def _reader(
+    name: str, content: io.BufferedReader[Any]
+) -> Callable[[Position], Iterator[LineBatch]]:
     beginning = content.peek(1)
     if not beginning:
         raise UnreadableFile(f"{name} is empty")
@@ -134,7 +136,7 @@ def _reader(name: str, content: io.BufferedReader[Any]) -> Callable[[Position], 
             _, header, _ = next(_lines(content, head), (0, b"", None))
             convert = _csv_converter(name, header)
 
-    def read(start: Position) -> Iterator[Batch]:
+    def read(start: Position) -> Iterator[LineBatch]:
         if start.line:
             content.seek(start.offset)
         return _text_batches(content, start if start.line else head, convert)
@@ -167,16 +169,16 @@ def _lines(content: IO[bytes], position: Position) -> Iterator[tuple[int, bytes,
 
 def _text_batches(
     content: io.BufferedReader[Any], start: Position, convert: Convert
-) -> Iterator[Batch]:
+) -> Iterator[LineBatch]:
     position = Position(start.line, start.offset)
-    batch = Batch(position)
+    batch = LineBatch(position)
     broken = None
     try:
         for number, line, problem in _lines(content, position):
             batch.lines.append(_line(number, line, problem, convert))
             if len(batch.lines) == MAX_READINGS:
-                yield Batch(Position(position.line, position.offset), batch.lines)
-                batch = Batch(position)
+                yield LineBatch(Position(position.line, position.offset), batch.lines)
+                batch = LineBatch(position)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         broken = UnreadableFile(f"can't be decompressed after line {position.line}: {error}")
     if batch.lines:
@@ -270,7 +272,7 @@ def _check_columns(name: str, columns: list[str]) -> None:
 
 def _parquet_batches(
     name: str, content: io.BufferedReader[Any], start: Position
-) -> Iterator[Batch]:
+) -> Iterator[LineBatch]:
     if name == STDIN:
         raise UnreadableFile("Parquet can't be read from standard input: name a file")
     try:
@@ -286,7 +288,7 @@ def _parquet_batches(
             first, row = row + 1, row + len(records)
             if row > start.line:
                 lines = [_line_of(*numbered) for numbered in enumerate(records.to_pylist(), first)]
-                yield Batch(Position(row, row), lines)
+                yield LineBatch(Position(row, row), lines)
     except pa.ArrowException as error:
         raise UnreadableFile(f"{name} can't be read as Parquet: {error}") from None
 

@@ -27,7 +27,7 @@ from fleetwatt.times import DAY, HOUR, format_minute, hour_of
 
 if TYPE_CHECKING:
     from fleetwatt.database.client import Database
-    from fleetwatt.transfer.formats import Batch, Line, Position
+    from fleetwatt.transfer.formats import Line, LineBatch, Position
 
 
 class TooOld(Exception):
@@ -100,7 +100,7 @@ def database_identity(database: Database) -> str:
 
 def import_batches(
     database: Database,
-    batches: Iterator[Batch],
+    batches: Iterator[LineBatch],
     rejected: IO[bytes],
     progress: Progress,
     *,
