@@ -1,4 +1,4 @@
-"""Loads the named queries of queries/*.sql.
+"""Loads the named queries of sql/.
 
 A block starts with `-- name --`, then comment lines that say what it answers, what it costs and
 how many rows it returns, then the statement with psycopg2's `%(parameter)s`, and `$name` for what
