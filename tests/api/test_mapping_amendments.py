@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -212,6 +214,24 @@ def test_random_replacements_leave_what_the_last_of_each_time_said(client: Flask
             )
             found[begin:until] = [name] * (until - begin)
         assert found == days
+
+
+def test_replacements_at_once_take_turns(client: FlaskClient) -> None:
+    def replace(number: int) -> int:
+        bounds = {"validFrom": ago(days=number % 7 + 1), "validTo": ago(days=number % 5, hours=12)}
+        own_client = client.application.test_client()
+        return plug(own_client, f"M-{number}", replace=True, **bounds).status_code
+
+    with ThreadPoolExecutor(8) as clients:
+        codes = list(clients.map(replace, range(40)))
+
+    # Some of the spans end before they start.
+    assert set(codes) == {201, 422}
+    spans = [(start, end) for _, start, end in listed(client)]
+    assert all(
+        earlier_end is not None and start is not None and earlier_end <= start
+        for (_, earlier_end), (start, _) in pairwise(spans)
+    )
 
 
 def test_a_vehicle_was_unplugged_at_a_past_time(client: FlaskClient) -> None:
