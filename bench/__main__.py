@@ -64,7 +64,9 @@ def main() -> None:
         server = database.version(bench.database_url)
     figures = {
         "server": server,
-        "rounds": {name: [asdict(each) for each in found] for name, found in rounds.items()},
+        "rounds": {
+            name: [asdict(measured) for measured in found] for name, found in rounds.items()
+        },
         "promises": {peer.name: peer.promise for peer in others},
         "megabytes_of_a_request_of_10_000": one,
         "megabytes_while_taking_readings": held,

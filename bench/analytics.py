@@ -145,9 +145,9 @@ def refreshes(connection: Connection, end: datetime, rounds: int = 3) -> list[An
     day = {"start": end - 24 * HOUR, "end": end}
     found: dict[str, list[tuple[float, float]]] = {"plain_hourly": [], "meter_hourly": []}
     for _ in range(rounds):
-        for aggregate, each in found.items():
+        for aggregate, times in found.items():
             once, busy = measure(connection, statement.format(aggregate), day, 1, before=0)
-            each.append((once[0], busy[0]))
+            times.append((once[0], busy[0]))
     ratio = [
         ours[0] / plain[0]
         for plain, ours in zip(found["plain_hourly"], found["meter_hourly"], strict=True)
@@ -157,7 +157,7 @@ def refreshes(connection: Connection, end: datetime, rounds: int = 3) -> list[An
         f"the same with energy and falls: {statistics.median(ratio):.2f} times",
     )
     return [
-        answer(name, [each[0] for each in runs], [each[1] for each in runs], target)
+        answer(name, [times[0] for times in runs], [times[1] for times in runs], target)
         for name, runs, target in zip(names, found.values(), ("", "2 times"), strict=True)
     ]
 
@@ -232,12 +232,12 @@ def plans(connection: Connection, statement: str, given: dict[str, Any]) -> str:
             cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
         connection.notices.clear()
         cursor.execute(statement, given)
-        told = [each for each in connection.notices if " plan:" in each]
+        told = [notice for notice in connection.notices if " plan:" in notice]
         cursor.execute("RESET max_parallel_workers_per_gather")
         cursor.execute("SET client_min_messages = notice")
         cursor.execute("SET auto_explain.log_min_duration = -1")
     # What was asked stands in the queries' own files, and a fleet's ids fill the page.
-    bare = [re.sub(r"(?s)^.*?plan:\n.*?\n(?=\S[^\n]*\(cost=)", "", each) for each in told]
+    bare = [re.sub(r"(?s)^.*?plan:\n.*?\n(?=\S[^\n]*\(cost=)", "", plan) for plan in told]
     return re.sub(r"'\{[^}]{200,}\}'", "'{…}'", "\n".join(bare))
 
 
@@ -259,9 +259,11 @@ def run(url: str, arguments: argparse.Namespace) -> None:
         map_all(connection, end, devices)
         materialize(connection, end)
         asked = [one_vehicle(end, f"{hours} hours stored", runs, str(AIM)), *questions(end, runs)]
-        answers = [ask(connection, each) for each in asked]
+        answers = [ask(connection, question) for question in asked]
         if arguments.explain:
-            explain(connection, [each for each in asked if each.runs > 1], arguments.explain)
+            explain(
+                connection, [question for question in asked if question.runs > 1], arguments.explain
+            )
         answers += refreshes(connection, end)
         _say("loading what lies behind")
         load(url, end, max(devices // 100, 1), range(hours, 10 * hours))
@@ -273,7 +275,7 @@ def run(url: str, arguments: argparse.Namespace) -> None:
         title = f"{devices} vehicles and {devices} meters, {hours} hours"
         sys.stdout.write(f"{title}\n\n{table(answers)}")
         if arguments.json:
-            figures = {"fleet": title, "answers": [asdict(each) for each in answers]}
+            figures = {"fleet": title, "answers": [asdict(measured) for measured in answers]}
             arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
@@ -289,14 +291,14 @@ def table(answers: list[Answer]) -> str:
 
 def _line(found: Answer) -> str:
     times = (found.least, found.median, found.p95, found.cpu)
-    return f"| {found.name} | {' | '.join(f'{each:.2f}' for each in times)} | {found.target} |"
+    return f"| {found.name} | {' | '.join(f'{figure:.2f}' for figure in times)} | {found.target} |"
 
 
 def explain(connection: Connection, asked: list[Question], file: Path) -> None:
     """Write the plans."""
     told = [
-        f"## {each.name}\n\n```\n{plans(connection, each.statement, each.given)}\n```\n"
-        for each in asked
+        f"## {question.name}\n\n```\n{plans(connection, question.statement, question.given)}\n```\n"
+        for question in asked
     ]
     file.write_text(
         "# Plans\n\nWritten by `make bench-analytics EXPLAIN=docs/explain.md`: what each "

@@ -127,7 +127,9 @@ def server_process(url: str) -> psutil.Process | None:
         backend = connection.info.backend_pid
         with contextlib.suppress(psutil.NoSuchProcess):
             # By what it calls itself: the loader of unpacked programs is told that name.
-            if any(each.startswith("postgres:") for each in psutil.Process(backend).cmdline()):
+            if any(
+                argument.startswith("postgres:") for argument in psutil.Process(backend).cmdline()
+            ):
                 return psutil.Process(backend).parent()
     return None
 

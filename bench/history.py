@@ -69,7 +69,7 @@ def map_all(connection: Connection, end: datetime, devices: int) -> None:
 def materialize(connection: Connection, end: datetime) -> None:
     """Materialize all hours and let the planner know of them."""
     with connection.cursor() as cursor:
-        for aggregate in (each for stream in STREAMS for each in stream.aggregates):
+        for aggregate in (aggregate for stream in STREAMS for aggregate in stream.aggregates):
             cursor.execute(f"CALL refresh_continuous_aggregate('{aggregate}', NULL, %s)", (end,))
         cursor.execute("VACUUM ANALYZE")
 

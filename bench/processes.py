@@ -84,7 +84,7 @@ def wait_until_idle(parent: psutil.Process) -> None:
 
 def memory(parent: psutil.Process) -> int:
     """Bytes of memory of a process and its children, what they share counted once (PSS)."""
-    return sum(each.memory_full_info().pss for each in (parent, *parent.children()))
+    return sum(process.memory_full_info().pss for process in (parent, *parent.children()))
 
 
 def peak(process: psutil.Process) -> int:

@@ -36,7 +36,7 @@ class Form:
 def fleetwatt(stream: Stream, size: int, path: str | None = None) -> Form:
     """One reading as an object, several as an array."""
     opening, closing = ("[", "]") if size > 1 else ("", "")
-    steady = "".join(f',"{each.name}":{each.example}' for each in _steady(stream))
+    steady = "".join(f',"{field.name}":{field.example}' for field in _steady(stream))
     return Form(
         path or f"/v1/ingestion/{stream.name}",
         opening,
@@ -49,7 +49,7 @@ def fleetwatt(stream: Stream, size: int, path: str | None = None) -> Form:
 
 def line_protocol(stream: Stream, path: str) -> Form:
     """InfluxDB's line protocol, in seconds."""
-    steady = "".join(f"{each.column}={each.example}," for each in _steady(stream))
+    steady = "".join(f"{field.column}={field.example}," for field in _steady(stream))
     return Form(
         path,
         "",
@@ -61,7 +61,7 @@ def line_protocol(stream: Stream, path: str) -> Form:
 
 
 def _steady(stream: Stream) -> list[Field]:
-    return [each for each in stream.measures if each is not stream.counter]
+    return [field for field in stream.measures if field is not stream.counter]
 
 
 def device_id(stream: Stream, number: int) -> str:
@@ -86,6 +86,6 @@ def copy_text(stream: Stream, minute: int) -> str:
 @cache
 def _copy_form(stream: Stream) -> str:
     measures = "\t".join(
-        "@counter@" if each is stream.counter else str(each.example) for each in stream.measures
+        "@counter@" if field is stream.counter else str(field.example) for field in stream.measures
     )
     return "".join(f"{device_id(stream, n)}\t@time@\t{measures}\n" for n in range(DEVICES))

@@ -68,7 +68,7 @@ def _plot(ratios: Mapping[str, float]) -> list[str]:
 
 
 def _values(found: Sequence[Mapping[str, float | None]], name: str) -> list[float]:
-    return [value for each in found if (value := each[name]) is not None]
+    return [value for measured in found if (value := measured[name]) is not None]
 
 
 def _median(found: Sequence[Mapping[str, float | None]], name: str) -> float:

@@ -76,7 +76,7 @@ def soak(
                 record.memory.append(processes.memory(service.master) / 1e6)
         choice = [*of_the_database, *(OF_GUNICORN if first_half else ())]
         # Like cards, so that each comes.
-        left = [each for each in left if each in choice] or chance.sample(choice, len(choice))
+        left = [fault for fault in left if fault in choice] or chance.sample(choice, len(choice))
         fault = left.pop()
         report.say(f"{passed:4.1f} min: {fault.__name__}")
         fault(service, chance)
@@ -155,7 +155,7 @@ def markdown(
     yield from (f"| {name} | {figure} |" for name, figure in figures.items())
     yield from ("", "| fault | times |", "|---|---|")
     yield from (f"| {name.replace('_', ' ')} | {n} |" for name, n in record.faults.most_common())
-    yield from ("", *(f"- {each}" for each in wrong[:50]))
+    yield from ("", *(f"- {complaint}" for complaint in wrong[:50]))
 
 
 def main() -> None:
