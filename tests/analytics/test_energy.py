@@ -31,8 +31,8 @@ def shares(
     meter: list[Reading], mappings: list[Mapped], **dc: list[Reading]
 ) -> dict[str, float | None]:
     return {
-        vehicle: share(vehicle, meter, mappings, lambda each: dc.get(each, []))
-        for vehicle in sorted({each.vehicle_id for each in mappings})
+        vehicle: share(vehicle, meter, mappings, lambda sharer: dc.get(sharer, []))
+        for vehicle in sorted({mapping.vehicle_id for mapping in mappings})
     }
 
 
@@ -107,7 +107,7 @@ def test_shares_add_up_to_the_steps_that_belong_to_somebody(
     owned = [
         step.kwh
         for step in steps(meter)
-        if any(step.inside(each.start, each.end) for each in mappings)
+        if any(step.inside(mapping.start, mapping.end) for mapping in mappings)
     ]
     known = total(split.values())
     assert known == (pytest.approx(sum(owned), rel=1e-9, abs=1e-9) if owned else None)
