@@ -33,7 +33,7 @@ def storage(client: FlaskClient) -> dict[str, Any]:
 
 
 def table(answer: dict[str, Any], name: str) -> dict[str, Any]:
-    (found,) = (each for each in answer["tables"] if each["table"] == name)
+    (found,) = (table for table in answer["tables"] if table["table"] == name)
     return dict(found)
 
 
@@ -65,7 +65,7 @@ def test_rows_are_estimated_by_size_where_nothing_was_analyzed(
 def test_an_aggregate_is_told_beside_its_history(client: FlaskClient) -> None:
     answer = storage(client)
 
-    assert [each["table"] for each in answer["tables"]] == [
+    assert [table["table"] for table in answer["tables"]] == [
         "meter_telemetry",
         "meter_hourly",
         "meter_six_hourly",
@@ -92,9 +92,11 @@ def test_compression_shows_in_both_sizes(client: FlaskClient, stored: Connection
 
 @pytest.mark.community
 def test_policies_tell_what_they_do_and_when(client: FlaskClient) -> None:
-    policies = [each for each in storage(client)["policies"] if each["table"].startswith("meter")]
+    policies = [
+        policy for policy in storage(client)["policies"] if policy["table"].startswith("meter")
+    ]
 
-    assert [(each["table"], each["does"]) for each in policies] == [
+    assert [(policy["table"], policy["does"]) for policy in policies] == [
         ("meter_telemetry", "compress chunks older than 7d"),
         ("meter_telemetry", "drop chunks older than 1095d, refreshed first"),
         ("meter_hourly", "refresh from 1094d ago to 1h ago"),
@@ -102,12 +104,12 @@ def test_policies_tell_what_they_do_and_when(client: FlaskClient) -> None:
         ("meter_six_hourly", "refresh from 100d ago to 2h ago"),
         ("meter_six_hourly", "drop chunks older than 400d"),
     ]
-    assert all(each["every"] > 0 and each["jobId"] for each in policies)
+    assert all(policy["every"] > 0 and policy["jobId"] for policy in policies)
 
 
 def broken(client: FlaskClient) -> list[dict[str, str]]:
     """Return the warnings of rules; how the scheduler's own runs went is another matter."""
-    return [each for each in storage(client)["warnings"] if each["rule"] != "job-succeeds"]
+    return [warning for warning in storage(client)["warnings"] if warning["rule"] != "job-succeeds"]
 
 
 @pytest.mark.community

@@ -119,7 +119,7 @@ def test_conflicts_are_counted_in_the_metrics(client: FlaskClient) -> None:
     def counted() -> float:
         text = client.get("/metrics").text
         line = 'fleetwatt_readings_total{outcome="conflict",stream="meter"} '
-        return next(float(each[len(line) :]) for each in text.splitlines() if line in each)
+        return next(float(sample[len(line) :]) for sample in text.splitlines() if line in sample)
 
     post(client, meter(voltage=230))
     before = counted()

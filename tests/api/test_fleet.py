@@ -23,7 +23,7 @@ def ask(client: FlaskClient, route: str, **query: Any) -> dict[str, Any]:
 
 
 def ids(page: dict[str, Any]) -> list[str]:
-    return [each["vehicleId"] for each in page["items"]]
+    return [item["vehicleId"] for item in page["items"]]
 
 
 def refused(client: FlaskClient, field: str, route: str = "performance", **query: Any) -> str:
@@ -209,7 +209,7 @@ def test_vehicles_that_moved_or_share_a_meter_are_summarized_likewise(client: Fl
     assert ids(ask(client, "performance", warning="shared_meter")) == ["V-1", "V-2"]
     fleet = ask(client, "fleet")
     assert fleet["kwhConsumedAcMapped"] == pytest.approx(
-        sum(each["kwhConsumedAc"] for each in items)
+        sum(item["kwhConsumedAc"] for item in items)
     )
 
 

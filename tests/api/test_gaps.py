@@ -16,7 +16,7 @@ WINDOW = {"start": at(START), "end": at(END)}
 
 def hear(client: FlaskClient, *minutes: float) -> None:
     """Post a vehicle's reading at each of these minutes of the window."""
-    readings = [vehicle(timestamp=at(START + each * MINUTE)) for each in minutes]
+    readings = [vehicle(timestamp=at(START + minute * MINUTE)) for minute in minutes]
     assert client.post("/v1/ingestion", json=readings).status_code == 201
 
 
@@ -48,7 +48,7 @@ def test_readings_and_missing_readings_add_up_to_one_a_minute(client: FlaskClien
     heard = [1, 2, 3, 17, 18, 40, 41]
     hear(client, *heard)
 
-    assert sum(each["missingReadings"] for each in gaps(client)) == 60 - len(heard)
+    assert sum(gap["missingReadings"] for gap in gaps(client)) == 60 - len(heard)
 
 
 def test_a_device_that_was_heard_each_minute_has_no_gap(client: FlaskClient) -> None:

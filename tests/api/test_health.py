@@ -81,7 +81,7 @@ def test_an_argument_that_a_route_does_not_have_is_refused_by_name(
     assert response.status_code == 422
     assert response.json
     assert response.json["type"] == "urn:fleetwatt:problem:invalid-arguments"
-    assert [each["field"] for each in response.json["errors"]] == ["validFrom"]
+    assert [error["field"] for error in response.json["errors"]] == ["validFrom"]
     assert client.get("/v1/mappings").json == {"items": [], "next": None}
 
 

@@ -86,7 +86,7 @@ def test_whatever_else_is_no_id(client: FlaskClient, device: str) -> None:
 
     assert refused.status_code == 422
     assert refused.json
-    assert [each["field"] for each in refused.json["errors"]] == ["meterId"]
+    assert [error["field"] for error in refused.json["errors"]] == ["meterId"]
     assert client.get(f"/v1/status/meters/{quote(device, safe='')}").status_code == 404
 
 

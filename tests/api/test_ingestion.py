@@ -97,7 +97,7 @@ def test_each_reading_of_a_mixed_array_goes_where_its_id_says(
     response = post(client, [meter(), vehicle(), meter(meterId="M-2")])
 
     assert response.json == result(accepted=3, duplicates=0)
-    assert [each[0] for each in history(sql)] == ["M-123", "M-2"]
+    assert [row[0] for row in history(sql)] == ["M-123", "M-2"]
     assert rows(sql, "SELECT vehicle_id FROM vehicle_telemetry") == [("V-999",)]
 
 
@@ -142,7 +142,7 @@ def test_a_request_of_invalid_readings_alone_is_a_problem_that_names_the_fields(
     assert response.status_code == 422
     assert response.mimetype == "application/problem+json"
     assert response.json
-    assert {(each["index"], each["field"]) for each in response.json["errors"]} == {
+    assert {(error["index"], error["field"]) for error in response.json["errors"]} == {
         (0, "soc"),
         (0, "batteryTemp"),
     }

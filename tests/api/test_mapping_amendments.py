@@ -36,7 +36,8 @@ def listed(client: FlaskClient) -> list[Span]:
     response = client.get("/v1/mappings", query_string={"vehicleId": "V-1"})
     assert response.json
     return [
-        (each["meterId"], each["validFrom"], each["validTo"]) for each in response.json["items"]
+        (mapping["meterId"], mapping["validFrom"], mapping["validTo"])
+        for mapping in response.json["items"]
     ]
 
 
@@ -290,15 +291,17 @@ def test_each_change_is_kept_with_what_was_there_before(client: FlaskClient) -> 
 
     whole = {"validFrom": None, "validTo": None}
     inner = {"validFrom": start, "validTo": end}
-    assert [(each["meterId"], each["before"], each["after"]) for each in reversed(found)] == [
+    assert [
+        (change["meterId"], change["before"], change["after"]) for change in reversed(found)
+    ] == [
         ("M-1", None, whole),
         ("M-1", whole, {"validFrom": None, "validTo": start}),
         ("M-1", None, {"validFrom": end, "validTo": None}),
         ("M-2", None, inner),
         ("M-2", inner, None),
     ]
-    assert {each["author"] for each in found} == {"keys are off"}
-    times = [each["changedAt"] for each in found]
+    assert {change["author"] for change in found} == {"keys are off"}
+    times = [change["changedAt"] for change in found]
     assert times == sorted(times, reverse=True)
 
 
@@ -320,7 +323,7 @@ def test_pages_of_changes_hold_each_once_the_newest_first(client: FlaskClient) -
         plug(client, f"M-{number}", validFrom=ago(days=9 - number))
     everything = changes(client)
     assert len(everything) == 7
-    assert [each["meterId"] for each in changes(client, meterId="M-2")] == ["M-2"] * 2
+    assert [change["meterId"] for change in changes(client, meterId="M-2")] == ["M-2"] * 2
     assert changes(client, vehicleId="V-2") == []
 
     for limit in (1, 3, 7):

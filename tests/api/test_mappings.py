@@ -29,8 +29,8 @@ def ask(client: FlaskClient, **query: Any) -> Any:
 
 def listed(client: FlaskClient, **query: str) -> list[tuple[str, Any, Any]]:
     return [
-        (each["meterId"], each["validFrom"], each["validTo"])
-        for each in ask(client, **query)["items"]
+        (mapping["meterId"], mapping["validFrom"], mapping["validTo"])
+        for mapping in ask(client, **query)["items"]
     ]
 
 
@@ -84,9 +84,9 @@ def test_later_mappings_at_the_same_moment_follow_one_another(client: FlaskClien
     with ThreadPoolExecutor(8) as clients:
         responses = clients.map(lambda meter: plug(client.application.test_client(), meter), meters)
 
-    assert {each.status_code for each in responses} == {201}
+    assert {response.status_code for response in responses} == {201}
     history = listed(client)
-    assert sorted(each[0] for each in history) == sorted(["M-0", *meters])
+    assert sorted(mapping[0] for mapping in history) == sorted(["M-0", *meters])
     assert all(earlier[2] == later[1] for earlier, later in pairwise(history))
 
 
@@ -158,9 +158,9 @@ def test_mappings_are_listed_by_vehicle_or_meter(client: FlaskClient) -> None:
     plug(client, "M-1")
     plug(client, "M-2", vehicleId="V-2")
 
-    assert [each[0] for each in listed(client)] == ["M-1", "M-2"]
-    assert [each[0] for each in listed(client, vehicleId="V-2")] == ["M-2"]
-    assert [each[0] for each in listed(client, meterId="M-1")] == ["M-1"]
+    assert [mapping[0] for mapping in listed(client)] == ["M-1", "M-2"]
+    assert [mapping[0] for mapping in listed(client, vehicleId="V-2")] == ["M-2"]
+    assert [mapping[0] for mapping in listed(client, meterId="M-1")] == ["M-1"]
 
 
 def test_pages_of_mappings_hold_each_once_and_in_order(client: FlaskClient) -> None:
@@ -191,7 +191,7 @@ def test_pages_of_one_meters_mappings_go_on_with_that_meter(client: FlaskClient)
     first = ask(client, meterId="M-1", limit=1)
     second = ask(client, meterId="M-1", limit=1, after=first["next"])
 
-    assert [each["vehicleId"] for each in first["items"] + second["items"]] == ["V-1", "V-3"]
+    assert [mapping["vehicleId"] for mapping in first["items"] + second["items"]] == ["V-1", "V-3"]
     assert second["next"] is None
 
 
@@ -271,7 +271,7 @@ def test_unplugging_takes_back_what_would_begin_later(client: FlaskClient) -> No
 
     assert closed
     assert closed["meterId"] == "M-1"
-    assert [each[0] for each in listed(client)] == ["M-1"]
+    assert [mapping[0] for mapping in listed(client)] == ["M-1"]
     assert plug(client, "M-3").status_code == 201
 
 

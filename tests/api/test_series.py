@@ -110,8 +110,8 @@ def test_every_bucket_shows_and_one_without_readings_holds_nulls(client: FlaskCl
 
     answer = items(client, start=DAY, end=DAY + 5 * HOUR)
 
-    assert [each["start"] for each in answer] == [at(DAY + n * HOUR) for n in range(6)]
-    assert [each["readings"] for each in answer] == [1, 0, 0, 1, 0, 0]
+    assert [bucket["start"] for bucket in answer] == [at(DAY + n * HOUR) for n in range(6)]
+    assert [bucket["readings"] for bucket in answer] == [1, 0, 0, 1, 0, 0]
     assert {name for name, value in answer[1].items() if value is not None} == {
         "start",
         "readings",
@@ -137,17 +137,19 @@ def test_the_energy_of_the_buckets_adds_up_to_the_summary(
         "/v1/analytics/performance/V-999", query_string={"end": at(end), "hours": 24}
     ).json
     assert summary
-    assert sum(each["kwhDeliveredDc"] or 0 for each in answer) == pytest.approx(
+    assert sum(bucket["kwhDeliveredDc"] or 0 for bucket in answer) == pytest.approx(
         summary["kwhDeliveredDc"], abs=1e-9
     )
-    assert sum(each["counterResets"] for each in answer) == summary["counterResets"] > 0
-    assert sum(each["readings"] for each in answer) == summary["vehicleReadings"]
+    assert sum(bucket["counterResets"] for bucket in answer) == summary["counterResets"] > 0
+    assert sum(bucket["readings"] for bucket in answer) == summary["vehicleReadings"]
 
 
 def test_a_step_counts_in_the_bucket_of_its_later_reading(client: FlaskClient) -> None:
     post(client, dc(DAY + 50 * MINUTE, 10), dc(DAY + 70 * MINUTE, 13))
 
-    energy = [each["kwhDeliveredDc"] for each in items(client, start=DAY, end=DAY + 80 * MINUTE)]
+    energy = [
+        bucket["kwhDeliveredDc"] for bucket in items(client, start=DAY, end=DAY + 80 * MINUTE)
+    ]
 
     assert energy == [None, 3]
 
@@ -159,7 +161,7 @@ def test_a_bucket_starts_with_its_first_moment_and_a_window_after_its_own(
 
     answer = items(client, start=DAY, end=DAY + 2 * HOUR)
 
-    assert [(each["start"], each["lastKwhDeliveredDc"]) for each in answer] == [
+    assert [(bucket["start"], bucket["lastKwhDeliveredDc"]) for bucket in answer] == [
         (at(DAY), None),
         (at(DAY + HOUR), 1),
         (at(DAY + 2 * HOUR), 2),
@@ -174,7 +176,7 @@ def test_raw_shows_each_reading_and_a_null_a_minute_after_the_last_before_silenc
 
     answer = items(client, start=DAY, end=DAY + 30 * MINUTE, bucket="raw")
 
-    assert [(each["start"], each["lastKwhDeliveredDc"]) for each in answer] == [
+    assert [(bucket["start"], bucket["lastKwhDeliveredDc"]) for bucket in answer] == [
         (at(DAY + 1 * MINUTE), 0),
         (at(DAY + 2 * MINUTE), 1),
         (at(DAY + 3 * MINUTE), 2),
@@ -193,7 +195,7 @@ def test_the_window_is_the_last_24_hours_in_hours_by_default(client: FlaskClient
     assert response.json
     start, end = (datetime.fromisoformat(response.json[f"window{at}"]) for at in ("Start", "End"))
     assert end - start == 24 * HOUR
-    assert sum(each["readings"] for each in response.json["items"]) == 1
+    assert sum(bucket["readings"] for bucket in response.json["items"]) == 1
     assert len(response.json["items"]) in {24, 25}
 
 
@@ -203,8 +205,8 @@ def test_a_window_that_was_silent_has_empty_buckets(client: FlaskClient) -> None
     answer = items(client, start=DAY, end=DAY + 3 * HOUR)
     raw = items(client, start=DAY, end=DAY + 3 * HOUR, bucket="raw")
 
-    assert [each["readings"] for each in answer] == [0] * 4
-    assert [(each["start"], each["readings"]) for each in raw] == [(at(DAY + MINUTE), 0)]
+    assert [bucket["readings"] for bucket in answer] == [0] * 4
+    assert [(point["start"], point["readings"]) for point in raw] == [(at(DAY + MINUTE), 0)]
 
 
 def test_days_are_those_of_utc_whatever_the_offset_of_the_window(client: FlaskClient) -> None:
@@ -218,7 +220,7 @@ def test_days_are_those_of_utc_whatever_the_offset_of_the_window(client: FlaskCl
         bucket="1d",
     )
 
-    assert [(each["start"], each["kwhDeliveredDc"]) for each in answer] == [
+    assert [(bucket["start"], bucket["kwhDeliveredDc"]) for bucket in answer] == [
         (at(DAY), 1),
         (at(DAY + 24 * HOUR), 2),
     ]

@@ -56,7 +56,7 @@ def test_the_list_comes_in_pages(client: FlaskClient) -> None:
     for _ in range(3):
         page = client.get("/v1/status/meters", query_string={"limit": 2, "after": after}).json
         assert page
-        seen.append([each["meterId"] for each in page["items"]])
+        seen.append([meter["meterId"] for meter in page["items"]])
         after = page["next"]
 
     assert seen == [["M-0", "M-1"], ["M-2", "M-3"], ["M-4"]]
@@ -75,7 +75,7 @@ def test_the_list_may_be_of_stale_devices_alone(client: FlaskClient) -> None:
     page = client.get("/v1/status/vehicles?staleAfter=3600").json
 
     assert page
-    assert [each["vehicleId"] for each in page["items"]] == ["stale"]
+    assert [vehicle["vehicleId"] for vehicle in page["items"]] == ["stale"]
 
 
 def test_a_wrong_argument_is_named(client: FlaskClient) -> None:
