@@ -51,14 +51,14 @@ def findings(command: Command) -> Examine:
     def examine() -> Findings:
         result = command("doctor", "--json")
         found: Findings = json.loads(result.stdout)
-        assert result.exit_code == int(any(each["level"] == "problem" for each in found))
+        assert result.exit_code == int(any(finding["level"] == "problem" for finding in found))
         return found
 
     return examine
 
 
 def worst(found: Findings, check: str) -> Findings:
-    return [each for each in found if each["check"] == check and each["level"] != "ok"]
+    return [finding for finding in found if finding["check"] == check and finding["level"] != "ok"]
 
 
 @contextmanager
@@ -79,10 +79,12 @@ def test_a_database_that_is_well_has_no_problem(findings: Examine, sql: Connecti
     # Jobs may fail on a server for reasons of its own.
     failing = {"jobs", "scheduler"}
     assert not [
-        each for each in found if each["level"] == "problem" and each["check"] not in failing
+        finding
+        for finding in found
+        if finding["level"] == "problem" and finding["check"] not in failing
     ]
     assert {"TimescaleDB", "edition", "btree_gist", "schema", "retention", "future"} <= {
-        each["check"] for each in found
+        finding["check"] for finding in found
     }
 
 
@@ -100,7 +102,7 @@ def test_every_finding_that_is_not_ok_says_what_to_do(
 ) -> None:
     found = findings()
 
-    assert all(bool(each["advice"]) == (each["level"] != "ok") for each in found)
+    assert all(bool(finding["advice"]) == (finding["level"] != "ok") for finding in found)
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
@@ -191,7 +193,7 @@ def test_a_job_that_failed_is_a_problem_and_one_that_is_overdue_a_warning(
 
     found = findings()
 
-    by_level = {each["level"]: each["says"] for each in worst(found, "jobs")}
+    by_level = {finding["level"]: finding["says"] for finding in worst(found, "jobs")}
     assert (
         f"job {job} (policy_refresh_continuous_aggregate on meter_hourly) failed"
         in (by_level["problem"])
@@ -290,11 +292,11 @@ def test_history_beyond_retention_is_found(findings: Examine, sql: Connection) -
 def test_a_setting_that_is_not_well_is_a_warning(
     setting: str, value: dict[str, Any], advice: str
 ) -> None:
-    assert {each.level for each in server_checks.of_settings(SETTINGS, SERVER)} == {"ok"}
+    assert {finding.level for finding in server_checks.of_settings(SETTINGS, SERVER)} == {"ok"}
 
     found = server_checks.of_settings(SETTINGS | {setting: value}, SERVER)
 
-    (finding,) = (each for each in found if each.level != "ok")
+    (finding,) = (finding for finding in found if finding.level != "ok")
     assert (finding.check, finding.level) == (setting, "warning")
     assert advice in finding.advice
 
@@ -323,7 +325,7 @@ def test_a_server_that_is_not_well_is_found(change: dict[str, Any], check: str, 
         found = list(server_checks.of_server(server))
         if server["timescaledb"]:
             found += server_checks.of_scheduler(server)
-        return [each for each in found if each.level != "ok"]
+        return [finding for finding in found if finding.level != "ok"]
 
     assert judged(SERVER) == []
     (finding,) = judged(SERVER | change)

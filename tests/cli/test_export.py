@@ -91,15 +91,16 @@ def test_the_start_counts_and_the_end_does_not(
     assert "4 readings" in command("export", "meter", str(file), *window).stdout
 
     found = read(file)
-    assert [each["meterId"] for each in found] == ["M-1", "M-1", "M-2", "M-2"]
-    assert [datetime.fromisoformat(str(each["timestamp"])) for each in found[:2]] == TIMES[1:3]
+    assert [reading["meterId"] for reading in found] == ["M-1", "M-1", "M-2", "M-2"]
+    times = [datetime.fromisoformat(str(reading["timestamp"])) for reading in found[:2]]
+    assert times == TIMES[1:3]
 
 
 def test_one_device_or_several_can_be_chosen(command: Command, tmp_path: Path) -> None:
     file = tmp_path / "some.csv"
 
     assert "4 readings" in command("export", "vehicle", str(file), "--device", "V-2").stdout
-    assert {each["vehicleId"] for each in read(file)} == {"V-2"}
+    assert {reading["vehicleId"] for reading in read(file)} == {"V-2"}
     both = ("--device", "V-2", "--device", "V-1", "--device", "V-0")
     assert "8 readings" in command("export", "vehicle", str(file), *both).stdout
 
@@ -111,7 +112,7 @@ def test_pages_meet_without_a_gap_or_an_overlap(
     file = tmp_path / "pages.csv"
     command("export", "meter", str(file))
 
-    keys = [(each["meterId"], each["timestamp"]) for each in read(file)]
+    keys = [(reading["meterId"], reading["timestamp"]) for reading in read(file)]
     assert len(set(keys)) == len(keys) == 8
 
 
@@ -200,7 +201,7 @@ def test_the_spans_are_the_chunks_cut_to_the_window(config: Any) -> None:
         (MIDNIGHT, MIDNIGHT + DAY),
         (MIDNIGHT + DAY, MIDNIGHT + 2 * DAY),
     ]
-    assert all(each.tzinfo and each.astimezone(UTC) == each for span in spans for each in span)
+    assert all(edge.tzinfo and edge.astimezone(UTC) == edge for span in spans for edge in span)
 
 
 @pytest.mark.parametrize("device", ["DE*ABC*E123", "RDAM|123", "a@b+c-d"])

@@ -36,7 +36,7 @@ def meters(count: int) -> list[Reading]:
 
 
 def ndjson(readings: Iterable[Reading]) -> bytes:
-    return b"".join(json.dumps(each).encode() + b"\n" for each in readings)
+    return b"".join(json.dumps(reading).encode() + b"\n" for reading in readings)
 
 
 def write_csv(path: Path, columns: Sequence[str], readings: Iterable[Reading]) -> str:
@@ -109,7 +109,9 @@ def test_a_file_may_hold_both_streams_and_blank_lines(
 
     assert command("import", str(file)).exit_code == 1
     assert stored(sql) == (1, 1)
-    assert [(each["line"], each["field"]) for each in rejections(file)] == [(5, "soc")]
+    assert [(rejection["line"], rejection["field"]) for rejection in rejections(file)] == [
+        (5, "soc")
+    ]
 
 
 def test_a_file_that_is_imported_again_adds_nothing(
@@ -211,7 +213,10 @@ def test_bad_cells_of_csv_are_named_by_line_and_field(
     assert command("import", str(file)).exit_code == 1
 
     assert stored(sql) == (0, 1)
-    found = [(each["line"], each["field"], each["reason"]) for each in rejections(file)]
+    found = [
+        (rejection["line"], rejection["field"], rejection["reason"])
+        for rejection in rejections(file)
+    ]
     assert found == [
         (2, "soc", "Must be greater than or equal to 0 and less than or equal to 100."),
         (3, "soc", "Not a number."),
@@ -336,7 +341,7 @@ def test_an_interrupted_import_goes_on_where_it_was(
     assert "23 readings stored, 0 were there already, 2 rejected" in result.stdout
     assert stored(sql) == (23, 0)
     header = int(".csv" in suffix)
-    assert [each["line"] for each in rejections(file)] == [5 + header, 20 + header]
+    assert [rejection["line"] for rejection in rejections(file)] == [5 + header, 20 + header]
 
 
 @pytest.mark.parametrize("change", ["the file", "the database", "restart"])

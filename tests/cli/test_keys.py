@@ -173,7 +173,7 @@ def test_a_user_without_a_name_is_told_by_number_and_gets_the_key(
         whole = made(run("create", "--scope", "read"))
 
     assert keys.prefix_of(whole)
-    assert [vars(each)["by"] for each in caplog.records if each.message == "key created"] == [
+    assert [vars(record)["by"] for record in caplog.records if record.message == "key created"] == [
         str(os.getuid())
     ]
 

@@ -47,9 +47,9 @@ def test_it_names_its_version() -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_each_option_says_what_it_is_for(name: str) -> None:
-    options = [each for each in ALL[name].params if isinstance(each, click.Option)]
+    options = [option for option in ALL[name].params if isinstance(option, click.Option)]
 
-    assert [each.name for each in options if not each.help] == []
+    assert [option.name for option in options if not option.help] == []
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_each_option_says_what_it_is_for(name: str) -> None:
 def test_where_it_can_not_begin_it_says_so_in_a_line_that_names_the_setting(
     environment: dict[str, str], said: str
 ) -> None:
-    others = {key: each for key, each in os.environ.items() if not key.startswith("FLEETWATT_")}
+    others = {key: value for key, value in os.environ.items() if not key.startswith("FLEETWATT_")}
 
     result = subprocess.run(
         [sys.executable, "-m", "fleetwatt", "db", "status"],

@@ -233,9 +233,9 @@ def test_a_job_is_for_its_owner_to_run_and_for_who_is_like_it(sql: Connection) -
         cursor.execute("BEGIN")
         try:
             plan(sql, -timedelta(minutes=1))
-            assert {each["is_ours"] for each in fetch(sql, due, {})} == {True}
+            assert {job["is_ours"] for job in fetch(sql, due, {})} == {True}
             cursor.execute("CREATE ROLE stranger; SET LOCAL ROLE stranger")
-            assert {each["is_ours"] for each in fetch(sql, due, {})} == {False}
+            assert {job["is_ours"] for job in fetch(sql, due, {})} == {False}
         finally:
             cursor.execute("ROLLBACK")
 

@@ -149,7 +149,7 @@ def test_what_is_in_the_way_is_cut_where_that_is_asked_for(
     assert command("mappings", "import", "-", stdin=text).exit_code == 1
     assert len(listed(client)) == 1
     assert command("mappings", "import", "--replace", "-", stdin=text).exit_code == 0
-    assert [each["meterId"] for each in listed(client)] == ["M-1", "M-2", "M-1"]
+    assert [mapping["meterId"] for mapping in listed(client)] == ["M-1", "M-2", "M-1"]
 
 
 def test_many_mappings_are_imported_in_several_transactions(
