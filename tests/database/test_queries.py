@@ -80,7 +80,7 @@ def test_status_and_what_a_write_goes_by_are_never_asked_of_a_replica() -> None:
     primary = {"ping", "mappings", "map_vehicle", "unplug_vehicle"}
     for stream in STREAMS:
         primary |= {
-            f"{stream.name}.{each}" for each in ("status", "status_page", "store", "removed")
+            f"{stream.name}.{name}" for name in ("status", "status_page", "store", "removed")
         }
         primary.add(f"{stream.name}.oldest_accepted")
 

@@ -54,8 +54,8 @@ class HeldUp:
     def gather(self, *waiting: Rows) -> list[Future[WriteResult]]:
         """Submit requests of one reading each, in this order; return when all of them wait."""
         answers: list[Future[WriteResult]] = []
-        for each in waiting:
-            answers.append(self.submit(each))
+        for request in waiting:
+            answers.append(self.submit(request))
             eventually(lambda: self.writer.queued == len(answers), "it does not wait")
         return answers
 
@@ -113,7 +113,7 @@ def test_large_batches_are_written_side_by_side() -> None:
 
 
 def writing_threads() -> set[Thread]:
-    return {each for each in threading.enumerate() if each.name.startswith("writer ")}
+    return {thread for thread in threading.enumerate() if thread.name.startswith("writer ")}
 
 
 def test_of_small_and_large_requests_at_once_none_is_forgotten() -> None:
@@ -129,9 +129,9 @@ def test_of_small_and_large_requests_at_once_none_is_forgotten() -> None:
     ):
         queue.write([reading()])
         began = writing_threads()
-        answers = pool.map(lambda each: queue.write([each]), requests)
+        answers = pool.map(lambda request: queue.write([request]), requests)
 
-        assert [each.accepted for each in answers] == sizes
+        assert [answer.accepted for answer in answers] == sizes
         assert writing_threads() == began
 
 
@@ -274,7 +274,7 @@ def test_who_gives_up_while_being_written_keeps_no_other_of_the_transaction_wait
     held_up.writer._leave(gives_up)
     held_up.go()
 
-    eventually(lambda: sum(each.done() for each in answers) == 2, "others wait on")
+    eventually(lambda: sum(answer.done() for answer in answers) == 2, "others wait on")
     assert held_up.first.result(60) == WriteResult(accepted=1, duplicates=0)
     gives_up.done.release()
 
@@ -294,7 +294,8 @@ def test_when_a_writer_dies_waiters_get_an_error_and_another_takes_its_place(
         with pytest.raises(Unavailable, match="SystemExit"):
             writer.write([reading()])
         eventually(
-            lambda: not any(each and each.is_alive() for each in writer._threads), "it lives on"
+            lambda: not any(thread and thread.is_alive() for thread in writer._threads),
+            "it lives on",
         )
 
         assert writer.write([reading()]).accepted == 1
