@@ -200,7 +200,7 @@ def test_the_extended_protocol_goes_on_after_an_error(
             (b"SELECT 2", [b"1", b"2", b"D", b"C", b"Z"]),
         ):
             sent = pipeline(statement)
-            for part in [sent] if at_once else [bytes([each]) for each in sent]:
+            for part in [sent] if at_once else [bytes([byte]) for byte in sent]:
                 sock.sendall(part)
             assert until_ready(sock) == expected
 
