@@ -77,7 +77,7 @@ def _answer(parse: Parse, body: bytes, streams: Streams, bounds: Bounds) -> Pars
 def _told(answer: Parsed | str) -> str:
     if isinstance(answer, str):
         return answer
-    return f"rows {[each.rows for each in answer.rows]} and errors {answer.faults.listed}"
+    return f"rows {[rows.rows for rows in answer.rows]} and errors {answer.faults.listed}"
 
 
 def _compare(answer: Parsed | str, expected: Expected | str) -> None:
@@ -85,15 +85,15 @@ def _compare(answer: Parsed | str, expected: Expected | str) -> None:
         if answer != expected:
             raise Violation(f"{_told(answer)} instead of {expected}")
         return
-    found = {each.stream.name: each.rows for each in answer.rows}
+    found = {rows.stream.name: rows.rows for rows in answer.rows}
     if found != expected.rows:
         raise Violation(f"rows {found} instead of {expected.rows}")
-    faults = [(each.index, each.field) for each in answer.faults.listed]
+    faults = [(fault.index, fault.field) for fault in answer.faults.listed]
     if set(faults) != expected.faults or answer.rejected != expected.rejected:
         raise Violation(f"errors {answer.faults.listed} instead of those in {expected.faults}")
     for row in (row for rows in found.values() for row in rows):
         if row[1].tzinfo is not UTC or not all(
-            type(each) is float and math.isfinite(each) for each in row[2:] if each is not None
+            type(value) is float and math.isfinite(value) for value in row[2:] if value is not None
         ):
             raise Violation(f"{row} has the wrong types")
 
@@ -168,7 +168,7 @@ def run(count: int, seed: int) -> Counter[str]:
             else:
                 answer = check(form, body, streams, bounds)
         except Exception as error:
-            names = "+".join(each.name for each in streams)
+            names = "+".join(stream.name for stream in streams)
             raise Violation(
                 f"input {number:,} of seed {seed}: {form}, {names}, {rule}\n{body[:20_000]!r}\n"
                 f"{type(error).__name__}: {str(error)[:20_000]}"

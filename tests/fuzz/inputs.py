@@ -250,7 +250,7 @@ def _borrow(random: Random, reading: Members) -> None:
     """Take members from a reading of another kind."""
     other = members(random, random.choice(STREAMS))
     known = {name for name, _ in reading}
-    reading += [each for each in other if each[0] not in known][: random.randint(1, 4)]
+    reading += [member for member in other if member[0] not in known][: random.randint(1, 4)]
 
 
 def _nest(random: Random, reading: Members) -> None:

@@ -89,7 +89,7 @@ def _broken(value: Any) -> bool:
         case str():
             return _SURROGATE.search(value) is not None
         case Members():
-            return any(_broken(name) or _broken(each) for name, each in value)
+            return any(_broken(name) or _broken(member) for name, member in value)
         case list():
             return any(map(_broken, value))
     return False
