@@ -380,7 +380,7 @@ def test_a_bound_key_has_each_foreign_reading_of_a_batch_rejected_by_its_index(
     assert response.status_code == 207
     assert response.json
     assert response.json["accepted"] == 2
-    assert [(each["index"], each["field"]) for each in response.json["errors"]] == [
+    assert [(error["index"], error["field"]) for error in response.json["errors"]] == [
         (1, "meterId"),
         (3, "meterId"),
     ]
@@ -426,7 +426,7 @@ def test_a_failed_authentication_is_in_the_audit_log_without_the_secret(
     with caplog.at_level(logging.INFO):
         response = client.get(READ, headers=bearer(forged))
 
-    (line,) = [each for each in caplog.records if each.name == "fleetwatt.audit"]
+    (line,) = [record for record in caplog.records if record.name == "fleetwatt.audit"]
     assert line.getMessage() == "authentication failed"
     facts = vars(line)
     assert facts["key"] == keys.prefix_of(whole)
@@ -444,7 +444,7 @@ def test_what_a_key_may_not_do_is_in_the_audit_log(
     with caplog.at_level(logging.INFO):
         client.get(READ, headers=bearer(whole))
 
-    (line,) = [each for each in caplog.records if each.name == "fleetwatt.audit"]
+    (line,) = [record for record in caplog.records if record.name == "fleetwatt.audit"]
     assert (line.getMessage(), vars(line)["key"]) == ("forbidden", keys.prefix_of(whole))
 
 
@@ -457,7 +457,7 @@ def test_an_administrators_request_is_in_the_audit_log(
     with caplog.at_level(logging.INFO):
         assert client.get("/v1/admin/test", headers=bearer(whole)).text == "done"
 
-    (line,) = [each for each in caplog.records if each.name == "fleetwatt.audit"]
+    (line,) = [record for record in caplog.records if record.name == "fleetwatt.audit"]
     assert (line.getMessage(), vars(line)["path"]) == ("administration", "/v1/admin/test")
     assert client.get("/v1/admin/test", headers=bearer(make("read"))).status_code == 403
 

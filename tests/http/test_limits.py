@@ -286,7 +286,7 @@ def test_hosts_that_share_a_redis_count_together(
     config = Config(limits_storage=redis_server, key_limit="3/day")
     one, other = Limits(config), Limits(config)
 
-    answers = [refused(each, "fw_shared") for each in (one, other, one, other, one)]
+    answers = [refused(app, "fw_shared") for app in (one, other, one, other, one)]
 
     assert answers == [False, False, False, True, True]
 

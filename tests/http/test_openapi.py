@@ -111,7 +111,7 @@ def test_an_argument_has_a_description_and_its_unit(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted({name.split()[0] for name in PARAMETERS}))
 def test_an_argument_that_a_route_does_not_have_is_refused_and_named(name: str) -> None:
-    (method,) = (each for each in DOCUMENT["paths"][name] if each != "parameters")
+    (method,) = (key for key in DOCUMENT["paths"][name] if key != "parameters")
 
     response = CLIENT.open(re.sub(r"{\w+}", "D-1", name), method=method, query_string="hour=24")
 

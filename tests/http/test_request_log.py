@@ -81,6 +81,6 @@ def test_a_path_can_not_end_its_line(app: Flask, caplog: pytest.LogCaptureFixtur
 def test_a_line_names_the_request(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     app.test_client().get("/healthz", headers={"X-Request-Id": "abc-1"})
 
-    (record,) = (each for each in caplog.records if each.name == "fleetwatt.http.request_log")
+    (record,) = (record for record in caplog.records if record.name == "fleetwatt.http.request_log")
     assert record.__dict__["request_id"] == "abc-1"
     assert record.__dict__["ms"] >= 0
