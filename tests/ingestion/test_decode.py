@@ -391,7 +391,7 @@ def test_a_field_that_is_given_twice_is_named(
 ) -> None:
     parsed = parser(body, streams, ANY_TIME)
 
-    assert [(each.field, each.message) for each in parsed.faults.listed] == [
+    assert [(fault.field, fault.message) for fault in parsed.faults.listed] == [
         ("voltage", "Given more than once.")
     ]
     assert parsed.valid == body.count(b"M-1") - 1
