@@ -38,7 +38,7 @@ GOOD = Policies(
 
 def broken(**changes: Any) -> list[str]:
     """Return the rules that policies break when they are changed from good ones."""
-    return [each.rule for each in policies.breaches(replace(GOOD, **changes), WEEK, NOW)]
+    return [breach.rule for breach in policies.breaches(replace(GOOD, **changes), WEEK, NOW)]
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def insert_late(connection: Connection, time: datetime) -> None:
 
 @pytest.mark.community
 def test_the_default_policies_break_no_rule(database: Database) -> None:
-    for each in policies.read(database).values():
-        assert list(policies.breaches(each, WEEK, NOW)) == []
+    for in_force in policies.read(database).values():
+        assert list(policies.breaches(in_force, WEEK, NOW)) == []
 
 
 @pytest.mark.community
@@ -310,7 +310,7 @@ def test_dropped_readings_are_missed_by_no_answer_about_hours_that_begin_and_end
             for bucket in ("1h", "1d")
         ),
     ]
-    before = [client.get(each).json for each in routes]
+    before = [client.get(route).json for route in routes]
     assert before[0]
     assert before[0]["kwhConsumedAc"] == pytest.approx(hours - 0.5)
 
@@ -319,7 +319,7 @@ def test_dropped_readings_are_missed_by_no_answer_about_hours_that_begin_and_end
     run_guard(sql)
 
     assert count(sql, "vehicle_telemetry", "time < %(day)s", day=end) == 0
-    assert [client.get(each).json for each in routes] == before
+    assert [client.get(route).json for route in routes] == before
 
 
 @pytest.mark.community
