@@ -80,11 +80,12 @@ class Clients:
         """
         self._stopped = threading.Event()
         # A second run on the same tables speaks for other devices.
-        self._each = [
+        self._clients = [
             _Client(url, f"{seed}-{number}", rate / count, self._stopped) for number in range(count)
         ]
         self._threads = [
-            threading.Thread(target=each.run, name=f"client {each.name}") for each in self._each
+            threading.Thread(target=client.run, name=f"client {client.name}")
+            for client in self._clients
         ]
 
     def __enter__(self) -> Self:
@@ -100,8 +101,8 @@ class Clients:
     def books(self) -> Books:
         """What all of them know; final once the block has ended."""
         together = Books()
-        for each in self._each:
-            together.add(each.books)
+        for client in self._clients:
+            together.add(client.books)
         return together
 
     def answered(self) -> int:
@@ -114,7 +115,7 @@ class Clients:
 
     def _total(self, name: str) -> int:
         # Not from all books together: their dicts grow meanwhile.
-        return sum(each.books.totals[name] for each in self._each)
+        return sum(client.books.totals[name] for client in self._clients)
 
 
 class _Client:
@@ -196,7 +197,7 @@ class _Client:
         if response.status not in {200, 201, 207}:
             books.wrong.append(f"{response.status}: {answer}")
             return True
-        books.totals.update({each: answer[each] for each in ("accepted", "duplicates", "rejected")})
+        books.totals.update({name: answer[name] for name in ("accepted", "duplicates", "rejected")})
         if answer["accepted"] + answer["duplicates"] != len(batch) or answer["rejected"] != invalid:
             books.wrong.append(f"{len(batch)} readings and {invalid} invalid ones: {answer}")
         for device, second in batch:

@@ -203,7 +203,7 @@ def restart_gunicorn(service: Service, _: random.Random) -> None:
 
 def running(workers: list[psutil.Process]) -> list[int]:
     """Those of gunicorn's workers that have not ended."""
-    return alive([each.pid for each in workers])
+    return alive([worker.pid for worker in workers])
 
 
 class CannotMount(Exception):

@@ -109,9 +109,12 @@ def answers(url: str) -> dict[str, Any]:
     ]
     found = {route: client.get(route) for route in routes}
     app.extensions["fleetwatt"].close()
-    assert {each.status_code for each in found.values()} == {200}
+    assert {response.status_code for response in found.values()} == {200}
     # A reading's age is that of the moment of asking.
-    return {route: re.sub(r'"ageSeconds":[\d.]+', "", each.text) for route, each in found.items()}
+    return {
+        route: re.sub(r'"ageSeconds":[\d.]+', "", response.text)
+        for route, response in found.items()
+    }
 
 
 def test_a_restored_database_gives_the_same_answers(server: NativeServer, restored: str) -> None:
@@ -147,10 +150,10 @@ def test_a_service_whose_database_is_replaced_says_so_until_there_is_a_schema(
         cursor.execute("CREATE DATABASE replaced")
 
         assert client.post("/v1/ingestion/meter", json=meter()).status_code == 503
-        assert {client.get(each).status_code for each in routes} == {503}
+        assert {client.get(route).status_code for route in routes} == {503}
         upgrade(url)
         assert client.post("/v1/ingestion/meter", json=meter()).status_code == 201
-        assert {client.get(each).status_code for each in routes} == {200}
+        assert {client.get(route).status_code for route in routes} == {200}
         app.extensions["fleetwatt"].close()
         cursor.execute("DROP DATABASE replaced WITH (FORCE)")
 

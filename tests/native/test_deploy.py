@@ -111,8 +111,9 @@ def spread(url: str, master: int, count: int) -> list[int]:
     with kept_alive(url, count):
         return [
             sum(
-                each.status == psutil.CONN_ESTABLISHED and each.laddr.port == urlsplit(url).port
-                for each in psutil.Process(worker).net_connections("tcp")
+                connection.status == psutil.CONN_ESTABLISHED
+                and connection.laddr.port == urlsplit(url).port
+                for connection in psutil.Process(worker).net_connections("tcp")
             )
             for worker in children(master)
         ]
@@ -306,7 +307,7 @@ def test_two_instances_behind_nginx_restart_in_turn_and_no_request_is_lost(
         instances = [
             stack.enter_context(Instance(database_url, tmp_path / f"log-{n}")) for n in range(2)
         ]
-        addresses = [f"127.0.0.1:{each.port}" for each in instances]
+        addresses = [f"127.0.0.1:{instance.port}" for instance in instances]
         proxy = stack.enter_context(nginx.running(tmp_path, *addresses))
 
         def deploy() -> None:

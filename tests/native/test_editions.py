@@ -88,8 +88,8 @@ def answers(server: NativeServer) -> Routes:
     )
     responses = {route: client.get(route) for route in routes}
     app.extensions["fleetwatt"].close()
-    assert {each.status_code for each in responses.values()} == {200}
-    return {route: each.json for route, each in responses.items()}
+    assert {response.status_code for response in responses.values()} == {200}
+    return {route: response.json for route, response in responses.items()}
 
 
 def test_an_upgrade_takes_the_schema_to_community_and_the_answers_stay(
@@ -130,10 +130,10 @@ def test_an_upgrade_carries_over_how_long_history_is_kept(server: NativeServer) 
         assert meters.refresh_from == timedelta(days=29)
         assert (vehicles.keep_raw, vehicles.keep_hourly) == (None, None)
         assert vehicles.refresh_from is None
-        for each in (meters, vehicles):
-            assert each.refreshed
-            assert each.guarded
-            assert list(policies.breaches(each, database.lateness, NOW)) == []
+        for in_force in (meters, vehicles):
+            assert in_force.refreshed
+            assert in_force.guarded
+            assert list(policies.breaches(in_force, database.lateness, NOW)) == []
 
 
 @pytest.mark.parametrize(

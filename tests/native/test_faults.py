@@ -123,7 +123,9 @@ def test_without_a_fault_every_reading_is_new_once_and_no_request_fails(serving:
     assert books.totals["unavailable"] == books.totals["unanswered"] == 0
 
 
-@pytest.mark.parametrize("fault", [*OF_THE_DATABASE, *OF_GUNICORN], ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "fault", [*OF_THE_DATABASE, *OF_GUNICORN], ids=lambda fault: fault.__name__
+)
 def test_what_was_acknowledged_is_stored_once_after(fault: Fault, serving: Serving) -> None:
     service = serving()
 
@@ -172,9 +174,9 @@ def test_a_stop_in_order_answers_every_request_under_way(serving: Serving) -> No
 def under_way(service: Service) -> int:
     """How many connections gunicorn's workers hold."""
     return sum(
-        each.status == "ESTABLISHED" and f":{each.laddr.port}" in service.url
+        connection.status == "ESTABLISHED" and f":{connection.laddr.port}" in service.url
         for worker in service.workers()
-        for each in worker.net_connections("tcp")
+        for connection in worker.net_connections("tcp")
     )
 
 
