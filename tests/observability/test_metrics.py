@@ -28,21 +28,23 @@ def rejected() -> dict[tuple[str, ...], float]:
 
 
 def test_every_metric_says_whose_it_is_and_what_it_means() -> None:
-    declared = [(each.name, each.documentation) for each in metrics.REGISTRY.collect()]
+    declared = [(metric.name, metric.documentation) for metric in metrics.REGISTRY.collect()]
     declared += [(name, family.help) for name, family in (metrics.DATABASE | metrics.BUILD).items()]
 
     assert all(name.startswith("fleetwatt_") and text for name, text in declared)
 
 
 def test_a_histogram_or_limit_ends_in_its_unit() -> None:
-    names = [each.name for each in metrics.REGISTRY.collect() if each.type == "histogram"]
+    names = [metric.name for metric in metrics.REGISTRY.collect() if metric.type == "histogram"]
 
     assert names
     assert [name for name in names if not name.endswith(UNITS)] == []
 
 
 def test_none_is_declared_where_another_library_would_show_it() -> None:
-    assert [each.name for each in DEFAULT.collect() if each.name.startswith("fleetwatt")] == []
+    assert [
+        metric.name for metric in DEFAULT.collect() if metric.name.startswith("fleetwatt")
+    ] == []
 
 
 def test_a_stream_is_counted_from_0_on() -> None:
