@@ -60,7 +60,7 @@ def written(folder: Path, *upstreams: str) -> tuple[Path, int, int]:
     for pattern, instead in (
         (
             r"( *server )127\.0\.0\.1:8000(.*\n)",
-            "".join(rf"\g<1>{each}\g<2>" for each in upstreams),
+            "".join(rf"\g<1>{upstream}\g<2>" for upstream in upstreams),
         ),
         (r"    listen \[::\]:.*\n", ""),
         (r"listen 443", f"listen 127.0.0.1:{tls}"),

@@ -74,7 +74,7 @@ def test_every_metric_is_on_the_dashboard() -> None:
         re.sub("_(bucket|count|sum)$", "", name)
         for name in declared()
         if re.sub("_(bucket|count|sum)$", "", name)
-        not in {re.sub("_(bucket|count|sum)$", "", each) for each in shown}
+        not in {re.sub("_(bucket|count|sum)$", "", name) for name in shown}
     }
 
     assert unseen == set()

@@ -68,7 +68,7 @@ def test_a_request_keeps_its_id_all_the_way(proxy: Proxy) -> None:
     _, headers, _ = proxy.ask("/healthz")
     given = headers["X-Request-Id"]
     eventually(lambda: given in proxy.log.read_text(), "it is not logged")
-    logged = {each["request_id"] for each in map(json.loads, proxy.log.read_text().splitlines())}
+    logged = {line["request_id"] for line in map(json.loads, proxy.log.read_text().splitlines())}
     assert {"abc-1", given} <= logged
 
 
