@@ -81,26 +81,26 @@ def test_clients_that_stop_within_the_body_free_their_threads_and_are_told(
     server: tuple[str, int],
 ) -> None:
     slow = [connect(server) for _ in range(2 * THREADS)]
-    for each in slow:
-        each.sendall(HEAD + BODY[:10])
+    for client in slow:
+        client.sendall(HEAD + BODY[:10])
 
     assert is_served(server)
-    for each in slow:
-        with closing(each):
-            answer = everything(each)
+    for client in slow:
+        with closing(client):
+            answer = everything(client)
             assert answer.startswith(b"HTTP/1.1 408")
             assert b"urn:fleetwatt:problem:cut-short" in answer
 
 
 def test_clients_that_stop_within_the_head_free_their_threads(server: tuple[str, int]) -> None:
     slow = [connect(server) for _ in range(2 * THREADS)]
-    for each in slow:
-        each.sendall(HEAD[:20])
+    for client in slow:
+        client.sendall(HEAD[:20])
 
     assert is_served(server)
-    for each in slow:
-        with closing(each):
-            assert b"HTTP/1.1 2" not in everything(each)
+    for client in slow:
+        with closing(client):
+            assert b"HTTP/1.1 2" not in everything(client)
 
 
 @pytest.mark.parametrize("start", [HEAD + BODY[:10], HEAD[:-2] + b"X-Slow: "])
@@ -131,12 +131,12 @@ def test_clients_that_do_not_take_their_answers_free_their_threads(
 ) -> None:
     request = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: fleetwatt\r\n\r\n"
     slow = [connect(server) for _ in range(THREADS)]
-    for each in slow:
-        each.sendall(20 * request)
+    for client in slow:
+        client.sendall(20 * request)
 
-    for each in slow:
-        with closing(each):
-            assert is_cut(each)
+    for client in slow:
+        with closing(client):
+            assert is_cut(client)
     assert is_served(server)
 
 
@@ -314,12 +314,12 @@ def test_one_connection_may_send_request_after_request(unhurried: tuple[str, int
 def test_busy_connections_leave_threads_to_others(unhurried: tuple[str, int]) -> None:
     busy = [http.client.HTTPConnection(*unhurried, timeout=PATIENCE) for _ in range(2 * THREADS)]
     for _ in range(20):
-        for each in busy:
-            each.request("GET", "/healthz")
-        for each in busy:
-            assert each.getresponse().read()
-    for each in busy:
-        each.close()
+        for client in busy:
+            client.request("GET", "/healthz")
+        for client in busy:
+            assert client.getresponse().read()
+    for client in busy:
+        client.close()
 
 
 @pytest.mark.parametrize(
