@@ -167,7 +167,7 @@ def test_something_charges_at_any_time_of_the_day(past: Past) -> None:
 def test_a_battery_is_between_the_air_and_what_charging_can_add(past: Past) -> None:
     coldest, warmest = min(past.ambient), max(past.ambient)
     for readings in past.vehicles.values():
-        assert all(coldest - 0.1 <= each.batteryTemp <= warmest + 14.1 for each in readings)
+        assert all(coldest - 0.1 <= reading.batteryTemp <= warmest + 14.1 for reading in readings)
 
 
 def test_a_vehicle_is_warmer_after_an_hour_of_charging_than_when_it_has_long_been_parked(
@@ -179,10 +179,12 @@ def test_a_vehicle_is_warmer_after_an_hour_of_charging_than_when_it_has_long_bee
         for mode, unbroken in groupby(past.modes[vehicle]):
             length = len(list(unbroken))
             long_enough = range(at + (60 if mode is Mode.CHARGING else 360), at + length)
-            above[mode] += [readings[each].batteryTemp - past.ambient[each] for each in long_enough]
+            above[mode] += [
+                readings[number].batteryTemp - past.ambient[number] for number in long_enough
+            ]
             at += length
     del above[Mode.DRIVING]
-    means = {mode: sum(each) / len(each) for mode, each in above.items()}
+    means = {mode: sum(degrees) / len(degrees) for mode, degrees in above.items()}
 
     assert means[Mode.CHARGING] > means[Mode.PARKED] + 1
 
@@ -256,7 +258,7 @@ def test_the_same_plan_makes_the_same_readings() -> None:
 @pytest.mark.parametrize("change", [{"seed": "2"}, {"start": MONDAY.replace(day=3)}])
 def test_another_seed_or_start_makes_other_readings(change: dict[str, Any]) -> None:
     def values(plan: Plan) -> list[float]:
-        return [each.kwhDeliveredDc for each in minutes(plan, 1)[0][VEHICLE]]
+        return [reading.kwhDeliveredDc for reading in minutes(plan, 1)[0][VEHICLE]]
 
     assert not set(values(PLAN)) & set(values(replace(PLAN, **change)))
 

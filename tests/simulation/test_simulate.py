@@ -88,13 +88,13 @@ def test_what_was_accepted_is_what_is_stored(
     said = account(simulate(server_url, *SPAN, *FLEET, *faults))
 
     for stream, devices in ((METER, 8), (VEHICLE, 12)):
-        each = said["streams"][stream.name]
-        assert each["made"] == devices * MINUTES
-        assert each["sent"] == each["made"] - each["lost"] + each["repeated"]
-        assert each["accepted"] == each["made"] - each["lost"] == stored(sql, stream)
-        assert each["duplicates"] == each["repeated"] > 0
-        assert each["lost"] > 0
-        assert (each["rejected"], each["unanswered"], each["unsure"]) == (0, 0, 0)
+        counts = said["streams"][stream.name]
+        assert counts["made"] == devices * MINUTES
+        assert counts["sent"] == counts["made"] - counts["lost"] + counts["repeated"]
+        assert counts["accepted"] == counts["made"] - counts["lost"] == stored(sql, stream)
+        assert counts["duplicates"] == counts["repeated"] > 0
+        assert counts["lost"] > 0
+        assert (counts["rejected"], counts["unanswered"], counts["unsure"]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
@@ -106,8 +106,8 @@ def test_the_status_is_the_newest_reading_that_was_delivered(
     expected = newest(HEAVY_PLAN, stream)
     status = answer(client, f"/v1/status/{stream.plural}")["items"]
     assert {
-        each[stream.id.name]: {field.name: each[field.name] for field in stream.fields}
-        for each in status
+        device[stream.id.name]: {field.name: device[field.name] for field in stream.fields}
+        for device in status
     } == expected
 
 
@@ -116,8 +116,8 @@ def test_another_run_of_the_same_plan_is_all_duplicates(server_url: str, sql: Co
     before = [stored(sql, stream) for stream in STREAMS]
     again = account(simulate(server_url, *SPAN, *FLEET))
 
-    for each in again["streams"].values():
-        assert (each["accepted"], each["duplicates"]) == (0, each["sent"])
+    for counts in again["streams"].values():
+        assert (counts["accepted"], counts["duplicates"]) == (0, counts["sent"])
     assert [stored(sql, stream) for stream in STREAMS] == before
 
 
@@ -131,8 +131,8 @@ def test_the_mappings_are_those_of_the_fleet(server_url: str, client: FlaskClien
         expected += [(*move, fleet.now) for move in fleet.moves.items()]
     listed = answer(client, "/v1/mappings")["items"]
     found = {
-        (each["vehicleId"], each["meterId"], datetime.fromisoformat(each["validFrom"]))
-        for each in listed
+        (mapping["vehicleId"], mapping["meterId"], datetime.fromisoformat(mapping["validFrom"]))
+        for mapping in listed
     }
     assert len(found) == len(listed) > 12
     assert found == set(expected)
@@ -158,7 +158,7 @@ def test_each_vehicle_is_as_efficient_as_the_model_says(
         if summary["kwhConsumedAc"] > 1:
             found.append(summary["efficiency"])
     assert len(found) > 2
-    assert all(0.879 < each < 0.941 for each in found)
+    assert all(0.879 < efficiency < 0.941 for efficiency in found)
 
 
 def test_what_no_answer_came_for_is_accounted_for(front: Front, sql: Connection) -> None:
@@ -168,12 +168,12 @@ def test_what_no_answer_came_for_is_accounted_for(front: Front, sql: Connection)
     said = account(simulate(front.url, *SPAN, *FLEET, "--repeat", "0", *many))
 
     for stream in STREAMS:
-        each = said["streams"][stream.name]
-        assert each["accepted"] + each["unsure"] == each["made"] - each["lost"]
-        assert each["accepted"] + each["unsure"] == stored(sql, stream)
-        assert (each["duplicates"], each["unanswered"]) == (each["unsure"], 0)
-    assert sum(each["retries"] for each in said["streams"].values()) > 0
-    assert sum(each["unsure"] for each in said["streams"].values()) > 0
+        counts = said["streams"][stream.name]
+        assert counts["accepted"] + counts["unsure"] == counts["made"] - counts["lost"]
+        assert counts["accepted"] + counts["unsure"] == stored(sql, stream)
+        assert (counts["duplicates"], counts["unanswered"]) == (counts["unsure"], 0)
+    assert sum(counts["retries"] for counts in said["streams"].values()) > 0
+    assert sum(counts["unsure"] for counts in said["streams"].values()) > 0
 
 
 def test_an_api_that_goes_away_is_given_up_and_what_it_had_acknowledged_is_told(
@@ -194,11 +194,11 @@ def test_an_api_that_goes_away_is_given_up_and_what_it_had_acknowledged_is_told(
     said = json.loads(result.stdout)
     assert "answers 503" in said["failure"]
     for stream in STREAMS:
-        each = said["streams"][stream.name]
-        assert each["accepted"] == stored(sql, stream)
-        assert each["sent"] == each["accepted"] + each["duplicates"] + each["unanswered"]
-    assert sum(each["accepted"] for each in said["streams"].values()) > 0
-    assert sum(each["unanswered"] for each in said["streams"].values()) > 0
+        counts = said["streams"][stream.name]
+        assert counts["accepted"] == stored(sql, stream)
+        assert counts["sent"] == counts["accepted"] + counts["duplicates"] + counts["unanswered"]
+    assert sum(counts["accepted"] for counts in said["streams"].values()) > 0
+    assert sum(counts["unanswered"] for counts in said["streams"].values()) > 0
 
 
 def test_an_api_that_refuses_the_key_is_not_tried_again(front: Front) -> None:
@@ -219,8 +219,8 @@ def test_rejected_readings_are_counted_and_the_first_reason_is_told(server_url: 
 
     assert result.exit_code == 1
     said = json.loads(result.stdout)
-    for each in said["streams"].values():
-        assert each["rejected"] == each["sent"] > 0
+    for counts in said["streams"].values():
+        assert counts["rejected"] == counts["sent"] > 0
     assert "timestamp: Older than the raw history" in said["firstError"]
 
 
@@ -253,9 +253,9 @@ def test_a_live_run_goes_on_until_it_is_stopped_and_then_sends_what_it_has(
         assert process.wait(60) == 0
 
     for stream in STREAMS:
-        each = said["streams"][stream.name]
-        assert each["made"] >= 3 * 60
-        assert each["accepted"] == each["made"] == stored(sql, stream)
+        counts = said["streams"][stream.name]
+        assert counts["made"] >= 3 * 60
+        assert counts["accepted"] == counts["made"] == stored(sql, stream)
 
 
 @pytest.mark.parametrize(
