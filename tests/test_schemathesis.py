@@ -52,11 +52,13 @@ def answerable(document: dict[str, Any]) -> dict[str, Any]:
         for parameter in path.get("parameters", []):
             if parameter["name"] in NAMED:
                 parameter["schema"]["enum"] = NAMED[parameter["name"]]
-    operations = [each for path in changed["paths"].values() for each in path.values()]
-    for operation in (each for each in operations if isinstance(each, dict)):
+    operations = [operation for path in changed["paths"].values() for operation in path.values()]
+    for operation in (operation for operation in operations if isinstance(operation, dict)):
         parameters = operation.get("parameters", [])
         # What a cursor holds is known to who made it alone.
-        parameters = [each for each in parameters if each["schema"].get("format") != "cursor"]
+        parameters = [
+            parameter for parameter in parameters if parameter["schema"].get("format") != "cursor"
+        ]
         for parameter in parameters:
             if parameter["name"] in SPAN:
                 parameter["schema"]["enum"] = SPAN[parameter["name"]]

@@ -70,7 +70,10 @@ def links(operation: str, status: int, body: dict[str, str]) -> list[Link]:
         path, _, method = link["operationRef"].removeprefix("#/paths/").rpartition("/")
         target = f"{method.upper()} {unquote(path).replace('~1', '/')}"
         parameters = link["parameters"].items()
-        values = {name: body[each.removeprefix("$request.body#/")] for name, each in parameters}
+        values = {
+            name: body[expression.removeprefix("$request.body#/")]
+            for name, expression in parameters
+        }
         found.append(Link(target, values))
     return found
 
@@ -113,7 +116,7 @@ class Story(RuleBasedStateMachine):
         case.validate_response(response)
         return response
 
-    @rule(target=links, case=st.one_of([CASES[each] for each in READINGS]))
+    @rule(target=links, case=st.one_of([CASES[operation] for operation in READINGS]))
     def store_a_reading(self, case: Any) -> MultipleResults[Link]:
         response = self.call(case)
         reading = case.body
@@ -161,7 +164,9 @@ class Story(RuleBasedStateMachine):
             assert response.status_code in {200, 422}
 
     def check_mappings(self, items: list[dict[str, Any]], vehicle: str, meter: str) -> None:
-        assert items == [each for each in self.mappings[vehicle] if each["meterId"] == meter]
+        assert items == [
+            mapping for mapping in self.mappings[vehicle] if mapping["meterId"] == meter
+        ]
 
     def check_unplugged(self, vehicle: str, response: Any) -> None:
         mapping = self.open_mapping(vehicle)

@@ -197,7 +197,7 @@ def statements() -> Iterator[tuple[str, ast.expr, ast.AST]]:
     """Yield every statement that the source hands to the database, with the function it is in."""
     for file in SOURCES:
         tree = ast.parse(file.read_text())
-        scopes = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)]
+        scopes = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         for function in scopes:
             for call in ast.walk(function):
                 if not isinstance(call, ast.Call) or not call.args:
@@ -226,10 +226,10 @@ def test_no_statement_is_built_from_strings() -> None:
         texts: list[Any] = [argument]
         if isinstance(argument, ast.Name):
             texts += [
-                each.value
-                for each in ast.walk(function)
-                if isinstance(each, ast.Assign | ast.AugAssign)
-                and argument.id in {ast.unparse(target) for target in targets(each)}
+                node.value
+                for node in ast.walk(function)
+                if isinstance(node, ast.Assign | ast.AugAssign)
+                and argument.id in {ast.unparse(target) for target in targets(node)}
             ]
         built += [where for text in texts if is_built(text)]
 
