@@ -7,10 +7,12 @@ migration lies in a copy of db/, on a database that this release has made alread
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from fleetwatt.config import Config
 from fleetwatt.database.pool import connect
 from fleetwatt.database.schema import migrations
 from fleetwatt.embedded.database import EmbeddedDatabase
+from tests.conftest import copied
 from tests.native.server import NativeServer
 
 ROOT = Path(__file__).parents[2]
@@ -29,35 +32,47 @@ HERE = Path(__file__).parent
 VIEW = "CREATE VIEW of_a_dba AS SELECT meter_id, age_seconds FROM meter_status"
 
 
+@pytest.fixture
+def upgraded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database of the test's own, made by this release, on which a DBA has built."""
+    with contextlib.ExitStack() as opened:
+        if os.environ.get("FLEETWATT_NATIVE"):
+            url = opened.enter_context(NativeServer()).url
+            connection = opened.enter_context(closing(connect(Config(database_url=url))))
+            list(migrations.upgrade(connection))
+        else:
+            template = request.getfixturevalue("embedded_template")
+            data = copied(template, tmp_path / "database")
+            url = opened.enter_context(EmbeddedDatabase(data)).url
+        with closing(psycopg2.connect(url)) as connection, connection:
+            connection.cursor().execute(VIEW)
+        yield url
+
+
 @pytest.mark.parametrize(("name", "stream"), [("charger", "charger"), ("frequency", "meter")])
-def test_it_takes_an_entry_and_a_migration(name: str, stream: str, tmp_path: Path) -> None:
+def test_it_takes_an_entry_and_a_migration(
+    name: str, stream: str, upgraded: str, tmp_path: Path
+) -> None:
     schema = tmp_path / "packages" / "fleetwatt_db"
     shutil.copytree(ROOT / "db", schema)
     shutil.copytree(HERE / name / "migrations", schema / "migrations", dirs_exist_ok=True)
-    is_native = bool(os.environ.get("FLEETWATT_NATIVE"))
-    with NativeServer() if is_native else EmbeddedDatabase(tmp_path / "database") as server:
-        with closing(connect(Config(database_url=server.url))) as connection:
-            list(migrations.upgrade(connection))
-        with closing(psycopg2.connect(server.url)) as connection, connection:
-            connection.cursor().execute(VIEW)
-
-        # All that follows it, and the stream's queries.
-        chosen = ("-k", f"{name} or {stream} or tables_of_a_stream")
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"),
-                *("-p", f"tests.made_up.{name}.entry", *chosen),
-                *(HERE / name / "follow.py", "tests/database/test_queries.py"),
-            ],
-            cwd=ROOT,
-            env=os.environ
-            | {
-                "PYTHONPATH": f"{schema.parent}:{ROOT}",
-                "FLEETWATT_TEST_DATABASE_URL": server.url,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    # All that follows it, and the stream's queries.
+    chosen = ("-k", f"{name} or {stream} or tables_of_a_stream")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"),
+            *("-p", f"tests.made_up.{name}.entry", *chosen),
+            *(HERE / name / "follow.py", "tests/database/test_queries.py"),
+        ],
+        cwd=ROOT,
+        env=os.environ
+        | {
+            "PYTHONPATH": f"{schema.parent}:{ROOT}",
+            "FLEETWATT_TEST_DATABASE_URL": upgraded,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -172,13 +172,13 @@ def served(app: Flask) -> Iterator[str]:
 
 
 def test_the_simulator_sends_its_readings(served: str, sql: Connection) -> None:
-    asked = ["simulate", "--url", served, "--vehicles", "4", "--since", "20m", "--json"]
+    asked = ["simulate", "--url", served, "--vehicles", "10", "--since", "20m", "--json"]
 
     done = CliRunner().invoke(fleetwatt, asked)
 
     assert done.exit_code == 0, done.output
     account = json.loads(done.stdout)["streams"]["charger"]
-    assert account["made"] == 4 * 20
+    assert account["made"] == 10 * 20
     assert account["rejected"] == account["unanswered"] == 0
     stored = "SELECT count(*), count(connector_temp) FROM charger_telemetry"
     [(readings, known)] = rows(sql, stored)
