@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=8 --dist=loadfile
 
 # The API on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL. No shell stands between make and it: signals reach it.
 run: $(READY)
-	@FLEETWATT_PORT=$(PORT) FLEETWATT_LOG_FORMAT=$${FLEETWATT_LOG_FORMAT:-text} exec $(BIN)/fleetwatt dev --with-parent
+	@FLEETWATT_PORT=$(PORT) FLEETWATT_LOG_FORMAT=$${FLEETWATT_LOG_FORMAT:-text} exec $(BIN)/fleetwatt dev --under-make $$PPID
 
 test: $(READY)
 	$(PYTEST) --cov
@@ -23,7 +23,7 @@ test-long: $(READY)
 
 # The tests that ask a database on a TimescaleDB with many processes, from Debian's packages: the Apache edition.
 test-native: $(READY)
-	FLEETWATT_NATIVE=1 $(PYTEST) tests/native tests/api tests/cli tests/database tests/http tests/lifecycle tests/test_end_to_end.py
+	FLEETWATT_NATIVE=1 $(PYTEST) tests/native tests/api tests/cli tests/database tests/http tests/lifecycle tests/ops/test_compose.py tests/test_end_to_end.py
 
 # The decoder and the embedded server's protocol on FUZZ_INPUTS (1,000,000) odd inputs each, from FUZZ_SEED (1) on.
 fuzz: $(READY)

@@ -43,7 +43,16 @@ def lives(process: psutil.Process) -> bool:
 
 DEV = [str(PROGRAMS / "fleetwatt"), "dev"]
 # As in a checkout that is set up.
-MAKE_RUN = ["make", "-C", str(ROOT), "-o", ".venv/.ready", "run", f"BIN={PROGRAMS}"]
+MAKE_RUN = [
+    "make",
+    "--no-print-directory",
+    "-C",
+    str(ROOT),
+    "-o",
+    ".venv/.ready",
+    "run",
+    f"BIN={PROGRAMS}",
+]
 
 
 class Dev:
@@ -201,6 +210,24 @@ def test_make_run_leaves_no_process_behind_whichever_of_them_gets_the_signal(
     running.wait()
     assert len(running.children) >= 4  # the supervisor, Node, gunicorn and its worker
     eventually(lambda: not any(lives(child) for child in running.children), "children live on")
+
+
+def test_make_that_is_interrupted_while_the_service_starts_ends_with_it(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        MAKE_RUN,
+        env=os.environ | {"PORT": "0", "FLEETWATT_DATA_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as make:
+        assert make.stdout
+        assert make.stdout.readline().startswith("Starting the embedded TimescaleDB")
+        started = psutil.Process(make.pid).children(recursive=True)
+        make.send_signal(signal.SIGINT)
+        make.stdout.read()
+
+    assert started
+    eventually(lambda: not any(lives(child) for child in started), "children live on")
 
 
 def test_a_port_in_use_is_said(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ import click
 from fleetwatt.cli.database import upgrade_schema
 from fleetwatt.config import SETTINGS, Config
 from fleetwatt.embedded import dev as supervisor
-from fleetwatt.embedded import node
-from fleetwatt.embedded.children import Parent
+from fleetwatt.embedded.children import Make
 
 
 @click.command()
@@ -36,16 +35,13 @@ def serve() -> None:
 
 
 @click.command()
-@click.option("--with-parent", is_flag=True, help="end when the process that started this one does")
-def dev(*, with_parent: bool) -> None:
+@click.option("--under-make", type=int, metavar="PID", help="end with the make of this process id")
+def dev(under_make: int | None) -> None:
     """Serve the API on an embedded TimescaleDB.
 
     With FLEETWATT_DATABASE_URL set, on that one.
     """
-    parent = Parent() if with_parent else None
     current = Config.from_environment()
     current.check_address(current.host)
-    if not current.database_url:
-        node.install()
     upgrade = lambda url: upgrade_schema(replace(current, database_url=url))  # noqa: E731
-    sys.exit(supervisor.serve(current, upgrade, parent))
+    sys.exit(supervisor.serve(current, upgrade, Make(under_make) if under_make else None))

@@ -62,26 +62,26 @@ def end(children: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
         child.wait()
 
 
-class Parent:
-    """The process that started this one, as far as it wants this one to go on.
+class Make:
+    """The make that started this process, as long as it wants this process to go on.
 
-    make passes SIGTERM on to what it runs. SIGINT it does not, as a terminal sends that to both:
-    where make alone gets one, it stops to catch SIGINT and waits for this process, which therefore
-    has to look.
+    It passes SIGTERM on to what it runs. SIGINT it does not, since a terminal sends that to both:
+    where make alone gets one it lets go of SIGINT and waits for this process, which therefore has
+    to look.
     """
 
-    def __init__(self) -> None:
-        self._pid = os.getppid()
-        self._caught = self._catches_sigint()
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
 
     def is_done(self) -> bool:
         """Whether it has died, or was interrupted."""
-        return os.getppid() != self._pid or (self._caught and not self._catches_sigint())
+        return os.getppid() != self._pid or self._lets_sigint_through()
 
-    def _catches_sigint(self) -> bool:
+    def _lets_sigint_through(self) -> bool:
         try:
             status = Path(f"/proc/{self._pid}/status").read_text("ascii")
         except OSError:  # another system's, or it has just died
             return False
-        caught = int(status.partition("SigCgt:")[2].split()[0], 16)
-        return bool(caught >> (signal.SIGINT - 1) & 1)
+        # One that was started in the background ignores it from the beginning.
+        heeded = [status.partition(f"{name}:")[2].split()[0] for name in ("SigCgt", "SigIgn")]
+        return not any(int(mask, 16) >> (signal.SIGINT - 1) & 1 for mask in heeded)

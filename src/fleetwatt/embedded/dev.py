@@ -18,16 +18,16 @@ from urllib.error import URLError
 
 import click
 
-from fleetwatt.embedded import children
+from fleetwatt.embedded import children, node
 from fleetwatt.embedded.database import EmbeddedDatabase, EmbeddedDatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fleetwatt.config import Config
-    from fleetwatt.embedded.children import Parent
+    from fleetwatt.embedded.children import Make
 
-POLL = 0.2  # seconds between looks at the children
+POLL = 0.2  # seconds between looks at the children, and at make
 START_TIMEOUT = 60.0  # seconds for the API to answer
 # Seconds for requests under way, for all processes but the database, and for that: whoever stops
 # the service waits no longer than 10.
@@ -42,23 +42,27 @@ class Stopped(Exception):
     """Somebody asked the service to stop."""
 
 
-def serve(config: Config, upgrade: Callable[[str], None], parent: Parent | None = None) -> int:
+def serve(config: Config, upgrade: Callable[[str], None], make: Make | None = None) -> int:
     """Serve until one of its processes is asked to stop or gunicorn ends, and leave none behind.
 
-    Signals raise `Stopped` in the main thread, the only one; the exit stack then ends its children,
-    the database last.
+    Signals, a timer's that looks after make among them, raise `Stopped` in the main thread,
+    the only one; the exit stack then ends its children, the database last.
 
     Args:
         config: The settings; with a database URL no database is started.
         upgrade: Brings the schema of a database, by its URL, up to date.
-        parent: What started this, to end with it.
+        make: The make to end with.
 
     Returns:
         The exit status: gunicorn's, or 0 when it was asked to stop.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _raise_stopped)
+    if make:
+        _watch(make)
     with suppress(Stopped), ExitStack() as running:
+        if not config.database_url:
+            node.install()
         config = replace(config, port=_free_port(config))
         environment = dict(os.environ) | {"FLEETWATT_PORT": str(config.port)}
         database = None
@@ -83,14 +87,20 @@ def serve(config: Config, upgrade: Callable[[str], None], parent: Parent | None 
         maintenance = _start("fleetwatt", "maintain", "--every", "5m", environment=environment)
         processes.append(maintenance)
         _say_urls(config, url if database else "")
-        return _supervise(api, maintenance, database, parent)
+        return _supervise(api, maintenance, database)
     click.echo("Stopped.")
     return 0
 
 
+def _watch(make: Make) -> None:
+    """Look every so often whether make is done, whatever this process is at."""
+    signal.signal(signal.SIGALRM, lambda *_: _raise_stopped() if make.is_done() else None)
+    signal.setitimer(signal.ITIMER_REAL, POLL, POLL)
+
+
 def _raise_stopped(*_: object) -> None:
     # Once is enough: a second Ctrl-C must not interrupt the stopping.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
     raise Stopped
 
@@ -147,15 +157,10 @@ def _supervise(
     api: subprocess.Popen[bytes],
     maintenance: subprocess.Popen[bytes],
     database: EmbeddedDatabase | None,
-    parent: Parent | None,
 ) -> int:
     restarts: deque[float] = deque(maxlen=MAX_RESTARTS)
     while (status := api.poll()) is None:
-        if (
-            maintenance.poll() in STOPPED
-            or (database and database.was_stopped)
-            or (parent and parent.is_done())
-        ):
+        if maintenance.poll() in STOPPED or (database and database.was_stopped):
             raise Stopped
         if database and not database.is_running:
             now = time.monotonic()
