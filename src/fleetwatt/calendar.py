@@ -23,6 +23,7 @@ from fleetwatt.times import DAY, HOUR, MINUTE, SECOND, WEEK
 
 VERSION: str = tzdata.IANA_VERSION
 NAMES = frozenset(files(tzdata).joinpath("zones").read_text(encoding="utf-8").split())
+DEFAULT_ZONE = "UTC"
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Buckets that clocks are divided into, and those that calendars are.

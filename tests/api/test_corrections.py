@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 from werkzeug.test import TestResponse
 
-from fleetwatt.schemas.corrections import MOST_CHANGES
+from fleetwatt.lifecycle.corrections import MOST_CHANGES
 from tests.conftest import refresh, rows
 from tests.examples import ago, meter, vehicle
 

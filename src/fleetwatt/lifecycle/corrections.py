@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fleetwatt.schemas.corrections import MOST_CHANGES
 from fleetwatt.streams import STREAMS, Stream
 from fleetwatt.times import rfc3339
 
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
     from fleetwatt.database.client import Database
     from fleetwatt.database.pool import Row
+
+MOST_CHANGES = 100  # readings that a correction lists
 
 
 class CorrectionRefused(Exception):

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from fleetwatt.calendar import DEFAULT_ZONE
 from fleetwatt.database.errors import ReferenceBroken
-from fleetwatt.schemas.devices import DEFAULT_ZONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,6 +6,7 @@ from typing import Any
 
 import marshmallow as ma
 
+from fleetwatt.lifecycle.corrections import MOST_CHANGES
 from fleetwatt.schemas import paging
 from fleetwatt.schemas.fields import (
     Answer,
@@ -21,7 +22,6 @@ from fleetwatt.schemas.fields import (
 from fleetwatt.streams import STREAMS, Stream
 
 MOST_REASON = 500  # characters
-MOST_CHANGES = 100  # readings that a correction lists
 _REASON = "register 0 after a boot"
 _EXAMPLE: dict[str, Any] = {
     "timestamp": "2024-02-09T10:00:00Z",

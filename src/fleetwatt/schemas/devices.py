@@ -17,7 +17,6 @@ DEFAULT_INTERVAL = 60.0  # seconds
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.001, 31 * 86_400.0  # seconds
 # Whatever a device's power is, sums and products of it stay within a double.
 LEAST_KW, MOST_KW = 1e-6, 1e12
-DEFAULT_ZONE = "UTC"
 _ZONE = "IANA name of the time zone that its local days are of"
 # On one line: no control characters, no breaks of lines and paragraphs.
 _NAME_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$"
@@ -102,7 +101,7 @@ class SiteEntry(ma.Schema):
     name = optional(Name, "What people call it; null: nothing", example="Depot North")
     timeZone = optional(
         TimeZone,
-        f"{_ZONE}; null: {DEFAULT_ZONE}",
+        f"{_ZONE}; null: {calendar.DEFAULT_ZONE}",
         attribute="time_zone",
         example="Europe/Berlin",
     )

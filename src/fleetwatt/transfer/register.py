@@ -12,8 +12,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import marshmallow as ma
 
+from fleetwatt.calendar import DEFAULT_ZONE
 from fleetwatt.lifecycle import register
-from fleetwatt.schemas.devices import DEFAULT_ZONE, DeviceEntry, SiteEntry
+from fleetwatt.schemas.devices import DeviceEntry, SiteEntry
 from fleetwatt.schemas.fields import Identifier, Number
 from fleetwatt.streams import STREAMS
 from fleetwatt.transfer.tables import InvalidLines, read_table, valid_lines, write_table
