@@ -132,7 +132,17 @@ class Config:
         60.0, "longest time for a request to arrive", unit="s", kind=PositiveSeconds
     )
     pool_size: int = _setting(
-        4, "database connections of a worker", unit="connections", kind=Positive
+        4,
+        "database connections of a worker, one of them for writes, keys and health alone",
+        unit="connections",
+        kind=Positive,
+    )
+    analytic_queries: int = _setting(
+        2,
+        "analytic questions that a worker asks the database at once; half of its connections at "
+        "most",
+        unit="questions",
+        kind=Positive,
     )
     pool_timeout: float = _setting(
         5.0, "longest wait for a free connection before the answer is 503", unit="s", kind=Seconds

@@ -69,7 +69,7 @@ def test_the_tables_of_a_stream_have_the_columns_that_streams_py_says(sql: Conne
 
 
 def test_what_may_be_asked_of_a_replica_only_reads() -> None:
-    names = queries.for_replica()
+    names = queries.names(queries.FOR_REPLICA)
 
     assert {"vehicle_window", "meter.counter_readings"} <= names
     for name in names:
@@ -85,4 +85,4 @@ def test_status_and_what_a_write_goes_by_are_never_asked_of_a_replica() -> None:
         primary.add(f"{stream.name}.oldest_accepted")
 
     assert primary <= set(QUERIES)
-    assert not primary & queries.for_replica()
+    assert not primary & queries.names(queries.FOR_REPLICA)

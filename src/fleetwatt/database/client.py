@@ -17,7 +17,7 @@ import psycopg2
 from fleetwatt.database import queries
 from fleetwatt.database.errors import is_lost, translated
 from fleetwatt.database.insert import insert_rows
-from fleetwatt.database.pool import Pool, Row, connect, cut_unanswered, fetch
+from fleetwatt.database.pool import Pool, Row, Share, connect, cut_unanswered, fetch
 from fleetwatt.database.replica import Replica, ReplicaAway
 from fleetwatt.database.schema import editions, migrations
 from fleetwatt.database.write_queue import WriteQueue
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # Late enough after year 1 to be converted between time zones.
 BEGINNING = datetime(2, 1, 1, tzinfo=UTC)
+_A_DAY = 86_400.0  # seconds
 # Seconds past statement_timeout that a server has to say that a statement was too long.
 _GRACE = 5.0
 _RETENTION_KEPT = 5.0  # seconds for which an answer about retention is used again
@@ -51,13 +52,25 @@ class Database:
     Every method that asks the database raises a `DatabaseError`: `Unavailable` where it is away,
     `Busy` where it is busy, `StatementFailed` where a statement is at fault. A question is asked
     again, once, where its connection was lost.
+
+    Writes, keys and health have connections of their own: analytic questions leave half of them
+    (rounded down) to others, and all questions together leave one.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._queries = queries.load()
         self._pool = Pool(self._open, config.pool_size, config.pool_timeout)
-        self._for_replica = queries.for_replica()
+        self._for_replica = queries.names(queries.FOR_REPLICA)
+        self._analytic = queries.names(queries.ANALYTIC)
+        self._first = queries.names(queries.FIRST)
+        self._for_writes = queries.names(queries.FOR_WRITES)
+        # Half of the threads are left to those that don't wait for questions.
+        may_wait = config.threads // 2
+        self._questions = Share(max(1, config.pool_size - 1), may_wait)
+        most_analytic = min(config.analytic_queries, (config.pool_size + 1) // 2)
+        self._analytic_questions = Share(most_analytic, may_wait)
+        self._write_patience = config.write_timeout or _A_DAY
         self._replica = (
             Replica(config, self._queries["replica_lag"]) if config.replica_url else None
         )
@@ -80,7 +93,8 @@ class Database:
         if self._replica and query in self._for_replica:
             with suppress(ReplicaAway), translated():
                 return self._replica.ask(work)
-        return self._retry_once(work)
+        patience = self._write_patience if query in self._for_writes else None
+        return self._retry_once(work, *self._shares_of(query), timeout=patience)
 
     def query_one(self, query: str, **parameters: Any) -> Row | None:
         """Return the first row of a named query that only reads, or None."""
@@ -190,6 +204,12 @@ class Database:
         if self._replica:
             self._replica.close()
 
+    def _shares_of(self, query: str) -> tuple[Share, ...]:
+        """Return what a query's connection counts towards."""
+        if query in self._analytic:
+            return self._analytic_questions, self._questions
+        return () if query in self._first | self._for_writes else (self._questions,)
+
     def _open(self) -> Connection:
         opened = connect(self._config)
         try:
@@ -204,13 +224,16 @@ class Database:
         """Store readings; a retry finds those that are stored already."""
         started = time.perf_counter()
         inserted = self._retry_once(
-            lambda connection: insert_rows(connection, self._queries, batch)
+            lambda connection: insert_rows(connection, self._queries, batch),
+            timeout=self._write_patience,
         )
         outcomes = [done.outcome(len(rows)) for rows, done in zip(batch, inserted, strict=True)]
         metrics.committed(batch, outcomes, time.perf_counter() - started)
         return inserted
 
-    def _retry_once(self, work: Callable[[Connection], T]) -> T:
+    def _retry_once(
+        self, work: Callable[[Connection], T], *shares: Share, timeout: float | None = None
+    ) -> T:
         """Do work on a connection, and again on another one where the first was lost.
 
         Only for work that does no harm when it is done twice: the first time may have succeeded.
@@ -218,7 +241,7 @@ class Database:
         is_connected = False
         with translated():
             try:
-                with self._pool.connection() as connection:
+                with self._pool.connection(*shares, timeout=timeout) as connection:
                     is_connected = True
                     return work(connection)
             except psycopg2.Error as error:
@@ -227,5 +250,5 @@ class Database:
                     raise
                 # Where one connection was lost, so were the others: the server went away.
                 self._pool.drop_idle()
-            with self._pool.connection() as connection:
+            with self._pool.connection(*shares, timeout=timeout) as connection:
                 return work(connection)

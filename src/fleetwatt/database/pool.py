@@ -12,8 +12,9 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -146,11 +147,29 @@ def _has_ended(connection: Connection) -> bool:
     return bool(watched.poll(0))
 
 
+@dataclass(eq=False)
+class Share:
+    """The part of a pool that work of one kind may take, so that something is left for other work.
+
+    The pool's `_changed` guards `taken` and `waiting`.
+
+    Attributes:
+        most: How many connections at once.
+        may_wait: How many threads may wait for one of them; others are refused at once.
+    """
+
+    most: int
+    may_wait: int
+    taken: int = 0
+    waiting: int = 0
+
+
 class Pool:
     """Up to `size` connections that threads take turns with, the last used first.
 
-    `_changed` guards `_idle` and `_open`. A thread holds it to take a connection, to return one, or
-    to reserve the right to open one, never while it talks to the database. The pool has no thread.
+    `_changed` guards `_idle`, `_open` and what is taken of shares. A thread holds it to take a
+    connection, to return one, or to reserve the right to open one, never while it talks to the
+    database. The pool has no thread.
     """
 
     def __init__(self, open_one: Callable[[], Connection], size: int, timeout: float) -> None:
@@ -162,21 +181,25 @@ class Pool:
         self._open = 0
 
     @contextmanager
-    def connection(self) -> Iterator[Connection]:
+    def connection(self, *shares: Share, timeout: float | None = None) -> Iterator[Connection]:
         """Lend a connection; one that is closed when it comes back is forgotten.
+
+        Args:
+            shares: What the connection counts towards.
+            timeout: Seconds to wait for one at most; None: as long as the pool says.
 
         One that ended while it lay idle is replaced: a change that is sent on it would fail, and
         leave open whether it was made.
 
         Raises:
-            PoolExhausted: None came free in time.
+            PoolExhausted: None came free in time, or too many threads wait already.
             psycopg2.OperationalError: A new one could not be opened.
         """
-        taken = self._take()
+        taken = self._take(shares, self._timeout if timeout is None else timeout)
         if taken and _has_ended(taken):
             taken.close()
             taken = None
-        taken = taken or self._new()
+        taken = taken or self._new(shares)
         try:
             yield taken
         except BaseException:
@@ -184,7 +207,7 @@ class Pool:
             taken.close()
             raise
         finally:
-            self._return(taken)
+            self._return(taken, shares)
 
     def usage(self) -> tuple[int, int]:
         """Return how many connections are in use, and how many are open and free."""
@@ -200,32 +223,55 @@ class Pool:
         for connection in idle:
             connection.close()
 
-    def _take(self) -> Connection | None:
+    def _take(self, shares: Sequence[Share], timeout: float) -> Connection | None:
         """Take an idle connection, or return None with the right to open one."""
         with self._changed:
-            # It looks once more after the time is over: that moment's notify woke no other thread.
-            if not self._changed.wait_for(
-                lambda: self._idle or self._open < self._size, self._timeout
-            ):
-                raise PoolExhausted(f"no database connection came free within {self._timeout:g} s")
+            if not self._is_free(shares):
+                self._wait(shares, timeout)
+            for share in shares:
+                share.taken += 1
             if self._idle:
                 return self._idle.pop()
             self._open += 1
             return None
 
-    def _new(self) -> Connection:
+    def _is_free(self, shares: Sequence[Share]) -> bool:
+        is_left = bool(self._idle) or self._open < self._size
+        return is_left and all(share.taken < share.most for share in shares)
+
+    def _wait(self, shares: Sequence[Share], timeout: float) -> None:
+        """Wait for a connection while holding `_changed`; each waiting thread is a request's."""
+        if any(share.waiting >= share.may_wait for share in shares):
+            raise PoolExhausted("too many questions wait for a database connection already")
+        for share in shares:
+            share.waiting += 1
+        try:
+            # It looks once more after the time is over, when it may have been woken for nothing.
+            if not self._changed.wait_for(lambda: self._is_free(shares), timeout):
+                raise PoolExhausted(f"no database connection came free within {timeout:g} s")
+        finally:
+            for share in shares:
+                share.waiting -= 1
+
+    def _new(self, shares: Sequence[Share]) -> Connection:
         try:
             return self._open_one()
         except BaseException:
             with self._changed:
                 self._open -= 1
-                self._changed.notify()
+                self._give_back(shares)
             raise
 
-    def _return(self, connection: Connection) -> None:
+    def _return(self, connection: Connection, shares: Sequence[Share]) -> None:
         with self._changed:
             if connection.closed:
                 self._open -= 1
             else:
                 self._idle.append(connection)
-            self._changed.notify()
+            self._give_back(shares)
+
+    def _give_back(self, shares: Sequence[Share]) -> None:
+        for share in shares:
+            share.taken -= 1
+        # All of them: what came free may be of use to one that waits, and of none to the next.
+        self._changed.notify_all()

@@ -11,7 +11,7 @@ or `many.`, which says what method of Database runs it; `Run once: …` after it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 # Files of what dashboards draw, which may be a moment old. Never what a write goes by, nor status.
 FOR_REPLICA = {"analytics.sql", "fleet.sql", "series.sql"}
+# Files of what may take long: few of these are asked at once, and none that nobody waits for.
+ANALYTIC = FOR_REPLICA | {"sessions.sql"}
+# Files of short questions that wait for no others: about keys and health, and what a write goes by.
+FIRST = {"keys.sql", "service.sql"}
+FOR_WRITES = {"ingestion.sql"}
 _BLOCK = re.compile(r"^-- (\w+) --\n((?:--.*\n)*)", re.MULTILINE)
 _NAME = re.compile(r"\$(?:\{(\w+)\}|([a-z]\w*))")  # neither `$$` nor `$1`
 
@@ -168,6 +173,6 @@ def load() -> dict[str, str]:
     return {name: statement for _, name, statement in _all()}
 
 
-def for_replica() -> frozenset[str]:
-    """Return the names of the queries that a replica may answer."""
-    return frozenset(name for file, name, _ in _all() if file in FOR_REPLICA)
+def names(of: Set[str]) -> frozenset[str]:
+    """Return the names of the queries that some files hold."""
+    return frozenset(name for file, name, _ in _all() if file in of)

@@ -19,7 +19,7 @@ from psycopg2 import errors
 from psycopg2.extensions import TransactionRollbackError
 
 from fleetwatt.database.errors import DatabaseError, PoolExhausted, Unavailable
-from fleetwatt.database.pool import Pool, connect, fetch
+from fleetwatt.database.pool import Pool, Share, connect, fetch
 from fleetwatt.database.schema import migrations
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Replica:
         """Take the settings, and the statement that returns its lag."""
         own = replace(config, database_url=config.replica_url)
         self._pool = Pool(lambda: connect(own), config.pool_size, config.pool_timeout)
+        self._questions = Share(config.pool_size, config.threads // 2)
         self._lag = lag
         self._changed = threading.Lock()
         self._answers = False
@@ -62,7 +63,7 @@ class Replica:
         if not self._answering():
             raise ReplicaAway("the replica is away")
         try:
-            with self._pool.connection() as connection:
+            with self._pool.connection(self._questions) as connection:
                 return work(connection)
         except (errors.QueryCanceled, PoolExhausted):
             raise
