@@ -25,7 +25,7 @@ PATIENCE = 60.0  # seconds; generous, since no test is about how fast a machine 
 BODY = json.dumps(meter()).encode()
 JSON = {"Content-Type": "application/json"}
 HEAD = (
-    b"POST /v1/ingestion/meter HTTP/1.1\r\nHost: fleetwatt\r\n"
+    b"POST /v1/ingestion/meter HTTP/1.1\r\nHost: localhost\r\n"
     b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 )
 
@@ -129,7 +129,7 @@ def test_a_client_that_sends_a_byte_now_and_then_is_cut_off_all_the_same(
 def test_clients_that_do_not_take_their_answers_free_their_threads(
     server: tuple[str, int],
 ) -> None:
-    request = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: fleetwatt\r\n\r\n"
+    request = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
     slow = [connect(server) for _ in range(THREADS)]
     for client in slow:
         client.sendall(20 * request)
@@ -210,9 +210,9 @@ def assert_problem(answer: bytes, status: bytes) -> None:
 @pytest.mark.parametrize(
     ("request_head", "status"),
     [
-        (b"GET /" + b"a" * 5_000 + b" HTTP/1.1\r\nHost: f\r\n\r\n", b"414"),
-        (b"GET /healthz HTTP/1.1\r\nHost: f\r\n" + b"X-A: 1\r\n" * 70 + b"\r\n", b"431"),
-        (b"GET /healthz HTTP/1.1\r\nHost: f\r\nX-A: " + b"a" * 9_000 + b"\r\n\r\n", b"431"),
+        (b"GET /" + b"a" * 5_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"414"),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"X-A: 1\r\n" * 70 + b"\r\n", b"431"),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: " + b"a" * 9_000 + b"\r\n\r\n", b"431"),
         (b"NONSENSE\r\n\r\n", b"400"),
         (HEAD[:-2] + b"Transfer-Encoding: chunked\r\n\r\n", b"400"),
     ],
@@ -235,7 +235,7 @@ def test_a_body_in_chunks_that_are_none_is_refused(
 ) -> None:
     with closing(connect(server)) as client:
         client.sendall(
-            b"POST " + path + b" HTTP/1.1\r\nHost: f\r\nContent-Type: application/json\r\n"
+            b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n" + body
         )
 
@@ -246,8 +246,8 @@ def test_a_mapping_that_did_not_arrive_whole_is_not_stored(server: tuple[str, in
     mapping = b'{"vehicleId":"V-cut","meterId":"M-cut"}'
     with closing(connect(server)) as client:
         client.sendall(
-            b"POST /v1/ingestion/mapping HTTP/1.1\r\nHost: f\r\nContent-Type: application/json\r\n"
-            b"Content-Length: 100\r\n\r\n" + mapping
+            b"POST /v1/ingestion/mapping HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n" + mapping
         )
         client.shutdown(socket.SHUT_WR)
 
@@ -268,8 +268,8 @@ def test_a_body_in_chunks_that_ends_too_early_is_refused(server: tuple[str, int]
 def test_an_answer_to_head_has_the_length_of_its_body_and_no_body(server: tuple[str, int]) -> None:
     with closing(connect(server)) as client:
         client.sendall(
-            b"HEAD /healthz HTTP/1.1\r\nHost: fleetwatt\r\n\r\n"
-            b"GET /healthz HTTP/1.1\r\nHost: fleetwatt\r\nConnection: close\r\n\r\n"
+            b"HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         )
         first, second, body = everything(client).split(b"\r\n\r\n")
 

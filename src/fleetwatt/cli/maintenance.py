@@ -54,7 +54,7 @@ def _maintain_again(database: Database, every: timedelta | None) -> bool:
             is_needed = maintenance.is_needed(database)
             if was_needed and not is_needed:
                 click.echo("TimescaleDB's own scheduler does the rest here.")
-            # What its jobs do later, nobody knows yet: who is to look again and again goes on.
+            # A job may fail later: a command that looks again and again goes on.
             was_needed = is_needed
         except DatabaseError as error:
             if not every:

@@ -85,7 +85,7 @@ def register(app: Flask, config: Config, database: Database) -> None:
         scope = scope_of(request.url_rule.rule, request.method) if request.url_rule else ADMIN
         if scope is None:
             if request.path in MORE_FOR_READERS and "Authorization" in request.headers:
-                # One that is refused counts as such, and gets what everybody does.
+                # A rejected key counts as one, and gets the answer of a request without a key.
                 with suppress(Unauthenticated, RateLimited, DatabaseError):
                     g.key = _authenticated(keyring, limits)
             return
