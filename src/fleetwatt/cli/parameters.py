@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetwatt import times
+from fleetwatt import calendar, times
 from fleetwatt.streams import ID_RULE, STREAMS, Stream, is_id
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
+    from zoneinfo import ZoneInfo
 
 
 class Duration(click.ParamType["timedelta"]):
@@ -45,6 +46,39 @@ class Time(click.ParamType["datetime"]):
             return times.parse_time(value, UTC)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Zone(click.ParamType["ZoneInfo"]):
+    """A time zone by its IANA name."""
+
+    name = "zone"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> ZoneInfo:
+        """Take a zone that there is."""
+        try:
+            return calendar.zone(value)
+        except KeyError:
+            self.fail(f"{value!r} is no IANA time zone, as Europe/Berlin is one", param, ctx)
+
+
+class Pair(click.ParamType["tuple[str, str]"]):
+    """A name and a value as NAME=VALUE; the parts are named in the message."""
+
+    name = "pair"
+
+    def __init__(self, form: str) -> None:
+        self._form = form
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Split at the last =, since no field has one in its name."""
+        name, separator, rest = value.rpartition("=")
+        if not separator or not name:
+            self.fail(f"{value!r} is not {self._form}", param, ctx)
+        return name, rest
 
 
 class Id(click.ParamType[str]):

@@ -3,31 +3,108 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from fleetwatt.cli import parameters
 from fleetwatt.cli.database import opened_database
-from fleetwatt.database.client import Database
-from fleetwatt.streams import STREAMS
+from fleetwatt.streams import STREAMS, TIMESTAMP
 from fleetwatt.transfer import exporting, importing
+from fleetwatt.transfer.csv_readings import UnreadableFile
+from fleetwatt.transfer.dialect import Dialect
 from fleetwatt.transfer.formats import (
     STDIN,
+    LineBatch,
     ParquetMissing,
     Position,
     ReadingsFile,
-    UnreadableFile,
     opened,
 )
 from fleetwatt.transfer.importing import Checkpoint, Progress, TooOld
+from fleetwatt.transfer.increments import Registers
 
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 _TIME = parameters.Time()
 _NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _delimiter(_: click.Context, _parameter: click.Parameter, value: str) -> str:
+    delimiter = {"tab": "\t", r"\t": "\t"}.get(value, value)
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise click.BadParameter(f"{value!r} is no single character, nor the word tab")
+    return delimiter
+
+
+def _time_format(_: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        try:
+            datetime.strptime(datetime.now(UTC).strftime(value), value)  # noqa: DTZ007 - unused
+        except ValueError as error:
+            raise click.BadParameter(f"{error}: write it as %d.%m.%Y %H:%M") from None
+    return value
+
+
+_CSV_OPTIONS = (
+    click.option(
+        "--delimiter",
+        callback=_delimiter,
+        default=",",
+        show_default=True,
+        help="what stands between cells, as ; or tab",
+    ),
+    click.option(
+        "--decimal",
+        type=click.Choice([".", ","]),
+        default=".",
+        show_default=True,
+        help="what stands before the decimals of a number",
+    ),
+    click.option(
+        "--time-format",
+        callback=_time_format,
+        help="how times are written, as '%d.%m.%Y %H:%M'  [RFC 3339]",
+    ),
+    click.option(
+        "--tz",
+        "zone",
+        type=parameters.Zone(),
+        help="time zone of times without an offset, as Europe/Berlin",
+    ),
+    click.option(
+        "--column",
+        "columns",
+        multiple=True,
+        type=parameters.Pair("COLUMN=FIELD"),
+        metavar="COLUMN=FIELD",
+        help="field that a column of another name holds; COLUMN= leaves it out; may be repeated",
+    ),
+    click.option(
+        "--set",
+        "constants",
+        multiple=True,
+        type=parameters.Pair("FIELD=VALUE"),
+        metavar="FIELD=VALUE",
+        help="value of a field that has no column; null: unknown; may be repeated",
+    ),
+    click.option(
+        "--increments",
+        is_flag=True,
+        help="the energy of a line is what was added since the device's line before, in kWh",
+    ),
+)
+
+
+def _csv_options(command: Command) -> Command:
+    for option in reversed(_CSV_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.command("import")
@@ -37,51 +114,81 @@ _NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option(
     "--restart", is_flag=True, help="start from the beginning, whatever an interrupted run has done"
 )
-def import_(file: str, rejected: Path | None, *, skip_old: bool, restart: bool) -> None:
+@_csv_options
+def import_(
+    file: str, rejected: Path | None, *, skip_old: bool, restart: bool, **written: Any
+) -> None:
     """Store the readings of FILE.
 
     CSV, NDJSON or Parquet, gzip or not; - is standard input. By the rules of the ingestion routes:
     a reading that is there already counts as a duplicate. Interrupted, it goes on where it was.
-    Exit status 1: lines were rejected.
+    The options from --delimiter on say how a CSV file is written. Exit status 1: lines were
+    rejected.
     """
     path = Path("stdin" if file == STDIN else file)
     rejected = rejected or path.with_name(path.name + ".rejected.ndjson")
-    with opened_database() as database, _readable(file) as source:
-        checkpoint = None
-        if file != STDIN:
-            checkpoint = Checkpoint(path, importing.database_identity(database))
-        if checkpoint and restart:
-            checkpoint.remove()
-        progress = _import(database, source, rejected, checkpoint, skip_old=skip_old)
-        _say_result(progress, rejected)
-        for span in importing.refresh_spans(database, progress):
-            click.echo(f"Refreshed {span}.")
-        if checkpoint:
-            checkpoint.remove()
+    dialect = _dialect(written)
+    with opened_database() as database:
+        registers = None
+        if dialect.increments:
+            registers = Registers(partial(importing.register_before, database))
+        with _readable(file, dialect, registers) as source:
+            checkpoint = None
+            if file != STDIN:
+                identity = importing.database_identity(database)
+                checkpoint = Checkpoint(path, f"{identity} {dialect}")
+            if checkpoint and restart:
+                checkpoint.remove()
+            progress = (checkpoint and checkpoint.load()) or Progress()
+            if registers:
+                registers.sums = progress.sums
+            with importing.open_rejected(rejected, progress) as bad:
+                store = partial(
+                    importing.import_batches,
+                    database,
+                    rejected=bad,
+                    progress=progress,
+                    skip_old=skip_old,
+                )
+                _import(store, source, checkpoint, progress)
+            _say_result(progress, rejected)
+            for span in importing.refresh_spans(database, progress):
+                click.echo(f"Refreshed {span}.")
+            if checkpoint:
+                checkpoint.remove()
     sys.exit(int(progress.rejected > 0))
 
 
+def _dialect(written: Mapping[str, Any]) -> Dialect:
+    """Make a dialect of the options that say how a CSV file is written."""
+    dialect = Dialect(**written)
+    if dialect.delimiter == dialect.decimal:
+        raise click.UsageError("--decimal , needs another --delimiter, as --delimiter ';'")
+    known = {field.name for stream in STREAMS for field in stream.fields}
+    renamed = {field for _, field in dialect.columns if field}
+    constant = {field for field, _ in dialect.constants}
+    for option, unfit in (("--column", renamed - known), ("--set", constant - known)):
+        if unfit:
+            raise click.BadParameter(f"no reading has {', '.join(unfit)}", param_hint=option)
+    if TIMESTAMP.name in constant:
+        raise click.BadParameter("readings of a device differ in time", param_hint="--set")
+    return dialect
+
+
 def _import(
-    database: Database,
+    store: Callable[[Iterator[LineBatch]], Iterator[Progress]],
     source: ReadingsFile,
-    rejected: Path,
     checkpoint: Checkpoint | None,
-    *,
-    skip_old: bool,
-) -> Progress:
-    progress = (checkpoint and checkpoint.load()) or Progress()
+    progress: Progress,
+) -> None:
     if progress.line:
         click.echo(f"Going on after line {progress.line:,}.", err=True)
     batches = source.read(Position(progress.line, progress.offset))
-    with (
-        importing.open_rejected(rejected, progress) as bad,
-        _progress("Importing", checkpoint.size if checkpoint else None) as show,
-    ):
-        for done in importing.import_batches(database, batches, bad, progress, skip_old=skip_old):
+    with _progress("Importing", checkpoint.size if checkpoint else None) as show:
+        for done in store(batches):
             if checkpoint:
                 checkpoint.save(done)
             show(source.consumed())
-    return progress
 
 
 def _say_result(progress: Progress, rejected: Path) -> None:
@@ -137,8 +244,8 @@ def export(
 
 
 @contextmanager
-def _readable(file: str) -> Iterator[ReadingsFile]:
-    with _clear_errors(), opened(file, sys.stdin.buffer) as source:
+def _readable(file: str, dialect: Dialect, registers: Registers | None) -> Iterator[ReadingsFile]:
+    with _clear_errors(), opened(file, sys.stdin.buffer, dialect, registers) as source:
         yield source
 
 

@@ -18,6 +18,7 @@ from fleetwatt.times import rfc3339
 
 _SPELLING = re.compile(r"[0-9.eE+-]+")
 _LOST_PLUS = re.compile(r"\d \d\d:\d\d$")
+NOT_A_TIME = "Not an RFC 3339 timestamp with an offset."
 
 
 class Answer(ma.Schema):
@@ -101,17 +102,22 @@ class NumberArgument(_ArgumentNumber, ma.fields.Float):
 class Timestamp(ma.fields.AwareDateTime):
     """RFC 3339 with an offset, read by the decoder's own parser; written in UTC with Z."""
 
+    def __init__(self, *, in_url: bool = True, **kwargs: Any) -> None:
+        """Make a field; one that never stands in a URL has no advice on how to write it there."""
+        super().__init__(**kwargs)
+        self._in_url = in_url
+
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if isinstance(value, str):
             with suppress(msgspec.ValidationError, OverflowError):
                 time = msgspec.convert(value, datetime)
                 if time.tzinfo is not None:
                     return time.astimezone(UTC)
-            if _LOST_PLUS.search(value):
+            if self._in_url and _LOST_PLUS.search(value):
                 raise ma.ValidationError(
                     "Not an RFC 3339 timestamp with an offset: a + in a URL is written %2B."
                 )
-        raise ma.ValidationError("Not an RFC 3339 timestamp with an offset.")
+        raise ma.ValidationError(NOT_A_TIME)
 
     def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> Any:
         return None if value is None else rfc3339(value)
@@ -146,7 +152,7 @@ def schema_field(field: Field, **kwargs: Any) -> ma.fields.Field[Any]:
         case "text":
             return Identifier(metadata=metadata, **kwargs)
         case "timestamptz":
-            return Timestamp(metadata=metadata, **kwargs)
+            return Timestamp(in_url=False, metadata=metadata, **kwargs)
     if field.minimum is not None or field.maximum is not None:
         kwargs["validate"] = ma.validate.Range(field.minimum, field.maximum)
     return Number(metadata=metadata, **kwargs)

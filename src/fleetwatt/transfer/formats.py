@@ -1,43 +1,42 @@
 """Files of readings: NDJSON, CSV and Parquet, each read as one reading a line of JSON.
 
-A number keeps the spelling that it has in the file, so that a value is judged and stored as if
-the same text had been posted.
+A number keeps its digits, so that a value is judged and stored as if the same text had been
+posted.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
-import re
 import zlib
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 from fleetwatt.ingestion.split import MAX_READINGS
-from fleetwatt.streams import STREAMS, TIMESTAMP
+from fleetwatt.transfer.csv_readings import (
+    CsvReadings,
+    UnreadableFile,
+    check_columns,
+    stream_of,
+    unknown_of,
+)
+from fleetwatt.transfer.dialect import BadLine, Dialect
+
+if TYPE_CHECKING:
+    from fleetwatt.transfer.increments import Registers
 
 MAX_LINE = 65_536  # bytes; a reading has some hundred
 STDIN = "-"
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
 _BOM = b"\xef\xbb\xbf"
-_JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
-_TEXTS = {TIMESTAMP.name, *(stream.id.name for stream in STREAMS)}
-_NULLABLE = {
-    stream: frozenset(field.name for field in stream.fields if field.nullable) for stream in STREAMS
-}
 _FORMATS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".parquet": "parquet"}
 Convert = Callable[[bytes], bytes]
-
-
-class UnreadableFile(Exception):
-    """The file can't be read as readings; the message says where and why."""
 
 
 class ParquetMissing(Exception):
@@ -45,10 +44,6 @@ class ParquetMissing(Exception):
 
     def __init__(self) -> None:
         super().__init__(self.__doc__)
-
-
-class _BadLine(Exception):
-    """A line that can't be turned into JSON."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +54,13 @@ class Line:
         number: Counted from 1, a header included; in Parquet the row.
         content: The reading as JSON, or what the file says where there is a problem.
         problem: Why the content can't be a reading.
+        field: The field that the problem is about; None: all of the line.
     """
 
     number: int
     content: bytes
     problem: str | None = None
+    field: str | None = None
 
 
 @dataclass
@@ -96,11 +93,20 @@ class ReadingsFile:
 
 
 @contextmanager
-def opened(name: str, stdin: IO[bytes]) -> Iterator[ReadingsFile]:
+def opened(
+    name: str, stdin: IO[bytes], dialect: Dialect, registers: Registers | None = None
+) -> Iterator[ReadingsFile]:
     """Open a file, or standard input as `-`; gzip is seen by its first bytes.
 
+    Args:
+        name: The file's.
+        stdin: Standard input.
+        dialect: How it is written, where it is CSV.
+        registers: What sums the dialect's increments.
+
     Raises:
-        UnreadableFile: It is empty, an array, or its header is not one of readings.
+        UnreadableFile: It is empty, an array, or its header is not one of readings; or it is not
+            CSV and the dialect is not the default.
     """
     with ExitStack() as closing:
         raw: io.BufferedReader[Any] = (
@@ -112,7 +118,7 @@ def opened(name: str, stdin: IO[bytes]) -> Iterator[ReadingsFile]:
         if raw.peek(2).startswith(_GZIP):
             content = io.BufferedReader(closing.enter_context(gzip.GzipFile(fileobj=raw)))
         try:
-            read = _reader(name, content)
+            read = _reader(name, content, dialect, registers)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UnreadableFile(f"{name} can't be decompressed: {error}") from None
         # A position in standard input means nothing, and asking a pipe for it fails.
@@ -120,21 +126,24 @@ def opened(name: str, stdin: IO[bytes]) -> Iterator[ReadingsFile]:
 
 
 def _reader(
-    name: str, content: io.BufferedReader[Any]
+    name: str, content: io.BufferedReader[Any], dialect: Dialect, registers: Registers | None
 ) -> Callable[[Position], Iterator[LineBatch]]:
     beginning = content.peek(1)
     if not beginning:
         raise UnreadableFile(f"{name} is empty")
     convert: Convert = bytes
     head = Position()
-    match _FORMATS.get(Path(name.removesuffix(".gz")).suffix.lower()) or _sniffed(beginning):
+    kind = _FORMATS.get(Path(name.removesuffix(".gz")).suffix.lower()) or _sniffed(beginning)
+    if kind != "csv" and dialect != Dialect():
+        raise UnreadableFile(f"{name} is not CSV: the options for CSV say nothing about it")
+    match kind:
         case "array":
             raise UnreadableFile(f"{name} is a JSON array: write one reading a line (NDJSON)")
         case "parquet":
             return lambda start: _parquet_batches(name, content, start)
         case "csv":
             _, header, _ = next(_lines(content, head), (0, b"", None))
-            convert = _csv_converter(name, header)
+            convert = CsvReadings(name, header.removeprefix(_BOM).strip(), dialect, registers)
 
     def read(start: Position) -> Iterator[LineBatch]:
         if start.line:
@@ -188,86 +197,14 @@ def _text_batches(
 
 
 def _line(number: int, line: bytes, problem: str | None, convert: Convert) -> Line:
-    content = line.strip()
+    # Not of tabs, which may stand for empty cells.
+    content = line.strip(b" \r\n")
     if problem:
         return Line(number, content[:200], problem)
     try:
         return Line(number, convert(content))
-    except _BadLine as bad:
-        return Line(number, content, str(bad))
-
-
-def _csv_converter(name: str, header: bytes) -> Convert:
-    """Return what turns a line into JSON; the columns may stand in any order.
-
-    An empty cell is a value that is unknown where its field may say so by null, else a field that
-    is not there: so streams may share a file.
-    """
-    try:
-        columns = _cells(header.removeprefix(_BOM).strip())
-    except _BadLine as bad:
-        raise UnreadableFile(f"{name}: the header {bad}") from None
-    _check_columns(name, columns)
-    keys = [msgspec.json.encode(column) + b":" for column in columns]
-    texts = [column in _TEXTS for column in columns]
-
-    def convert(line: bytes) -> bytes:
-        cells = _cells(line)
-        if len(cells) != len(columns):
-            raise _BadLine(f"has {len(cells)} cells where the header has {len(columns)}")
-        unknown = _unknown({column for column, cell in zip(columns, cells, strict=True) if cell})
-        fields = (
-            key + (_json(cell, is_text=is_text) if cell else b"null")
-            for column, key, cell, is_text in zip(columns, keys, cells, texts, strict=True)
-            if cell or column in unknown
-        )
-        return b"{" + b",".join(fields) + b"}"
-
-    return convert
-
-
-def _unknown(given: Set[str]) -> Set[str]:
-    """Return which fields say by null that their value is unknown, of a reading that has these."""
-    named = [stream for stream in STREAMS if stream.id.name in given]
-    return _NULLABLE[named[0]] - given if len(named) == 1 else frozenset()
-
-
-def _cells(line: bytes) -> list[str]:
-    # Line by line: no field of a reading can hold a line break, and so a quote that is never
-    # closed costs its own line alone.
-    try:
-        return next(csv.reader([line.decode()], strict=True), [])
-    except UnicodeDecodeError:
-        raise _BadLine("is not UTF-8") from None
-    except csv.Error as error:
-        raise _BadLine(f"is not CSV: {error}") from None
-
-
-def _json(cell: str, *, is_text: bool) -> bytes:
-    if not is_text and _JSON_NUMBER.fullmatch(cell):
-        return cell.encode()
-    return msgspec.json.encode(cell)
-
-
-def _check_columns(name: str, columns: list[str]) -> None:
-    """Make sure that a header has all required fields of a stream, and none of no stream."""
-    known = {field.name for stream in STREAMS for field in stream.fields}
-    named = [stream for stream in STREAMS if stream.id.name in columns]
-    ids = " or ".join(stream.id.name for stream in STREAMS)
-    missing = [
-        field.name
-        for stream in named
-        for field in stream.fields
-        if not field.optional and field.name not in columns
-    ]
-    for problem, found in (
-        ("has unknown columns", [column for column in columns if column not in known]),
-        ("has a column twice", sorted({column for column in columns if columns.count(column) > 1})),
-        ("lacks the column", [] if named else [ids]),
-        ("lacks the columns", list(dict.fromkeys(missing))),
-    ):
-        if found:
-            raise UnreadableFile(f"{name}: the header {problem}: {', '.join(found)}")
+    except BadLine as bad:
+        return Line(number, content, str(bad), bad.field)
 
 
 def _parquet_batches(
@@ -283,7 +220,7 @@ def _parquet_batches(
     row = 0
     try:
         file = parquet.ParquetFile(content)
-        _check_columns(name, file.schema_arrow.names)
+        check_columns(name, file.schema_arrow.names)
         for records in file.iter_batches(batch_size=MAX_READINGS):
             first, row = row + 1, row + len(records)
             if row > start.line:
@@ -295,5 +232,5 @@ def _parquet_batches(
 
 def _line_of(number: int, row: dict[str, Any]) -> Line:
     given = {name: value for name, value in row.items() if value is not None}
-    unknown = row.keys() & _unknown(given.keys())
+    unknown = row.keys() & unknown_of(stream_of(given.keys()), given.keys())
     return Line(number, msgspec.json.encode(given | dict.fromkeys(unknown)))

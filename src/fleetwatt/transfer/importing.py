@@ -22,8 +22,10 @@ from fleetwatt.database.client import BEGINNING
 from fleetwatt.ingestion import outcome
 from fleetwatt.ingestion.decode import Bounds, Parsed, parse_ndjson
 from fleetwatt.lifecycle import policies
+from fleetwatt.schemas.fields import NOT_A_TIME
 from fleetwatt.streams import MAX_AHEAD, STREAMS, Rows, Stream
 from fleetwatt.times import DAY, HOUR, format_minute, hour_of
+from fleetwatt.transfer.increments import Sums
 
 if TYPE_CHECKING:
     from fleetwatt.database.client import Database
@@ -42,6 +44,7 @@ class Progress:
         line, offset: The position up to which the file has been stored.
         rejected_bytes: Size of the file of rejected lines.
         spans: The first and the last time that was stored, by the stream's name.
+        sums: The registers that increments make, as `Registers` has them.
     """
 
     line: int = 0
@@ -52,6 +55,7 @@ class Progress:
     rejected: int = 0
     rejected_bytes: int = 0
     spans: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
+    sums: Sums = field(default_factory=dict)
 
     def add_span(self, rows: Rows) -> None:
         """Widen a stream's span by the times of some rows."""
@@ -123,9 +127,10 @@ def import_batches(
         parsed = _parse(database, good, skip_old=skip_old)
         # An index counts the lines that were parsed.
         wrong = [
-            (good[fault.index or 0], fault.field, fault.message) for fault in parsed.faults.listed
+            (good[fault.index or 0], fault.field, _in_a_file(fault.message))
+            for fault in parsed.faults.listed
         ]
-        wrong += [(line, None, line.problem) for line in batch.lines if line.problem]
+        wrong += [(line, line.field, line.problem) for line in batch.lines if line.problem]
         progress.rejected += len(batch.lines) - parsed.valid
         if parsed.rows:
             written = database.write(parsed.rows)
@@ -158,6 +163,21 @@ def refresh_spans(database: Database, progress: Progress) -> Iterator[str]:
         end = min(hour_of(last) + HOUR, newest)
         if start < end and database.refresh(stream.hourly, start, end, force=False):
             yield f"{stream.hourly} from {format_minute(start)} to {format_minute(end)}"
+
+
+def register_before(
+    database: Database, stream: Stream, device: str, time: datetime
+) -> float | None:
+    """Return a device's register at its newest stored reading before a time, or None."""
+    found = database.query_one(f"{stream.name}.register_before", device=device, time=time)
+    return float(found["register"]) if found else None
+
+
+def _in_a_file(message: str) -> str:
+    """Say what is wrong in words that fit a file."""
+    if message != NOT_A_TIME:
+        return message
+    return f"{message} In CSV, --tz and --time-format read others."
 
 
 def _times(rows: Rows) -> Iterator[datetime]:

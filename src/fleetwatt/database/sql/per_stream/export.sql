@@ -21,3 +21,11 @@ WHERE time >= %(since)s::timestamptz AND time < %(until)s::timestamptz
   AND (%(devices)s::text[] IS NULL OR $id = ANY (%(devices)s::text[]))
 ORDER BY $id, time
 LIMIT %(limit)s
+
+-- register_before --
+-- A device's register at its newest reading before a time. Cost: one index look-up a chunk, the newest first.
+-- Rows: at most one.
+SELECT $counter AS register FROM $history
+WHERE $id = %(device)s AND time < %(time)s::timestamptz
+ORDER BY time DESC
+LIMIT 1
