@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 import pytest
 from flask.testing import FlaskClient
+from psycopg2.extensions import connection as Connection
 
 from fleetwatt.app import create_app
 from fleetwatt.config import Config
@@ -31,6 +32,24 @@ def test_without_its_database_it_lives_but_is_not_ready() -> None:
 
     assert client.get("/healthz").status_code == 200
     assert client.get("/readyz").status_code == 503
+
+
+def test_where_the_database_is_read_only_it_is_not_ready(config: Config, sql: Connection) -> None:
+    app = create_app(config)
+    client = app.test_client()
+    with sql.cursor() as cursor:
+        # Of all new sessions, and of this one, which is everybody's on the embedded database.
+        cursor.execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+        cursor.execute("SET default_transaction_read_only = on")
+    try:
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/healthz").status_code == 200
+    finally:
+        with sql.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off")
+            cursor.execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+    assert client.get("/readyz").status_code == 200
+    app.extensions["fleetwatt"].close()
 
 
 def test_without_its_database_a_device_is_told_to_try_again() -> None:
@@ -122,7 +141,7 @@ def test_a_request_gets_an_id_back(client: FlaskClient) -> None:
 
 def test_an_error_of_ours_shows_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     app = create_app(NOBODY)
-    monkeypatch.setattr(app.extensions["fleetwatt"], "query_one", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(app.extensions["fleetwatt"], "check_ready", lambda: 1 / 0)
 
     response = app.test_client().get("/readyz")
 

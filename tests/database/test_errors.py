@@ -63,7 +63,7 @@ def test_a_database_that_answers_no_connection_is_not_tried_twice() -> None:
         url = f"postgresql://127.0.0.1:{port}/fleet?sslmode=disable&gssencmode=disable"
         database = Database(Config(database_url=url))
         with pytest.raises(Unavailable):
-            database.query_one("ping")
+            database.query_one("takes_writes")
         database.close()
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()

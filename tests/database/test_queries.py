@@ -77,7 +77,7 @@ def test_what_may_be_asked_of_a_replica_only_reads() -> None:
 
 
 def test_status_and_what_a_write_goes_by_are_never_asked_of_a_replica() -> None:
-    primary = {"ping", "mappings", "map_vehicle", "unplug_vehicle"}
+    primary = {"takes_writes", "mappings", "map_vehicle", "unplug_vehicle"}
     for stream in STREAMS:
         primary |= {
             f"{stream.name}.{name}" for name in ("status", "status_page", "store", "removed")

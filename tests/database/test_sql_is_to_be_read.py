@@ -68,6 +68,8 @@ LONG: dict[str, str] = {}
 RUN_OTHERWISE = {
     "store": "insert.insert_rows joins it for all streams",
     "replica_lag": "Replica asks it of the replica itself",
+    "commit_durably": "Database asks each connection that it opens",
+    "takes_writes": "check_ready gives its connection up where the answer is no",
     "doctor_server": "doctor asks on a connection of its own",
     "doctor_settings": "doctor asks on a connection of its own",
     "overdue_jobs": "doctor asks on a connection of its own",

@@ -24,11 +24,11 @@ def healthz() -> dict[str, str]:
 @blueprint.response(200, Readiness)
 @raises(blueprint, 503)
 def readyz() -> dict[str, Any]:
-    """Say that the database answers and its schema is up to date.
+    """Say that the database answers and takes writes, and its schema is up to date.
 
     A replica that is away is reported, and changes nothing: the primary answers in its place.
     """
-    current_database().query_one("ping")
+    current_database().check_ready()
     answer: dict[str, Any] = {"status": "ok"}
     if auth.may(READ):
         answer["version"] = VERSION

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg2
 
 from fleetwatt.database import queries
-from fleetwatt.database.errors import is_lost, translated
+from fleetwatt.database.errors import Unavailable, is_lost, translated
 from fleetwatt.database.insert import insert_rows
 from fleetwatt.database.pool import Pool, Row, Share, connect, cut_unanswered, fetch
 from fleetwatt.database.replica import Replica, ReplicaAway
@@ -173,6 +173,20 @@ class Database:
         self._oldest[stream] = (time.monotonic(), oldest)
         return oldest
 
+    def check_ready(self) -> None:
+        """Make sure that the database answers, has an up-to-date schema and takes writes.
+
+        Raises:
+            Unavailable: It does not.
+        """
+
+        def look(connection: Connection) -> None:
+            if not fetch(connection, self._queries["takes_writes"])[0]["takes_writes"]:
+                # The connection ends with this: one that was opened later may write again.
+                raise Unavailable("the database is read-only")
+
+        self._retry_once(look)
+
     @property
     def has_replica(self) -> bool:
         """Whether a replica is set."""
@@ -215,6 +229,8 @@ class Database:
         try:
             # Each time: a database may be replaced, or restored, while this process lives.
             migrations.check(opened)
+            # A database or a role may be set to acknowledge what a crash takes away.
+            fetch(opened, self._queries["commit_durably"])
         except BaseException:
             opened.close()
             raise

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from fleetwatt.database.pool import Row
 
 DEFAULT_SHARED_BUFFERS = 128 * 1024**2  # bytes
+SWITCHES = (
+    ("fsync", "on", "a crash of the machine may cost what was acknowledged, or the whole database"),
+    ("full_page_writes", "on", "a crash of the machine may leave half-written pages behind"),
+    (
+        "transaction_read_only",
+        "off",
+        "no reading can be stored (see default_transaction_read_only)",
+    ),
+    ("jit", "off", "compiling costs more than these short statements"),
+    ("timescaledb.telemetry_level", "off", "the server reports home once a day otherwise"),
+)
 LACKS = {
     "apache": "the Apache edition: no continuous aggregates (hourly figures are computed from raw "
     "readings and end with them), no columnstore, no policies (`fleetwatt maintain` drops what "
@@ -126,12 +137,9 @@ def of_settings(settings: Mapping[str, Mapping[str, Any]], server: Row) -> Itera
         f"set it to {needed} at least: 3 + timescaledb.max_background_workers + "
         "max_parallel_workers",
     )
-    for name, why in (
-        ("jit", "compiling costs more than these short statements"),
-        ("timescaledb.telemetry_level", "the server reports home once a day otherwise"),
-    ):
-        value = settings[name]["setting"] if name in settings else "off"
-        yield _setting(name, value, value == "off", f"set it to off: {why}")
+    for name, wanted, why in SWITCHES:
+        value = settings[name]["setting"] if name in settings else wanted
+        yield _setting(name, value, value == wanted, f"set it to {wanted}: {why}")
 
 
 def of_timezone(timezone: str) -> Finding:

@@ -34,7 +34,10 @@ _served = memoryview(mmap.mmap(-1, 4 * _MOST_WORKERS)).cast("i")
 
 
 def on_starting(server: Arbiter) -> None:
-    """Refuse an open door and a schema that is behind; do without a database that is away."""
+    """Refuse an open door and a schema that is behind; do without a database that is away.
+
+    A server that may forget what it acknowledged is served on, with a warning.
+    """
     gunicorn_patches.install()
     config = Config.of_a_database()
     try:
@@ -46,7 +49,12 @@ def on_starting(server: Arbiter) -> None:
         raise SystemExit(f"fleetwatt: {error}") from None
     database = Database(config)
     try:
-        database.query_one("ping")
+        for setting in database.query("unsafe_settings"):
+            server.log.warning(
+                "the database's setting %s is off: a crash of its machine may cost readings that "
+                "were acknowledged",
+                setting["name"],
+            )
     except SchemaBehind as error:
         raise SystemExit(f"fleetwatt: {error}") from None
     except DatabaseError as error:

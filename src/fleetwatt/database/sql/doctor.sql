@@ -30,7 +30,7 @@ SELECT
 FROM pg_settings
 WHERE name IN (
     'shared_buffers', 'timescaledb.max_background_workers', 'max_worker_processes', 'max_parallel_workers',
-    'TimeZone', 'jit', 'timescaledb.telemetry_level'
+    'TimeZone', 'jit', 'timescaledb.telemetry_level', 'fsync', 'full_page_writes', 'transaction_read_only'
 )
 UNION ALL
 SELECT 'databases', NULL, count(*) FROM pg_database WHERE datallowconn AND NOT datistemplate

@@ -1,8 +1,3 @@
--- ping --
--- That the database answers. Cost: none.
--- Rows: one.
-SELECT 1 AS answer
-
 -- replica_lag --
 -- Asked of a replica: seconds since the transaction that it replayed last, 0 where it has replayed all that
 -- it received and goes on receiving, null where it is none. Cost: none.
@@ -15,3 +10,20 @@ SELECT CASE
         THEN 0
     ELSE extract(epoch FROM now() - coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time()))
 END::double precision AS lag
+
+-- takes_writes --
+-- Whether a transaction may write now: not on a standby, nor where somebody forbade it. Cost: none.
+-- Rows: one.
+SELECT NOT current_setting('transaction_read_only')::boolean AS takes_writes
+
+-- commit_durably --
+-- Lets this session wait for the disk, and for a synchronous standby if there is one, at each commit; what
+-- waits for more stays as it is. Cost: none.
+-- Rows: at most one.
+SELECT set_config('synchronous_commit', 'on', false)
+WHERE current_setting('synchronous_commit') IN ('off', 'local')
+
+-- unsafe_settings --
+-- The settings of the server by which a crash of its machine may cost what was acknowledged. Cost: none.
+-- Rows: many.
+SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name
