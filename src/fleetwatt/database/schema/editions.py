@@ -38,8 +38,14 @@ def ensure_timescaledb(connection: Connection) -> str:
 
     Raises:
         UnsupportedServer: The server has no TimescaleDB, or one older than 2.19, or its PostgreSQL
-            is older than 15.
+            is older than 15, or the database's encoding is not UTF8.
     """
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise UnsupportedServer(
+            f"this database's encoding is {encoding}; fleetwatt needs UTF8: make one by "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
     if connection.server_version < OLDEST_POSTGRESQL * 10_000:
         raise UnsupportedServer(
             f"this server is PostgreSQL {connection.server_version // 10_000}; "

@@ -9,7 +9,6 @@ no lock behind. A change of edition is one transaction with all its files.
 from __future__ import annotations
 
 import hashlib
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ from fleetwatt.database.errors import (
     translated,
 )
 from fleetwatt.database.pool import fetch
-from fleetwatt.database.schema import roles
+from fleetwatt.database.schema import roles, turns
 from fleetwatt.database.schema.editions import EDITIONS, edition, ensure_timescaledb
 from fleetwatt.streams import STREAMS
 
@@ -34,9 +33,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from psycopg2.extensions import connection as Connection
-    from psycopg2.extensions import cursor as DatabaseCursor
 
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('fleetwatt_schema', 0))"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS fleetwatt_schema (
     file       text        PRIMARY KEY,
@@ -116,35 +113,29 @@ def upgrade(connection: Connection) -> Iterator[str]:
     """Apply what is missing, yielding each file's name when it is committed.
 
     Raises:
+        Busy: Another session holds the lock by which upgrades take turns.
         EditionChanged: The schema was made for an edition that this one can't take over from.
         MigrationChanged: A migration that was applied has been edited since.
         UnsupportedServer: The server is none that fleetwatt runs on.
     """
     with translated():
-        name = ensure_timescaledb(connection)
+        with turns.taken(connection):
+            name = ensure_timescaledb(connection)
         with connection, connection.cursor() as cursor:
             cursor.execute(_TEMPORARY_LAST)
-        with _locked(connection) as cursor:
+        with turns.taken(connection) as cursor:
             cursor.execute(_TABLE)
             changed = _change_edition(connection, name)
         yield from changed
         for script in scripts(name):
             # Two upgrades at once take turns, file by file; the second finds the work done.
-            with _locked(connection):
+            with turns.taken(connection):
                 applied = _apply(connection, script)
             if applied:
                 yield script.file
         if roles.exist(connection):
             # What is new belongs to the owner, and the service has to be let in.
             roles.apply(connection)
-
-
-@contextmanager
-def _locked(connection: Connection) -> Iterator[DatabaseCursor]:
-    """Open a transaction that no other upgrade runs beside."""
-    with connection, connection.cursor() as cursor:
-        cursor.execute(_LOCK)
-        yield cursor
 
 
 def _change_edition(connection: Connection, name: str) -> list[str]:

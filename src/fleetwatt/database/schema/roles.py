@@ -9,6 +9,7 @@ from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
 
 from fleetwatt.database.pool import fetch
+from fleetwatt.database.schema import turns
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def apply(connection: Connection) -> None:
     """Create the roles where they are missing, hand the schema to its owner and grant the rest."""
     script = files("fleetwatt_db").joinpath("roles.sql").read_text(encoding="utf-8")
-    with connection, connection.cursor() as cursor:
+    with turns.taken(connection) as cursor:
         cursor.execute(script)
 
 
