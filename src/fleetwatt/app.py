@@ -21,7 +21,7 @@ from fleetwatt.api import (
 from fleetwatt.config import Config
 from fleetwatt.database import gauges
 from fleetwatt.database.client import Database
-from fleetwatt.http import arguments, auth, headers, hosts, links, problems, request_log
+from fleetwatt.http import arguments, auth, clients, headers, hosts, links, problems, request_log
 from fleetwatt.http.openapi import Api, DeviceId, OperationIds
 from fleetwatt.version import VERSION
 
@@ -60,6 +60,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.url_map.converters["device_id"] = DeviceId
     # A path with an empty part has no route: a redirect would lead to what the client may not see.
     app.url_map.merge_slashes = False
+    clients.register(app)
     request_log.register(app, config)
     problems.register(app)
     hosts.register(app, config)

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import random
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -42,6 +44,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 CLIENTS = 12
+QUESTION = "/v1/analytics/fleet?hours=1"
 RATE = 2_000  # readings a second
 CHANCE = random.Random(6)
 
@@ -224,6 +227,36 @@ def test_a_question_that_finds_no_free_connection_in_time_is_told_so(serving: Se
     assert status == 503
     assert problem["detail"] == "no database connection came free within 0.5 s"
     assert request(service, "GET", "/v1/status/meters/M-1")[0] == 200
+
+
+def test_a_question_whose_client_is_gone_is_cancelled_and_a_write_never_is(
+    serving: Serving,
+) -> None:
+    service = serving(FLEETWATT_WORKERS="1", FLEETWATT_STATEMENT_TIMEOUT="600")
+    store(service, reading("M-1", 1))
+    at_service = urlsplit(service.url)
+    question = f"GET {QUESTION} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    body = json.dumps(reading("M-1", 2))
+    write = (
+        "POST /v1/ingestion HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n{body}"
+    )
+
+    with service.database() as holder, ExitStack() as clients:
+        holder.autocommit = False
+        rows(holder, "SELECT 1")
+        holder.cursor().execute("LOCK TABLE meter_telemetry IN ACCESS EXCLUSIVE MODE")
+        for request_of_one in (question, write):
+            client = clients.enter_context(
+                socket.create_connection((at_service.hostname, at_service.port), 60)
+            )
+            client.sendall(request_of_one.encode())
+        eventually(lambda: waiting_for_locks(service) == 2, "they don't wait for the lock")
+        clients.close()
+        eventually(lambda: waiting_for_locks(service) == 1, "the question is not cancelled")
+        holder.rollback()
+
+    eventually(lambda: post(service, reading("M-1", 2))[1]["duplicates"] == 1, "it was cancelled")
 
 
 def store(service: Service, reading: dict[str, Any]) -> None:

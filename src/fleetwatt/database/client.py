@@ -8,13 +8,13 @@ errors.py.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
 
-from fleetwatt.database import queries
+from fleetwatt.database import abandoned, queries
 from fleetwatt.database.errors import Unavailable, is_lost, translated
 from fleetwatt.database.insert import insert_rows
 from fleetwatt.database.pool import Pool, Row, Share, connect, cut_unanswered, fetch
@@ -88,7 +88,9 @@ class Database:
         statement = self._queries[query]
 
         def work(connection: Connection) -> list[Row]:
-            return fetch(connection, statement, parameters)
+            is_watched = query in self._analytic
+            with abandoned.watched(connection) if is_watched else nullcontext():
+                return fetch(connection, statement, parameters)
 
         if self._replica and query in self._for_replica:
             with suppress(ReplicaAway), translated():
@@ -200,6 +202,10 @@ class Database:
         """End the waiting for a database that stands still; to be called every second."""
         if self._config.statement_timeout:
             cut_unanswered(self._config.statement_timeout + _GRACE)
+
+    def cancel_abandoned(self) -> None:
+        """Cancel analytic questions whose clients are gone; to be called every second."""
+        abandoned.cancel()
 
     def set_gauges(self) -> None:
         """Set the gauges of this process: its queue and its connections."""

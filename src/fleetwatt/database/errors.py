@@ -4,7 +4,8 @@ DatabaseError
 ├── Unavailable         the database can't be reached, or went away
 │   └── SchemaBehind    its schema is older than this program
 ├── Busy                a statement ran too long or unanswered
-│   └── PoolExhausted   no connection came free in time
+│   ├── PoolExhausted   no connection came free in time
+│   └── Abandoned       the client is gone that asked
 ├── UnsupportedServer   no TimescaleDB there, or one that is too old
 ├── MigrationChanged    a migration's file isn't what was applied
 ├── EditionChanged      the schema was made for another edition
@@ -44,6 +45,10 @@ class Busy(DatabaseError):
 
 class PoolExhausted(Busy):
     """All connections of this process are taken."""
+
+
+class Abandoned(Busy):
+    """The client is gone that asked."""
 
 
 class UnsupportedServer(DatabaseError):

@@ -18,7 +18,7 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import TransactionRollbackError
 
-from fleetwatt.database.errors import DatabaseError, PoolExhausted, Unavailable
+from fleetwatt.database.errors import Abandoned, DatabaseError, PoolExhausted, Unavailable
 from fleetwatt.database.pool import Pool, Share, connect, fetch
 from fleetwatt.database.schema import migrations
 
@@ -57,6 +57,7 @@ class Replica:
 
         Raises:
             ReplicaAway: It is away, or could not do this: the primary has to.
+            Abandoned: The client is gone.
             PoolExhausted: It is busy; the primary must not do its work as well.
             psycopg2.Error: The work took too long, as it would on the primary.
         """
@@ -65,7 +66,7 @@ class Replica:
         try:
             with self._pool.connection(self._questions) as connection:
                 return work(connection)
-        except (errors.QueryCanceled, PoolExhausted):
+        except (errors.QueryCanceled, PoolExhausted, Abandoned):
             raise
         except TransactionRollbackError as error:
             # The replay took away what the query reads; the next query may go well.

@@ -22,6 +22,8 @@ from fleetwatt.observability import buffered, exposition
 from fleetwatt.serving import gunicorn_patches, metrics_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gunicorn.arbiter import Arbiter
 
     from fleetwatt.serving.worker import Worker
@@ -99,6 +101,8 @@ def post_fork(server: Arbiter, worker: Worker) -> None:  # noqa: ARG001
 def post_worker_init(worker: Worker) -> None:
     """Look after a worker's database every second; let the collector pass over what lives as long.
 
+    Another thread looks after clients, as it waits where the database stands still.
+
     A batch makes thousands of objects and no cycle: at its usual threshold the collector would look
     at them all again and again.
 
@@ -109,16 +113,20 @@ def post_worker_init(worker: Worker) -> None:
     gc.set_threshold(50_000, 10, 10)
     database: Database = worker.wsgi.extensions["fleetwatt"]
 
-    def look_after() -> None:
+    def look_after(*duties: Callable[[], None]) -> None:
         while True:
-            for duty in (database.cut_unanswered, database.set_gauges, buffered.flush):
+            for duty in duties:
                 try:
                     duty()
                 except Exception:
                     worker.log.exception("%s failed", duty.__qualname__)
             time.sleep(1)
 
-    threading.Thread(target=look_after, name="database", daemon=True).start()
+    for name, duties in (
+        ("database", (database.cut_unanswered, database.set_gauges, buffered.flush)),
+        ("clients", (database.cancel_abandoned,)),
+    ):
+        threading.Thread(target=look_after, args=duties, name=name, daemon=True).start()
 
 
 def child_exit(server: Arbiter, worker: Worker) -> None:
