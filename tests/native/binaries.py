@@ -53,8 +53,9 @@ def bindir() -> Path:
     unpacked = _cache() / DONOR / PROGRAMS
     if unpacked.exists():
         return unpacked
-    if not _is_installed() and os.geteuid() == 0 and _has_candidate():
-        _install()
+    with _alone():
+        if not _is_installed() and os.geteuid() == 0 and _has_candidate():
+            _install()
     return Path("/") / PROGRAMS if _is_installed() else _unpacked() / PROGRAMS
 
 
@@ -133,14 +134,20 @@ def _for_everyone() -> Iterator[None]:
         os.umask(before)
 
 
-@_for_everyone()
+@contextmanager
+def _alone() -> Iterator[Path]:
+    """Give the cache to one process at a time: those that start together install or unpack once."""
+    with _for_everyone():
+        cache = _cache()
+        cache.mkdir(parents=True, exist_ok=True)
+        with (cache / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield cache
+
+
 def _unpacked() -> Path:
-    cache = _cache()
-    cache.mkdir(parents=True, exist_ok=True)
-    tree = cache / DONOR
-    with (cache / "lock").open("w") as lock:
-        # Test processes that start together unpack once.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone() as cache:
+        tree = cache / DONOR
         if not tree.exists():
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
                 _unpack(Path(scratch)).rename(tree)
