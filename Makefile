@@ -6,7 +6,7 @@ READY := .venv/.ready
 # How many processes run tests side by side, each on a database of its own: by default one a core. A database
 # in FLEETWATT_TEST_DATABASE_URL is for one alone.
 WORKERS ?= $(if $(FLEETWATT_TEST_DATABASE_URL),0,logical)
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=8 --dist=loadfile
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: run test test-long test-native fuzz lint format bench bench-analytics soak lock audit sbom clean
 

@@ -40,6 +40,11 @@ settings.load_profile("untimed")
 os.environ["no_proxy"] = f"{urllib.request.getproxies().get('no', '')},127.0.0.1,localhost"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the random tests first: they take longest, and the last to run had better be short."""
+    items.sort(key=lambda item: item.get_closest_marker("scaled") is None)
+
+
 # What is neither a hypertable nor an aggregate.
 PLAIN_TABLES = (
     *(stream.latest for stream in STREAMS),
