@@ -102,7 +102,7 @@ def test_one_device_or_several_can_be_chosen(command: Command, tmp_path: Path) -
     assert "4 readings" in command("export", "vehicle", str(file), "--device", "V-2").stdout
     assert {reading["vehicleId"] for reading in read(file)} == {"V-2"}
     both = ("--device", "V-2", "--device", "V-1", "--device", "V-0")
-    assert "8 readings" in command("export", "vehicle", str(file), *both).stdout
+    assert "8 readings" in command("export", "vehicle", str(file), *both, "--force").stdout
 
 
 def test_pages_meet_without_a_gap_or_an_overlap(
@@ -132,9 +132,70 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(
     file.write_text("before")
     monkeypatch.setattr(exporting, "export", lambda *_: 1 // 0)
 
-    assert isinstance(command("export", "meter", str(file)).exception, ZeroDivisionError)
+    result = command("export", "meter", str(file), "--force")
+    assert isinstance(result.exception, ZeroDivisionError)
     assert file.read_text() == "before"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_standard_output_is_csv_and_nothing_else(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "all.csv"
+    command("export", "meter", str(file))
+
+    result = command("export", "meter", "-")
+
+    assert result.stdout == file.read_text()
+    assert "8 readings" in result.stderr
+
+
+@pytest.mark.parametrize("suffix", exporting.SUFFIXES)
+def test_a_file_that_is_there_is_replaced_by_force_alone(
+    command: Command, tmp_path: Path, suffix: str
+) -> None:
+    file = tmp_path / f"all{suffix}"
+    file.write_text("before")
+
+    result = command("export", "meter", str(file))
+
+    assert result.exit_code == 1
+    assert f"{file} is there already: --force replaces it" in result.stderr
+    assert file.read_text() == "before"
+    assert command("export", "meter", str(file), "--force").exit_code == 0
+    assert len(read(file)) == 8
+
+
+def test_a_link_is_not_followed(command: Command, tmp_path: Path) -> None:
+    other, link = tmp_path / "other", tmp_path / "all.csv"
+    link.symlink_to(other)
+
+    assert command("export", "meter", str(link)).exit_code == 1
+    assert not other.exists()
+    other.write_text("before")
+    assert command("export", "meter", str(link), "--force").exit_code == 0
+    assert other.read_text() == "before"
+    assert len(read(link)) == 8
+
+
+def test_a_part_that_somebody_else_writes_is_left_alone(command: Command, tmp_path: Path) -> None:
+    part = tmp_path / "all.csv.part"
+    part.write_text("of another export")
+
+    result = command("export", "meter", str(tmp_path / "all.csv"))
+
+    assert result.exit_code == 1
+    assert f"{part}: File exists" in result.stderr
+    assert part.read_text() == "of another export"
+
+
+@pytest.mark.parametrize("what", ["devices", "sites", "mappings"])
+def test_tables_replace_a_file_by_force_alone(command: Command, tmp_path: Path, what: str) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text("before")
+
+    assert command(what, "export", str(file)).exit_code == 1
+    assert file.read_text() == "before"
+    assert command(what, "export", str(file), "--force").exit_code == 0
+    assert file.read_text() == command(what, "export", "-").stdout
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,47 @@ def test_rejected_lines_may_be_thrown_away(command: Command, tmp_path: Path) -> 
     assert "1 readings stored, 0 were there already, 1 rejected" in result.stdout
 
 
+def test_a_later_run_replaces_the_rejected_lines_of_an_earlier_one(
+    command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "meters.ndjson"
+    file.write_bytes(b"{}\n{}\n")
+    command("import", str(file))
+    file.write_bytes(b"{}\n")
+
+    assert command("import", str(file)).exit_code == 1
+    assert {rejection["line"] for rejection in rejections(file)} == {1}
+
+
+@pytest.mark.parametrize("is_link", [False, True], ids=["file", "link"])
+def test_what_no_import_has_made_is_neither_cut_nor_followed(
+    command: Command, sql: Connection, tmp_path: Path, is_link: bool
+) -> None:
+    file, foreign = tmp_path / "meters.ndjson", tmp_path / "notes"
+    file.write_bytes(ndjson(meters(1)) + b"{}\n")
+    foreign.write_text("mine")
+    named = foreign
+    if is_link:
+        named = tmp_path / "link"
+        named.symlink_to(foreign)
+
+    result = command("import", str(file), "--rejected", str(named))
+
+    assert result.exit_code == 1
+    assert str(named) in result.stderr
+    assert foreign.read_text() == "mine"
+    assert stored(sql) == (0, 0)
+
+
+def test_a_link_to_nowhere_is_not_followed(command: Command, tmp_path: Path) -> None:
+    file, link = tmp_path / "meters.ndjson", tmp_path / "link"
+    file.write_bytes(b"{}\n")
+    link.symlink_to(tmp_path / "nowhere")
+
+    assert command("import", str(file), "--rejected", str(link)).exit_code == 1
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_a_file_may_hold_both_streams_and_blank_lines(
     command: Command, sql: Connection, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 import marshmallow as ma
 
-from fleetwatt.cli import output, parameters
+from fleetwatt.cli import exports, output, parameters
 from fleetwatt.cli.database import opened_database
 from fleetwatt.lifecycle import register
 from fleetwatt.lifecycle.register import RegisterRefused
@@ -135,12 +135,14 @@ def _file_commands(group: click.Group, part: Part) -> None:
     what = group.name
 
     @group.command("export", help=f"Write the {what} of the register to FILE as CSV; - is stdout.")
-    @click.argument("file", type=click.File("w", encoding="utf-8", lazy=True))
-    def export(file: IO[str]) -> None:
+    @exports.FILE
+    @exports.FORCE
+    def export(file: str, *, force: bool) -> None:
         with opened_database() as database:
             entries = part.stored(database)
-        files.write(part, entries, file)
-        click.echo(f"{len(entries):,} {what} in {file.name}", err=True)
+        with exports.opened_table(file, force=force) as table:
+            files.write(part, entries, table)
+        click.echo(f"{len(entries):,} {what} in {file}", err=True)
 
     @group.command(
         "import",

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 
-from fleetwatt.cli import output
+from fleetwatt.cli import exports, output
 from fleetwatt.cli.database import opened_database
-from fleetwatt.transfer.formats import STDIN
 from fleetwatt.transfer.mappings import export_mappings, import_mappings
-from fleetwatt.transfer.tables import InvalidLines, UnreadableTable, new_table
+from fleetwatt.transfer.tables import InvalidLines, UnreadableTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,23 +28,14 @@ def mappings() -> None:
 
 
 @mappings.command("export")
-@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
-@click.option("--force", is_flag=True, help="replace FILE where it is there")
+@exports.FILE
+@exports.FORCE
 def export_(file: str, *, force: bool) -> None:
     """Write all mappings to FILE, by vehicle, the oldest first."""
-    with opened_database() as database:
-        if file == STDIN:
-            export_mappings(database, sys.stdout)
-            return
-        path = Path(file)
-        if path.exists() and not force:
-            raise click.ClickException(f"{file} is there already: --force replaces it")
-        try:
-            with new_table(path) as table:
-                written = export_mappings(database, table)
-        except OSError as error:
-            raise click.ClickException(f"{error.filename}: {error.strerror}") from None
-    click.echo(f"{written:,} mappings in {file}")
+    with opened_database() as database, exports.opened_table(file, force=force) as table:
+        written = export_mappings(database, table)
+    if file != exports.STDOUT:
+        click.echo(f"{written:,} mappings in {file}")
 
 
 @mappings.command("import")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fleetwatt.cli import parameters
+from fleetwatt.cli import exports, parameters
 from fleetwatt.cli.database import opened_database
 from fleetwatt.streams import STREAMS, TIMESTAMP
 from fleetwatt.transfer import exporting, importing
@@ -26,7 +26,7 @@ from fleetwatt.transfer.formats import (
     ReadingsFile,
     opened,
 )
-from fleetwatt.transfer.importing import Checkpoint, Progress, TooOld
+from fleetwatt.transfer.importing import Checkpoint, ForeignFile, Progress, TooOld
 from fleetwatt.transfer.increments import Registers
 
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
@@ -202,7 +202,7 @@ def _say_result(progress: Progress, rejected: Path) -> None:
 
 @click.command()
 @click.argument("stream", type=click.Choice([stream.name for stream in STREAMS]))
-@click.argument("file", type=_NEW_FILE)
+@exports.FILE
 @click.option(
     "--start", type=parameters.Time(), help="first time that counts  [the oldest reading]"
 )
@@ -216,16 +216,18 @@ def _say_result(progress: Progress, rejected: Path) -> None:
     multiple=True,
     help="only this device; may be repeated",
 )
+@exports.FORCE
 def export(
-    stream: str, file: Path, start: datetime | None, end: datetime | None, devices: tuple[str, ...]
+    stream: str, file: str, devices: tuple[str, ...], *, force: bool, **bounds: datetime | None
 ) -> None:
     """Write a stream's readings to FILE, as its suffix says.
 
-    .csv, .csv.gz or .parquet, which `fleetwatt import` reads. Readings with start <= time < end,
-    chunk by chunk, in each by device and time.
+    .csv, .csv.gz or .parquet, which `fleetwatt import` reads; - is standard output, as CSV.
+    Readings with start <= time < end, chunk by chunk, in each by device and time.
     """
-    if not file.name.lower().endswith(exporting.SUFFIXES):
+    if file != exports.STDOUT and not file.lower().endswith(exporting.SUFFIXES):
         raise click.UsageError(f"{file} must end in {', '.join(exporting.SUFFIXES)}")
+    start, end = bounds["start"], bounds["end"]
     if start and end and start >= end:
         raise click.UsageError("--start must lie before --end")
     (chosen,) = (known for known in STREAMS if known.name == stream)
@@ -233,14 +235,15 @@ def export(
     with opened_database() as database, _clear_errors():
         spans = exporting.spans(database, selection)
         with (
-            exporting.open_for_export(file, chosen) as write,
+            exports.opened(file, force=force) as raw,
+            exporting.writing(raw, Path(file).suffix, chosen) as write,
             _progress(f"Exporting {stream}", len(spans)) as show,
         ):
             readings = 0
             for number, span in enumerate(spans, 1):
                 readings += exporting.export(database, selection, span, write)
                 show(number)
-    click.echo(f"{readings:,} readings in {file}")
+    click.echo(f"{readings:,} readings in {file}", err=file == exports.STDOUT)
 
 
 @contextmanager
@@ -254,7 +257,7 @@ def _clear_errors() -> Iterator[None]:
     """Make one line of what goes wrong in a known way."""
     try:
         yield
-    except (ParquetMissing, TooOld, UnreadableFile) as error:
+    except (ForeignFile, ParquetMissing, TooOld, UnreadableFile) as error:
         raise click.ClickException(str(error)) from None
     except BrokenPipeError:
         raise

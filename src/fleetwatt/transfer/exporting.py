@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from fleetwatt.times import rfc3339
 from fleetwatt.transfer.formats import ParquetMissing
@@ -73,41 +72,52 @@ def export(
 
 
 @contextmanager
-def open_for_export(path: Path, stream: Stream) -> Iterator[Write]:
-    """Write a file by its suffix; it takes the name when it is whole, and not before.
+def writing(file: IO[bytes], suffix: str, stream: Stream) -> Iterator[Write]:
+    """Write readings to an open file, as the suffix of its name says.
 
     Raises:
         ParquetMissing: It is Parquet, and pyarrow is not installed.
     """
-    part = path.with_name(path.name + ".part")
-    opened = _parquet if path.suffix.lower() == ".parquet" else _csv
-    try:
-        with opened(part, stream, compressed=path.suffix.lower() == ".gz") as write:
-            yield write
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _csv(path: Path, stream: Stream, *, compressed: bool) -> Iterator[Write]:
-    with (
-        gzip.open(path, "wb") if compressed else path.open("wb") as raw,
-        io.TextIOWrapper(raw, encoding="ascii", newline="") as file,
-    ):
-        out = csv.writer(file, lineterminator="\n")
-        out.writerow(field.name for field in stream.fields)
-
-        def write(page: Sequence[Row]) -> None:
-            for row in page:
-                device, time, *measures = (row[column] for column in stream.columns)
-                out.writerow((device, rfc3339(time), *measures))
-
+    match suffix.lower():
+        case ".parquet":
+            written = _parquet(file, stream)
+        case ".gz":
+            written = _gzipped_csv(file, stream)
+        case _:
+            written = _csv(file, stream)
+    with written as write:
         yield write
 
 
 @contextmanager
-def _parquet(path: Path, stream: Stream, *, compressed: bool) -> Iterator[Write]:  # noqa: ARG001
+def _gzipped_csv(file: IO[bytes], stream: Stream) -> Iterator[Write]:
+    with (
+        gzip.GzipFile(fileobj=file, mode="wb") as compressed,
+        _csv(cast("IO[bytes]", compressed), stream) as write,
+    ):
+        yield write
+
+
+@contextmanager
+def _csv(raw: IO[bytes], stream: Stream) -> Iterator[Write]:
+    file = io.TextIOWrapper(raw, encoding="ascii", newline="")
+    out = csv.writer(file, lineterminator="\n")
+    out.writerow(field.name for field in stream.fields)
+
+    def write(page: Sequence[Row]) -> None:
+        for row in page:
+            device, time, *measures = (row[column] for column in stream.columns)
+            out.writerow((device, rfc3339(time), *measures))
+
+    try:
+        yield write
+    finally:
+        # Whoever opened it closes it.
+        file.detach()
+
+
+@contextmanager
+def _parquet(raw: IO[bytes], stream: Stream) -> Iterator[Write]:
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -117,7 +127,7 @@ def _parquet(path: Path, stream: Stream, *, compressed: bool) -> Iterator[Write]
     schema = pa.schema(
         [(field.name, types.get(field.sql_type, pa.float64())) for field in stream.fields]
     )
-    with parquet.ParquetWriter(path, schema, compression="zstd") as file:
+    with parquet.ParquetWriter(raw, schema, compression="zstd") as file:
 
         def write(page: Sequence[Row]) -> None:
             columns = [[row[column] for row in page] for column in stream.columns]

@@ -32,8 +32,15 @@ if TYPE_CHECKING:
     from fleetwatt.transfer.formats import Line, LineBatch, Position
 
 
+_REJECTION = {"line", "field", "reason", "text"}
+
+
 class TooOld(Exception):
     """A file holds history that is older than retention."""
+
+
+class ForeignFile(Exception):
+    """The file for rejected lines is there, and no import has made it."""
 
 
 @dataclass
@@ -241,15 +248,38 @@ def open_rejected(path: Path, progress: Progress) -> Iterator[IO[bytes]]:
     """Open the file of rejected lines as it was at the checkpoint: what came after comes again.
 
     Where nothing is rejected, no file is left.
+
+    Raises:
+        ForeignFile: The file there is not one of rejected lines, or a link to one.
     """
-    with path.open("ab") as file:
-        # A pipe or a terminal keeps what it got.
-        is_kept = path.is_file()
-        if is_kept:
-            file.truncate(min(progress.rejected_bytes, file.tell()))
-            file.seek(0, os.SEEK_END)
+    # A pipe or a terminal keeps what it got.
+    is_kept = path.is_file() or not path.exists()
+    if not is_kept:
+        with path.open("ab") as stream:
+            yield stream
+        return
+    if path.is_symlink():
+        raise ForeignFile(f"{path} is a symbolic link, which --rejected does not follow")
+    with open(path, "a+b", opener=_without_links) as file:
+        _check_own(path, file)
+        file.truncate(min(progress.rejected_bytes, file.seek(0, os.SEEK_END)))
+        file.seek(0, os.SEEK_END)
         try:
             yield file
         finally:
-            if is_kept and not file.tell():
+            if not file.tell():
                 path.unlink()
+
+
+def _without_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+def _check_own(path: Path, file: IO[bytes]) -> None:
+    """Make sure that a file is empty, or begins with a line that an import has rejected."""
+    file.seek(0)
+    first = file.readline()
+    with suppress(msgspec.DecodeError):
+        if not first or set(msgspec.json.decode(first, type=dict[str, object])) == _REJECTION:
+            return
+    raise ForeignFile(f"{path} holds no rejected lines: name another file by --rejected")

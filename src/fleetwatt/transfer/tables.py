@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 import marshmallow as ma
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 
 class UnreadableTable(Exception):
@@ -99,16 +97,3 @@ def write_table(file: IO[str], columns: Sequence[str], rows: Iterable[Sequence[A
         out.writerow(row)
         written += 1
     return written
-
-
-@contextmanager
-def new_table(path: Path) -> Iterator[IO[str]]:
-    """Write a file that takes its name when it is whole, and not before."""
-    part = path.with_name(path.name + ".part")
-    with part.open("x", encoding="utf-8", newline="") as file:
-        try:
-            yield file
-            file.flush()
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
