@@ -1,4 +1,4 @@
-"""The commands that correct stored readings: replace, remove, undo."""
+"""The commands that correct stored readings: replace, remove, undo; and that erase a device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import marshmallow as ma
 from fleetwatt.cli import output, parameters
 from fleetwatt.cli.confirmation import changing, confirm
 from fleetwatt.cli.database import opened_database
-from fleetwatt.lifecycle import corrections
+from fleetwatt.lifecycle import corrections, erasure
 from fleetwatt.lifecycle.corrections import CorrectionRefused, DeviceHistory, Signature
 from fleetwatt.schemas.corrections import REPLACEMENT_SCHEMAS, Correction, check_reason
 from fleetwatt.times import rfc3339
@@ -40,9 +40,10 @@ _REASON = click.option("--reason", required=True, callback=_reason, help="why, w
 
 @click.group()
 def readings() -> None:
-    """Correct stored readings.
+    """Correct stored readings, or erase a device.
 
-    DEVICE is written as meter:M-123 or vehicle:V-999. Each correction is kept, and can be undone.
+    DEVICE is written as meter:M-123 or vehicle:V-999. Each correction is kept, and can be undone;
+    erasure can't.
     """
 
 
@@ -134,6 +135,37 @@ def undo(correction: int, *, as_json: bool) -> None:
     if undone is None:
         raise click.ClickException(f"there is no correction {correction}")
     _echo([undone], as_json=as_json)
+
+
+@readings.command()
+@click.option(
+    "--device",
+    required=True,
+    type=parameters.StreamDevice(),
+    help="as meter:M-123 or vehicle:V-999",
+)
+@changing
+def erase(device: tuple[Stream, str], **consent: bool) -> None:
+    """Erase all that is known of a device.
+
+    Its readings, aggregates, latest, mappings with their changes, corrections, and its entry in
+    the register. It can't be undone, and no record is kept. Backups and exported files stay as
+    they are; a device that goes on reporting is known again.
+    """
+    stream, device_id = device
+    with opened_database() as database:
+        found = erasure.traces(database, stream, device_id)
+        if not found:
+            click.echo(f"Nothing is known of {stream.name} {device_id}.")
+            return
+        click.echo(f"Of {stream.name} {device_id} there are:")
+        output.echo_table(
+            ("what", "how many"),
+            [(erasure.TRACES[name], f"{count:,}") for name, count in found.items()],
+        )
+        if confirm(**consent):
+            erasure.erase(database, stream, device_id)
+            click.echo("All of it was erased.")
 
 
 def _signature(reason: str) -> Signature:
