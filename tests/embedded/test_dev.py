@@ -131,6 +131,7 @@ def port() -> int:
 def dev(embedded_template: Path, tmp_path: Path, port: int) -> Iterator[Dev]:
     copied(embedded_template, tmp_path / "embedded")
     running = Dev(tmp_path, port)
+    assert "Ctrl-C" in running.lines[-1], "".join(running.lines)
     yield running
     running.stop()
 
