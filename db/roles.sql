@@ -32,6 +32,40 @@ BEGIN
 END
 $$;
 
+-- Ends a transaction that a dashboard has forgotten: it keeps raw from being dropped. A default, too; whoever
+-- may not set it leaves it as it is.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_db_role_setting
+        WHERE setrole = 'fleetwatt_dashboard'::regrole
+          AND array_to_string(setconfig, ' ') ~ 'idle_in_transaction_session_timeout='
+    ) THEN
+        ALTER ROLE fleetwatt_dashboard SET idle_in_transaction_session_timeout = '60s';
+    END IF;
+EXCEPTION
+    WHEN insufficient_privilege THEN NULL;
+END
+$$;
+
+-- Keeps jobs to the owner: TimescaleDB lets everybody add some, and many keep its policies from being run.
+-- Only whoever the extension belongs to may say so.
+DO $$
+DECLARE
+    adding regprocedure;
+BEGIN
+    FOR adding IN
+        SELECT pg_proc.oid FROM pg_proc
+        JOIN pg_depend ON classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
+        JOIN pg_extension ON pg_extension.oid = refobjid AND extname = 'timescaledb'
+        WHERE proname = 'add_job' AND pg_has_role(proowner, 'USAGE')
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', adding);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO fleetwatt_owner', adding);
+    END LOOP;
+END
+$$;
+
 -- Lets the roles in. Nothing is granted where it is held already: later runs are the owner's, who may not
 -- grant these.
 DO $$

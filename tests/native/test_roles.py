@@ -297,6 +297,24 @@ def test_a_dashboard_changes_nothing_even_when_it_wants_to(urls: Urls, statement
 def test_a_dashboard_s_transactions_are_read_only_and_bounded(urls: Urls) -> None:
     assert execute(urls["dashboard"], "SHOW transaction_read_only") == [("on",)]
     assert execute(urls["dashboard"], "SHOW statement_timeout") == [("1min",)]
+    idle = "SHOW idle_in_transaction_session_timeout"
+    assert execute(urls["dashboard"], idle) == [("1min",)]
+
+
+@pytest.mark.parametrize("role", ["app", "dashboard"])
+def test_neither_the_app_nor_a_dashboard_adds_jobs(
+    urls: Urls, server: NativeServer, role: str
+) -> None:
+    superuser = re.sub("/postgres$", "/" + urls["app"].rpartition("/")[2], server.url)
+    # Where the owner made the extension, its functions are the superuser's nevertheless.
+    run(superuser, "db", "roles")
+
+    with pytest.raises(errors.InsufficientPrivilege, match="function add_job"):
+        execute(
+            urls[role],
+            "SET default_transaction_read_only = off",
+            "SELECT add_job('pg_catalog.pg_sleep', INTERVAL '1 hour')",
+        )
 
 
 def test_a_table_of_a_later_migration_is_the_owner_s_and_the_app_reads_it(

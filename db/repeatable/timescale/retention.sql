@@ -85,7 +85,8 @@ $$;
 
 -- Drops the chunks of a history table that end by a time, once the aggregates have all that is in them. A
 -- reading may still come while they are refreshed: so the last look is taken under a lock that writers wait
--- for, in the transaction that drops. Commits, and fails where readings come in between five times.
+-- for, in the transaction that drops; it waits briefly for others' transactions, as inserts wait behind it.
+-- Commits, and fails where readings come in between five times.
 CREATE OR REPLACE PROCEDURE drop_raw(history text, before timestamptz)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -100,7 +101,7 @@ BEGIN
             RETURN;
         END IF;
         COMMIT;
-        PERFORM set_config('lock_timeout', '10s', true);
+        PERFORM set_config('lock_timeout', '2s', true);
         EXECUTE format('LOCK TABLE %I IN SHARE ROW EXCLUSIVE MODE', history);
         IF NOT EXISTS (SELECT FROM unrefreshed(history, newest)) THEN
             CALL drop_and_record(history, newest);
