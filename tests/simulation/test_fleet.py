@@ -16,7 +16,7 @@ import pytest
 from fleetwatt.ingestion.decode import Bounds, parse_json
 from fleetwatt.simulation.fleet import Fleet
 from fleetwatt.simulation.meter import Meter
-from fleetwatt.simulation.plan import Plan
+from fleetwatt.simulation.plan import Identity, Plan
 from fleetwatt.simulation.vehicle import FULL, Mode, Vehicle
 from fleetwatt.streams import METER, STREAMS, VEHICLE, Stream
 
@@ -192,7 +192,9 @@ def test_a_vehicle_is_warmer_after_an_hour_of_charging_than_when_it_has_long_bee
 def charging(soc: float, ambient: float = 10) -> Vehicle:
     """Return a vehicle that has just begun to charge, and has time to."""
     for seed in range(1000):
-        vehicle = Vehicle("V-1", Meter("M-1", Random(0)), 29_000_000, ambient, Random(seed))
+        chance = Random(seed)
+        meter = Meter(Identity("M-1", Random(0)), chance)
+        vehicle = Vehicle(Identity("V-1", Random(seed + 1)), meter, 29_000_000, ambient, chance)
         vehicle.advance(29_000_001, ambient)
         if vehicle.mode is Mode.CHARGING and vehicle._enough == FULL:
             vehicle._until = 29_100_000

@@ -121,6 +121,43 @@ def test_another_run_of_the_same_plan_is_all_duplicates(server_url: str, sql: Co
     assert [stored(sql, stream) for stream in STREAMS] == before
 
 
+def test_a_later_run_continues_the_same_fleet(server_url: str, client: FlaskClient) -> None:
+    still = ("--moved", "12", "--replaced", "0", "--vehicles", "12", "--meters", "12")
+    account(simulate(server_url, *SPAN, *still))
+    before = {
+        stream: {
+            status[stream.id.name]: status
+            for status in answer(client, f"/v1/status/{stream.plural}")["items"]
+        }
+        for stream in STREAMS
+    }
+    later = START + timedelta(minutes=MINUTES + 30)
+    span = ("--since", later.isoformat(), "--until", (later + timedelta(minutes=90)).isoformat())
+
+    result = simulate(server_url, *span, *still)
+
+    account(result)
+    assert "Going on from the newest readings of 24 devices." in result.stderr
+    end = (later + timedelta(minutes=90)).isoformat()
+    for stream in STREAMS:
+        for device, earlier in before[stream].items():
+            status = answer(client, f"/v1/status/{stream.plural}/{device}")
+            # 22 kW on each of the 12 meters, for two hours at most.
+            assert 0 <= status[stream.counter.name] - earlier[stream.counter.name] < 44 * 12
+            assert status["timestamp"][17:19] == earlier["timestamp"][17:19]
+    for number in range(1, 13):
+        summary = answer(client, f"/v1/analytics/performance/V-{number:05}", end=end, hours="6")
+        assert summary["counterResets"] == 0
+
+
+def test_a_run_before_what_is_stored_says_that_it_does_not_fit(server_url: str) -> None:
+    account(simulate(server_url, *SPAN, *FLEET))
+    earlier = START + timedelta(minutes=30)
+    span = ("--since", earlier.isoformat(), "--until", (earlier + timedelta(minutes=1)).isoformat())
+
+    assert "are stored already" in simulate(server_url, *span, *FLEET).stderr
+
+
 def test_the_mappings_are_those_of_the_fleet(server_url: str, client: FlaskClient) -> None:
     said = account(simulate(server_url, *SPAN, *FLEET))
 
@@ -184,8 +221,8 @@ def test_an_api_that_goes_away_is_given_up_and_what_it_had_acknowledged_is_told(
     arguments = (*still, "--patience", "1", "--batch", "100", "--connections", "1")
     with ExitStack() as stack:
         stack.callback(front.faults.clear)
-        # The mappings and ten batches pass.
-        front.faults = [None] * 22 + [("503 Busy", {"Retry-After": "5"})] * 1000
+        # What is asked for first, the mappings and ten batches pass.
+        front.faults = [None] * 24 + [("503 Busy", {"Retry-After": "5"})] * 1000
         result = simulate(front.url, *arguments)
 
     assert result.exit_code == 1

@@ -29,6 +29,8 @@ from fleetwatt.times import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from fleetwatt.simulation.client import Client
+    from fleetwatt.simulation.fleet import Known
     from fleetwatt.simulation.sending import Run, Sender
 
 COLUMNS = (
@@ -153,7 +155,8 @@ def _url(_: click.Context, _parameter: click.Parameter, value: str) -> str:
 def simulate(**options: Any) -> None:
     """Send the readings of a simulated fleet to an API.
 
-    With --since, all from then on; without it, a reading per device a minute in real time. At the
+    With --since, all from then on; without it, a reading per device a minute in real time. A fleet
+    goes on from what is stored of it, unless something is stored after the start. At the
     end it says what was sent and what the API acknowledged of it. Exit status 1: it had to give
     up, or a reading was rejected.
     """
@@ -172,7 +175,11 @@ def simulate(**options: Any) -> None:
         say=_say,
     )
     sender = sending.Sender(api, connections=options["connections"], batch_size=options["batch"])
-    run = sending.Run(plan, end, sender)
+    try:
+        run = sending.Run(plan, end, sender, _known(api, plan))
+    except client.SendingFailed as error:
+        api.close()
+        raise click.ClickException(str(error)) from None
     _say(
         f"{plan.vehicles:,} vehicles on {plan.meters:,} meters, "
         f"from {format_minute(plan.start)} on, to {api.url}"
@@ -189,6 +196,27 @@ def simulate(**options: Any) -> None:
     if failure:
         _say(f"fleetwatt: {failure}")
     sys.exit(int(bool(failure or report["firstError"])))
+
+
+def _known(api: Client, plan: Plan) -> Known | None:
+    """Ask what is stored of the fleet; None where the run does not go on from it, which it says."""
+    from fleetwatt.simulation.client import NotAllowed
+    from fleetwatt.simulation.known import may_be_continued, newest_readings
+
+    try:
+        known = newest_readings(api)
+    except NotAllowed:
+        _say("The key may not read what is stored: counters start at values of their own.")
+        return None
+    if not may_be_continued(known, plan):
+        _say(
+            f"Readings after {format_minute(plan.start)} are stored already: unless they are of "
+            "this very run, counters will not fit. Without --since a run goes on from them."
+        )
+        return None
+    if known:
+        _say(f"Going on from the newest readings of {len(known):,} devices.")
+    return known
 
 
 def _planned(options: dict[str, Any]) -> tuple[Plan, datetime | None]:

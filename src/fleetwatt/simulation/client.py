@@ -26,6 +26,10 @@ class SendingFailed(Exception):
     """The API can't be reached, or takes nothing from this client."""
 
 
+class NotAllowed(SendingFailed):
+    """The key may not do this; it may do other things."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """What the API answered, and after how many requests that it did not answer."""
@@ -73,11 +77,17 @@ class Client:
         Raises:
             SendingFailed: There was none for too long, or the answer is that this client may not.
         """
-        body = msgspec.json.encode(content)
+        return self._answered("POST", path, msgspec.json.encode(content))
+
+    def get(self, path: str) -> Reply:
+        """Ask as `post` does."""
+        return self._answered("GET", path, None)
+
+    def _answered(self, method: str, path: str, body: bytes | None) -> Reply:
         deadline = time.monotonic() + self._patience
         retries = 0
         while True:
-            trouble, answer, pause = self._try(path, body, retries)
+            trouble, answer, pause = self._try(method, path, body, retries)
             if answer:
                 self._failing = False
                 return answer
@@ -100,12 +110,14 @@ class Client:
         """Close the connections."""
         self._pool.clear()
 
-    def _try(self, path: str, body: bytes, retries: int) -> tuple[str, Reply | None, float]:
-        """Post once; return the trouble or the answer, and how long to wait for another try."""
+    def _try(
+        self, method: str, path: str, body: bytes | None, retries: int
+    ) -> tuple[str, Reply | None, float]:
+        """Ask once; return the trouble or the answer, and how long to wait for another try."""
         pause = min(FIRST_PAUSE * 2**retries, LONGEST_PAUSE)
         try:
             response = self._pool.request(
-                "POST",
+                method,
                 self.url + path,
                 body=body,
                 headers=self._headers,
@@ -122,7 +134,8 @@ class Client:
                 return "", Reply(response.status, msgspec.json.decode(response.data), retries), 0
             except msgspec.DecodeError:
                 raise SendingFailed(f"{said} with something that isn't JSON") from None
-        raise SendingFailed(f"{said}: {_detail(response)}")
+        refused = NotAllowed if response.status == 403 else SendingFailed
+        raise refused(f"{said}: {_detail(response)}")
 
 
 def _detail(response: urllib3.BaseHTTPResponse) -> str:

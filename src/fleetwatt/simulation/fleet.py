@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from fleetwatt.streams import Field
 
 YEAR = 365.25 * MINUTES_A_DAY  # minutes
+# The newest readings of devices, by the names of their fields; of vehicles with their meters.
+Known = Mapping[tuple[Stream, str], Mapping[str, Any]]
 Reading = Any  # a struct of READINGS: what is encoded as the JSON object that a device sends
 
 
@@ -43,6 +46,11 @@ def _struct(stream: Stream) -> Callable[..., Reading]:
     return msgspec.defstruct(f"{stream.name.title()}Reading", names, frozen=True, gc=False)
 
 
+def prefix(stream: Stream) -> str:
+    """Return what the ids of a stream's devices begin with."""
+    return f"{stream.name[0].upper()}-"
+
+
 READINGS = {stream: _struct(stream) for stream in STREAMS}
 
 
@@ -54,7 +62,8 @@ class Fleet:
         replaced: Which meters were replaced at `now`: their registers start at 0 again.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, known: Known | None = None) -> None:
+        """Make a fleet, which goes on from the readings that are known of it."""
         self._plan = plan
         self._chance = chance = plan.chance("fleet")
         self._phase = chance.uniform(0, math.tau)
@@ -62,20 +71,38 @@ class Fleet:
         self.moves: dict[str, str] = {}
         self.replaced: list[str] = []
         self._waiting_to_move = 0
-        self.meters = [Meter(f"M-{number:05}", chance) for number in range(1, plan.meters + 1)]
+        names = [f"M-{number:05}" for number in range(1, plan.meters + 1)]
+        self.meters = [Meter(plan.identity(name), chance) for name in names]
         clock, ambient = self._clock(), self.ambient()
         self.vehicles = [
             # With fewer meters than vehicles, some are shared.
             Vehicle(
-                f"V-{number:05}", self.meters[(number - 1) % plan.meters], clock, ambient, chance
+                plan.identity(f"V-{number:05}"),
+                self.meters[(number - 1) % plan.meters],
+                clock,
+                ambient,
+                chance,
             )
             for number in range(1, plan.vehicles + 1)
         ]
-        self._wandering: list[Measures] = []
+        self._wandering: dict[tuple[Stream, str], Measures] = {}
         self._by_second: dict[tuple[Stream, int], list[Device]] = {}
         for stream in STREAMS:
             for device in self._devices(stream):
                 self._by_second.setdefault((stream, device.second), []).append(device)
+        self._resume(known or {})
+
+    def _resume(self, known: Known) -> None:
+        meters = {meter.id: meter for meter in self.meters}
+        for meter in self.meters:
+            if reading := known.get((METER, meter.id)):
+                meter.register = reading["kwhConsumedAc"]
+        for vehicle in self.vehicles:
+            if reading := known.get((VEHICLE, vehicle.id)):
+                vehicle.resume(reading)
+                vehicle.meter = meters.get(reading["meterId"], vehicle.meter)
+        for device, measures in self._wandering.items():
+            measures.resume(known.get(device, {}))
 
     def _devices(self, stream: Stream) -> Iterator[Device]:
         """Yield a stream's devices; of one that has no model, as many as there are vehicles."""
@@ -84,15 +111,17 @@ class Fleet:
         modelled: dict[Stream, Sequence[Device]] = {METER: self.meters, VEHICLE: self.vehicles}
         fields = _unmodelled(stream)
 
-        def measures() -> Measures:
-            self._wandering.append(Measures(fields, stream.counter, chance))
-            return self._wandering[-1]
+        def measures(device: str) -> Measures:
+            made = Measures(fields, stream.counter, chance)
+            self._wandering[stream, device] = made
+            return made
 
         if stream not in modelled:
             for number in range(1, self._plan.vehicles + 1):
-                yield Unmodelled(f"{stream.name[0].upper()}-{number:05}", measures(), chance)
+                name = f"{prefix(stream)}{number:05}"
+                yield Unmodelled(name, measures(name), chance)
         elif fields:
-            yield from (Extended(device, measures()) for device in modelled[stream])
+            yield from (Extended(device, measures(device.id)) for device in modelled[stream])
         else:
             yield from modelled[stream]
 
@@ -108,7 +137,7 @@ class Fleet:
         noise = self._chance.random
         for meter in self.meters:
             meter.end_minute(grid + noise() - 0.5)
-        for measures in self._wandering:
+        for measures in self._wandering.values():
             measures.advance()
         self._replace()
         self.moves = {vehicle.id: vehicle.meter.id for vehicle in self.vehicles} if first else {}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from random import Random
 
+    from fleetwatt.simulation.plan import Identity
+
 NOMINAL = 230.0  # V
 
 
@@ -21,12 +23,12 @@ class Meter:
     __slots__ = ("_load", "_sag", "_voltage", "id", "register", "second")
     MEASURES = ("kwhConsumedAc", "voltage")
 
-    def __init__(self, device: str, chance: Random) -> None:
-        self.id = device
-        self.second = chance.randrange(60)
+    def __init__(self, identity: Identity, chance: Random) -> None:
+        self.id, traits = identity
+        self.second = traits.randrange(60)
         self.register = chance.uniform(0, 20_000)
         self._load = 0.0  # kWh in this minute
-        self._sag = chance.uniform(0.1, 0.3) * 60  # V lost for each kWh a minute
+        self._sag = traits.uniform(0.1, 0.3) * 60  # V lost for each kWh a minute
         self._voltage = NOMINAL
 
     def draw(self, energy: float) -> None:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+
+class Identity(NamedTuple):
+    """A device's id, and a source of its lasting traits."""
+
+    id: str
+    traits: Random
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,3 +43,7 @@ class Plan:
     def chance(self, purpose: str) -> Random:
         """Return a source of chance of its own, so that no part changes another's course."""
         return Random(f"{purpose} {self.seed} {self.start.isoformat()}")  # noqa: S311 - no secret
+
+    def identity(self, device: str) -> Identity:
+        """Return what a device is for good, whenever a run starts."""
+        return Identity(device, Random(f"{device} {self.seed}"))  # noqa: S311 - no secret

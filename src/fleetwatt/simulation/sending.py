@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fleetwatt.simulation.client import Client, Reply
-    from fleetwatt.simulation.fleet import Reading
+    from fleetwatt.simulation.fleet import Known, Reading
     from fleetwatt.simulation.plan import Plan
 
 WAITING = 2  # batches that wait for each connection
@@ -190,13 +190,22 @@ class Run:
         moved, replaced: How many vehicles moved, and how many meters were replaced.
     """
 
-    def __init__(self, plan: Plan, end: datetime | None, sender: Sender) -> None:
-        """Prepare a run to before the minute `end`; None: until `stop`."""
+    def __init__(
+        self, plan: Plan, end: datetime | None, sender: Sender, known: Known | None = None
+    ) -> None:
+        """Prepare a run to before the minute `end`; None: until `stop`.
+
+        Args:
+            plan: What is simulated.
+            end: The minute before which it ends.
+            sender: Sends it.
+            known: The readings from which the fleet goes on; None: from the plan's own.
+        """
         self.moved = self.replaced = 0
         self._plan = plan
         self._end = end
         self._sender = sender
-        self._fleet = Fleet(plan)
+        self._fleet = Fleet(plan, known)
         self._network = Network(plan)
         self._stopped = threading.Event()
 

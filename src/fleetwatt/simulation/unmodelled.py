@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from random import Random
 
     from fleetwatt.streams import Field
@@ -45,6 +45,13 @@ class Measures:
         for place, field in enumerate(self._fields):
             self._values[place] = self._next(field, self._values[place])
             self._left_out[place] = field.optional and self._chance.random() < LEFT_OUT
+
+    def resume(self, reading: Mapping[str, float | None]) -> None:
+        """Go on from a reading, by the names of its fields."""
+        for place, field in enumerate(self._fields):
+            value = reading.get(field.name)
+            if value is not None:
+                self._values[place] = value
 
     def measures(self) -> tuple[float | msgspec.UnsetType, ...]:
         return tuple(

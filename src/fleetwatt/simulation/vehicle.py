@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from random import Random
 
     from fleetwatt.simulation.meter import Meter
+    from fleetwatt.simulation.plan import Identity
 
 MINUTES_A_DAY = 1440  # all times here are minutes since 1970
 EPOCH_WEEKDAY = 3  # 1970 began on a Thursday
@@ -68,25 +69,28 @@ class Vehicle:
     )
     MEASURES = ("soc", "kwhDeliveredDc", "batteryTemp")
 
-    def __init__(self, device: str, meter: Meter, now: int, ambient: float, chance: Random) -> None:
-        self.id = device
+    def __init__(
+        self, identity: Identity, meter: Meter, now: int, ambient: float, chance: Random
+    ) -> None:
+        """Make a vehicle; `identity` is what it is for good, `chance` what happens to it."""
+        self.id, traits = identity
         self.meter = meter
-        self.second = chance.randrange(60)
+        self.second = traits.randrange(60)
         self.soc = chance.uniform(35, 95)
         self.register = chance.uniform(0, 30_000)
         self.temperature = ambient
-        self.efficiency = chance.uniform(0.90, 0.94)
-        self._capacity = chance.choice([40.0, 52.0, 60.0, 77.0, 100.0])  # kWh
-        self._charger = chance.choice([3.7, 7.4, 11.0, 11.0, 22.0])  # kW of AC
-        self._enough = chance.choice([80.0, 90.0, FULL])  # % SOC at which charging ends
-        self._eager = chance.uniform(0.4, 1.0)  # share of nights on which it is plugged in
-        self._late_tariff = chance.random() < 0.4  # charges in the second half of the night
-        self._heat = chance.uniform(6, 14)  # °C above ambient at full power, after hours
-        self._sluggishness = chance.uniform(60, 180)  # minutes in which 63 % of it are reached
+        self.efficiency = traits.uniform(0.90, 0.94)
+        self._capacity = traits.choice([40.0, 52.0, 60.0, 77.0, 100.0])  # kWh
+        self._charger = traits.choice([3.7, 7.4, 11.0, 11.0, 22.0])  # kW of AC
+        self._enough = traits.choice([80.0, 90.0, FULL])  # % SOC at which charging ends
+        self._eager = traits.uniform(0.4, 1.0)  # share of nights on which it is plugged in
+        self._late_tariff = traits.random() < 0.4  # charges in the second half of the night
+        self._heat = traits.uniform(6, 14)  # °C above ambient at full power, after hours
+        self._sluggishness = traits.uniform(60, 180)  # minutes in which 63 % of it are reached
         self._chance = chance
         self._use = 0.0  # % SOC a minute on this trip
         # A third lives at other hours, so that something charges at any time of the day.
-        shift = 0 if chance.random() < 0.67 else chance.randrange(MINUTES_A_DAY)
+        shift = 0 if traits.random() < 0.67 else traits.randrange(MINUTES_A_DAY)
         self._life = self._lived(now - now % MINUTES_A_DAY - 2 * MINUTES_A_DAY + shift)
         self.mode, self._until = _PARKED, now
 
@@ -110,6 +114,14 @@ class Vehicle:
             ambient += DRIVING_RISE
         self.temperature += (ambient - self.temperature) / self._sluggishness
         return drawn
+
+    def resume(self, reading: Mapping[str, Any]) -> None:
+        """Go on from a reading, by the names of its fields."""
+        self.register = reading["kwhDeliveredDc"]
+        if reading["soc"] is not None:
+            self.soc = reading["soc"]
+        if reading["batteryTemp"] is not None:
+            self.temperature = reading["batteryTemp"]
 
     def measures(self) -> tuple[float, ...]:
         return round(self.soc, 1), round(self.register, 3), round(self.temperature, 1)
