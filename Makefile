@@ -8,7 +8,7 @@ READY := .venv/.ready
 WORKERS ?= $(if $(FLEETWATT_TEST_DATABASE_URL),0,logical)
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
-.PHONY: run test test-long test-native fuzz lint format bench bench-analytics soak lock audit sbom clean
+.PHONY: run test test-long test-native fuzz lint format bench bench-analytics docs-figures soak lock audit sbom clean
 
 # The API on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL. No shell stands between make and it: signals reach it.
 run: $(READY)
@@ -49,6 +49,10 @@ bench: $(READY)
 # What dashboards ask, of 10,000 vehicles and meters; EXPLAIN=file writes the plans. It takes minutes and 6 GB of disk.
 bench-analytics: $(READY)
 	$(BIN)/python -m bench.analytics --json bench-analytics.json $(if $(EXPLAIN),--explain $(EXPLAIN))
+
+# The pictures of docs/energy.md.
+docs-figures: $(READY)
+	$(BIN)/python docs/figures/draw.py
 
 # Faults under load for SOAK_MINUTES, on a native server of its own; fails where a reading is lost or stored twice.
 soak: $(READY)

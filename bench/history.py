@@ -67,10 +67,18 @@ def map_all(connection: Connection, end: datetime, devices: int) -> None:
 
 
 def materialize(connection: Connection, end: datetime) -> None:
-    """Materialize all hours and let the planner know of them."""
+    """Materialize hour after hour, as the policy does, and let the planner know of them."""
     with connection.cursor() as cursor:
-        for aggregate in (aggregate for stream in STREAMS for aggregate in stream.aggregates):
-            cursor.execute(f"CALL refresh_continuous_aggregate('{aggregate}', NULL, %s)", (end,))
+        for stream in STREAMS:
+            cursor.execute(f"SELECT time_bucket('1 hour', min(time)) FROM {stream.history}")
+            ((hour,),) = cursor.fetchall()
+            while hour < end:
+                for aggregate in stream.aggregates:
+                    cursor.execute(
+                        f"CALL refresh_continuous_aggregate('{aggregate}', %s, %s)",
+                        (hour, hour + HOUR),
+                    )
+                hour += HOUR
         cursor.execute("VACUUM ANALYZE")
 
 

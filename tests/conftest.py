@@ -255,9 +255,7 @@ def _await(url: str, process: subprocess.Popen[bytes]) -> None:
     pytest.fail("gunicorn did not start")
 
 
-def refresh(
-    connection: Connection, until: datetime | None = None, *, six_hourly: bool = True
-) -> None:
+def refresh(connection: Connection, until: datetime | None = None) -> None:
     """Materialize the aggregates up to a time, or to now.
 
     On the Apache edition they are views, always fresh.
@@ -266,7 +264,7 @@ def refresh(
         return
     with connection.cursor() as cursor:
         for stream in STREAMS:
-            for aggregate in stream.aggregates if six_hourly else (stream.hourly,):
+            for aggregate in stream.aggregates:
                 cursor.execute(
                     f"CALL refresh_continuous_aggregate('{aggregate}', NULL, %s)",
                     (until or datetime.now(UTC),),

@@ -1,10 +1,17 @@
--- To 10 decimals, which hides the noise of summing doubles; past 900,000 a double has no more of them.
+-- In: a number. Out: the same to 10 decimals, which hides the noise of summing doubles; past 900,000 a double
+-- has no more of them.
 CREATE OR REPLACE FUNCTION rounded(value double precision) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN abs(value) < 9e5 THEN round(value * 1e10) / 1e10 ELSE value END;
 
--- NULL where the divisor, which is never negative, is 0 or unknown. To PostgreSQL a result that is too small or too large for a double is
--- an error, which ends the whole answer: so less than 1e-100 counts as 0, and no reading holds more than 1e100 (docs/decisions/0027).
-CREATE OR REPLACE FUNCTION quotient(dividend double precision, divisor double precision) RETURNS double precision
+-- In: a dividend, and a divisor that is never negative. Out: the quotient; NULL where the divisor is 0 or
+-- unknown. To PostgreSQL a result that is too small or too large for a double is an error, which ends the
+-- whole answer: so less than 1e-100 counts as 0, and no reading holds more than 1e100 (docs/decisions/0027).
+CREATE OR REPLACE FUNCTION quotient(
+    dividend double precision, divisor double precision
+)
+RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN divisor >= 1e-100 THEN CASE WHEN abs(dividend) < 1e-100 THEN 0 ELSE dividend / divisor END END;
+RETURN CASE
+    WHEN divisor >= 1e-100 THEN CASE WHEN abs(dividend) < 1e-100 THEN 0 ELSE dividend / divisor END
+END;

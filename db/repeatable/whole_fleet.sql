@@ -1,128 +1,94 @@
 -- Up to when a window's hours come from an aggregate.
-CREATE OR REPLACE FUNCTION fresh_until(aggregate text, since timestamptz, until timestamptz) RETURNS timestamptz
+CREATE OR REPLACE FUNCTION fresh_until(aggregate text, until timestamptz) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN greatest(since, least(until, materialized_until(aggregate)));
+RETURN least(until + INTERVAL '1 hour', materialized_until(aggregate));
 
--- Between which times a window's hours come from a six-hourly aggregate: from the first whole six after the window's first hour, or after the
--- aggregate's oldest chunk begins, up to the first six that await a refresh; `since` of six_until() is what six_from() returned.
-CREATE OR REPLACE FUNCTION six_from(aggregate text, since timestamptz) RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN time_bucket(
-    INTERVAL '6 hours', greatest(since, materialized_from(aggregate) - INTERVAL '1 microsecond') + INTERVAL '6 hours'
-);
-
-CREATE OR REPLACE FUNCTION six_until(aggregate text, since timestamptz, until timestamptz) RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE
-    WHEN since < until THEN greatest(
-        since, time_bucket(INTERVAL '6 hours', coalesce(lower(stale_hours(aggregate, tstzrange(since, until))), until))
-    )
-    ELSE since
-END;
-
--- Until when the hours of a window hold all that has arrived: the first of them that was materialized before a late reading
--- came, or the window's end. A refresh mends it.
+-- Until when the hours of a window hold all that has arrived: the first of them that was materialized before
+-- a late reading came, or the window's end. A refresh mends it.
 CREATE OR REPLACE FUNCTION fleet_exact_until(since timestamptz, until timestamptz) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT coalesce(
-        min(lower(stale_hours(aggregate, tstzrange(since, until)) * tstzmultirange(tstzrange(since, fresh)))), until
+        min(lower(stale_hours(aggregate, tstzrange(since, until)) * tstzmultirange(tstzrange(since, fresh)))),
+        until
     )
     FROM (
-        SELECT aggregate, fresh_until(aggregate, since, until) AS fresh
+        SELECT aggregate, greatest(since, least(until, materialized_until(aggregate))) AS fresh
         FROM unnest(ARRAY['meter_hourly', 'vehicle_hourly']) AS aggregate
     ) AS materialized
 $$;
 
--- The summary of every vehicle that was ever heard of, as the route about one vehicle has it.
-CREATE OR REPLACE FUNCTION fleet_performance(since timestamptz, until timestamptz, low_coverage double precision)
-RETURNS TABLE (
-    vehicle_id text, kwh_consumed_ac double precision, kwh_delivered_dc double precision, kwh_delivered_dc_metered double precision,
-    efficiency double precision, avg_battery_temp double precision, meter_ids text[], vehicle_readings bigint, meter_readings bigint,
-    vehicle_coverage double precision, meter_coverage double precision, counter_resets bigint, warnings text[]
+-- The mappings that touch a window, and the part of it that each holds. One is `alone` where it spans the
+-- whole window and nobody else was on the meter in it: then the meter's curve is the vehicle's. `shared` says
+-- that another vehicle was on the meter at the same time.
+CREATE OR REPLACE FUNCTION window_mappings(since timestamptz, until timestamptz)
+RETURNS TABLE (vehicle_id text, meter_id text, valid tstzrange, span tstzrange, alone boolean, shared boolean)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000 AS $$
+    SELECT
+        vehicle_id, meter_id, valid, span, span = tstzrange(since, until) AND on_meter = 1,
+        on_meter > 1 AND EXISTS (
+            SELECT FROM vehicle_meter_mapping AS other
+            WHERE other.meter_id = mapped.meter_id AND other.vehicle_id <> mapped.vehicle_id
+              AND other.valid && mapped.span
+        )
+    FROM (
+        SELECT mapping.*, valid * tstzrange(since, until) AS span,
+        count(*) OVER (PARTITION BY meter_id) AS on_meter
+        FROM vehicle_meter_mapping AS mapping
+        WHERE valid && tstzrange(since, until)
+    ) AS mapped
+$$;
+
+-- What vehicles drew from meters, and delivered meanwhile, by the buckets between neighbouring boundaries, of
+-- the mappings in a window that are not `alone`. `meters` are those mappings' meters, `vehicles` whom to
+-- count; NULL: none.
+CREATE OR REPLACE FUNCTION moved_buckets(
+    boundaries timestamptz[], otherwise_kw double precision, vehicles text[], meters text[]
 )
-LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10000
-SET plan_cache_mode = force_custom_plan
-SET work_mem = '64MB'
--- Each stream's totals by a worker of its own, where there is one: docs/decisions/0022.
-SET parallel_setup_cost = 0
-SET parallel_tuple_cost = 0 AS $$
+RETURNS TABLE (
+    vehicle_id text, number integer, ac_kwh double precision, dc_kwh double precision, uncertain boolean
+)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000 AS $$
 #variable_conflict use_column
 DECLARE
-    meters_fresh   CONSTANT timestamptz := fresh_until('meter_hourly', since, until);
-    vehicles_fresh CONSTANT timestamptz := fresh_until('vehicle_hourly', since, until);
+    since CONSTANT timestamptz := boundaries[1];
+    until CONSTANT timestamptz := boundaries[cardinality(boundaries)];
 BEGIN
     RETURN QUERY
-    WITH device AS MATERIALIZED (
-        SELECT true AS is_vehicle, vehicle.* FROM vehicle_totals(since, until, vehicles_fresh) AS vehicle
-        UNION ALL
-        SELECT false, meter.* FROM meter_totals(since, until, meters_fresh) AS meter
-    ), mapping AS MATERIALIZED (
-        SELECT * FROM window_mappings(since, until)
-    ), moved AS (
-        SELECT
-            vehicle_id, sum(ac_kwh) AS ac_kwh, sum(metered_kwh) AS metered_kwh, sum(meter_readings) AS readings,
-            sum(meter_falls) AS falls
-        FROM moved_hours(
-            since, until,
-            (SELECT array_agg(DISTINCT vehicle_id) FROM mapping WHERE NOT alone),
-            (SELECT array_agg(DISTINCT meter_id) FROM mapping WHERE NOT alone)
-        )
-        GROUP BY vehicle_id
-    ), mapped AS (
-        SELECT
-            vehicle_id, array_agg(meter_id ORDER BY valid) AS meter_ids, bool_and(alone) AS alone, bool_or(shared) AS shared,
-            sum(extract(epoch FROM upper(span) - lower(span))) / 60 AS minutes
-        FROM mapping
-        GROUP BY vehicle_id
-    ), known AS (
-        SELECT vehicle_id FROM vehicles_latest
-        UNION
-        SELECT vehicle_id FROM vehicle_meter_mapping
-    ), counted AS (
-        SELECT
-            known.vehicle_id, meter_ids, shared, vehicle.energy_kwh AS dc_kwh, vehicle.avg_battery_temp,
-            CASE WHEN alone THEN meter.energy_kwh ELSE moved.ac_kwh END AS ac_kwh,
-            CASE WHEN alone THEN vehicle.energy_kwh ELSE moved.metered_kwh END AS metered_kwh,
-            coalesce(vehicle.readings, 0)::bigint AS vehicle_readings,
-            coalesce(meter.readings, moved.readings, 0)::bigint AS meter_readings,
-            (coalesce(vehicle.falls, 0) + coalesce(meter.falls, moved.falls, 0))::bigint AS counter_resets,
-            minutes
-        FROM known
-        LEFT JOIN device AS vehicle ON vehicle.is_vehicle AND vehicle.device = known.vehicle_id
-        LEFT JOIN mapped USING (vehicle_id)
-        LEFT JOIN device AS meter ON alone AND NOT meter.is_vehicle AND meter.device = meter_ids[1]
-        LEFT JOIN moved USING (vehicle_id)
-    ), figured AS (
-        SELECT
-            counted.*, rounded(ac_kwh) AS ac, rounded(dc_kwh) AS dc, rounded(metered_kwh) AS metered,
-            rounded(quotient(metered_kwh, ac_kwh)) AS efficiency,
-            rounded(vehicle_readings / (extract(epoch FROM until - since)::double precision / 60)) AS vehicle_coverage,
-            CASE WHEN minutes > 0 THEN rounded(meter_readings / minutes::double precision) END AS meter_coverage
-        FROM counted
-    )
-    SELECT
-        vehicle_id, ac, dc, metered, efficiency, rounded(avg_battery_temp), coalesce(meter_ids, '{}'), vehicle_readings, meter_readings,
-        vehicle_coverage, meter_coverage, counter_resets,
-        array_remove(ARRAY[
-            CASE WHEN meter_ids IS NULL THEN 'no_mapping' END,
-            CASE WHEN vehicle_readings = 0 OR (meter_ids IS NOT NULL AND meter_readings = 0) THEN 'no_readings' END,
-            CASE WHEN shared THEN 'shared_meter' END,
-            CASE WHEN counter_resets > 0 THEN 'counter_reset' END,
-            CASE WHEN efficiency > 1 THEN 'efficiency_above_one' END,
-            CASE WHEN least(vehicle_coverage, meter_coverage) < low_coverage THEN 'low_coverage' END,
-            CASE WHEN coalesce(dc, 0) - coalesce(metered, 0) > 1e-9 THEN 'unmetered_energy' END
-        ], NULL)
-    FROM figured;
+    SELECT share.vehicle_id, width_bucket(share.start, boundaries), share.kwh, NULL::double precision,
+    share.uncertain
+    FROM unnest(meters) AS moved (meter_id)
+    CROSS JOIN LATERAL meter_shares(moved.meter_id, boundaries, otherwise_kw) AS share
+    WHERE share.vehicle_id = ANY (vehicles)
+    UNION ALL
+    SELECT moved.vehicle_id, width_bucket(cuts[bucket.number], boundaries), NULL, bucket.energy_kwh, false
+    FROM (
+        SELECT mapping.vehicle_id, mapping.meter_id, mapping.valid * tstzrange(since, until) AS span
+        FROM vehicle_meter_mapping AS mapping
+        WHERE mapping.vehicle_id = ANY (vehicles) AND mapping.meter_id = ANY (meters)
+          AND mapping.valid && tstzrange(since, until)
+    ) AS moved
+    CROSS JOIN LATERAL (
+        SELECT lower(span) || array_remove(array_agg(bound ORDER BY bound), NULL) || upper(span)
+        FROM unnest(boundaries) AS bound
+        WHERE bound > lower(span) AND bound < upper(span)
+    ) AS part (cuts)
+    CROSS JOIN LATERAL vehicle_buckets(
+        moved.vehicle_id, cuts, device_max_kw('vehicle', moved.vehicle_id, otherwise_kw)
+    ) AS bucket;
 END
 $$;
-COMMENT ON FUNCTION fleet_performance(timestamptz, timestamptz, double precision) IS
-    'Energy (kWh), efficiency, battery temperature (degrees Celsius), coverage and warnings of every vehicle over since < time <= until, whole UTC hours';
 
--- The whole fleet by the hour. Energy of all meters, of that what belongs to vehicles, of all vehicles, of that what was metered.
-CREATE OR REPLACE FUNCTION fleet_hours(since timestamptz, until timestamptz)
+-- The whole fleet, or a site's devices, by the buckets between neighbouring boundaries: energy of all meters,
+-- of that what belongs to vehicles, of all vehicles, of that what was metered.
+CREATE OR REPLACE FUNCTION fleet_buckets(
+    boundaries timestamptz[], of_site text, otherwise_kw double precision
+)
 RETURNS TABLE (
-    hour timestamptz, ac_kwh double precision, mapped_kwh double precision, dc_kwh double precision, metered_kwh double precision,
-    vehicle_readings bigint, meter_readings bigint, sum_battery_temp double precision, falls bigint
+    number integer, ac_kwh double precision, mapped_kwh double precision, dc_kwh double precision,
+    metered_kwh double precision,
+    vehicle_readings bigint, meter_readings bigint, sum_battery_temp double precision,
+    count_battery_temp bigint,
+    falls bigint, jumps bigint, ignored bigint, estimated boolean, uncertain boolean, dropped boolean
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 24
 SET plan_cache_mode = force_custom_plan
@@ -132,8 +98,12 @@ SET parallel_setup_cost = 0
 SET parallel_tuple_cost = 0 AS $$
 #variable_conflict use_column
 DECLARE
-    meters_fresh   CONSTANT timestamptz := fresh_until('meter_hourly', since, until);
-    vehicles_fresh CONSTANT timestamptz := fresh_until('vehicle_hourly', since, until);
+    since          CONSTANT timestamptz := boundaries[1];
+    until          CONSTANT timestamptz := boundaries[cardinality(boundaries)];
+    meters_fresh   CONSTANT timestamptz := fresh_until('meter_hourly', until);
+    vehicles_fresh CONSTANT timestamptz := fresh_until('vehicle_hourly', until);
+    meters         CONSTANT text[] := site_devices('meter', of_site);
+    vehicles       CONSTANT text[] := site_devices('vehicle', of_site);
     vehicles_alone text[];
     meters_alone   text[];
     vehicles_moved text[];
@@ -141,35 +111,51 @@ DECLARE
 BEGIN
     SELECT
         array_agg(vehicle_id) FILTER (WHERE alone), array_agg(meter_id) FILTER (WHERE alone),
-        array_agg(DISTINCT vehicle_id) FILTER (WHERE NOT alone), array_agg(DISTINCT meter_id) FILTER (WHERE NOT alone)
+        array_agg(DISTINCT vehicle_id) FILTER (WHERE NOT alone),
+        array_agg(DISTINCT meter_id) FILTER (WHERE NOT alone)
     INTO vehicles_alone, meters_alone, vehicles_moved, meters_moved
-    FROM window_mappings(since, until);
+    FROM window_mappings(since, until)
+    WHERE (vehicles IS NULL OR vehicle_id = ANY (vehicles))
+      -- What a vehicle of a site draws from a meter outside of it is not among the site's meters.
+      AND (vehicles IS NULL OR NOT alone OR meter_id = ANY (meters));
     RETURN QUERY
     WITH total AS MATERIALIZED (
-        SELECT true AS is_vehicle, vehicle.* FROM vehicle_totals_by_hour(since, until, vehicles_fresh, vehicles_alone) AS vehicle
+        SELECT true AS is_vehicle, vehicle.*
+        FROM vehicle_fleet(boundaries, vehicles_fresh, vehicles_alone, vehicles, otherwise_kw) AS vehicle
         UNION ALL
-        SELECT false, meter.* FROM meter_totals_by_hour(since, until, meters_fresh, meters_alone) AS meter
+        SELECT false,
+        meter.* FROM meter_fleet(boundaries, meters_fresh, meters_alone, meters, otherwise_kw) AS meter
     ), moved AS (
-        SELECT hour, sum(ac_kwh) AS ac_kwh, sum(metered_kwh) AS metered_kwh
-        FROM moved_hours(since, until, vehicles_moved, meters_moved)
-        GROUP BY hour
+        SELECT number, sum(ac_kwh) AS ac_kwh, sum(dc_kwh) AS dc_kwh, bool_or(uncertain) AS uncertain
+        FROM moved_buckets(boundaries, otherwise_kw, vehicles_moved, meters_moved)
+        GROUP BY number
     )
     SELECT
-        hour.hour, meter.energy_kwh,
-        CASE WHEN num_nulls(meter.alone_kwh, moved.ac_kwh) < 2 THEN coalesce(meter.alone_kwh, 0) + coalesce(moved.ac_kwh, 0) END,
+        bucket.number, meter.energy_kwh,
+        CASE WHEN num_nulls(meter.alone_kwh, moved.ac_kwh) < 2 THEN
+            coalesce(meter.alone_kwh, 0) + coalesce(moved.ac_kwh, 0) END,
         vehicle.energy_kwh,
         CASE
-            WHEN num_nulls(vehicle.alone_kwh, moved.metered_kwh) < 2 THEN
-                coalesce(vehicle.alone_kwh, 0) + coalesce(moved.metered_kwh, 0)
+            WHEN num_nulls(vehicle.alone_kwh, moved.dc_kwh) < 2 THEN
+                coalesce(vehicle.alone_kwh, 0) + coalesce(moved.dc_kwh, 0)
         END,
         coalesce(vehicle.readings, 0), coalesce(meter.readings, 0), vehicle.sum_battery_temp,
-        coalesce(vehicle.falls, 0) + coalesce(meter.falls, 0)
-    FROM generate_series(since, until - INTERVAL '1 hour', INTERVAL '1 hour') AS hour (hour)
-    LEFT JOIN total AS meter ON NOT meter.is_vehicle AND meter.hour = hour.hour
-    LEFT JOIN total AS vehicle ON vehicle.is_vehicle AND vehicle.hour = hour.hour
-    LEFT JOIN moved ON moved.hour = hour.hour
-    ORDER BY hour.hour;
+        vehicle.count_battery_temp,
+        coalesce(vehicle.falls, 0) + coalesce(meter.falls, 0),
+        coalesce(vehicle.jumps, 0) + coalesce(meter.jumps, 0),
+        coalesce(vehicle.ignored, 0) + coalesce(meter.ignored, 0),
+        coalesce(vehicle.estimated OR meter.estimated, false),
+        coalesce(moved.uncertain, false), coalesce(vehicle.dropped OR meter.dropped, false)
+    FROM generate_series(1, cardinality(boundaries) - 1) AS bucket (number)
+    LEFT JOIN total AS meter ON NOT meter.is_vehicle AND meter.number = bucket.number
+    LEFT JOIN total AS vehicle ON vehicle.is_vehicle AND vehicle.number = bucket.number
+    LEFT JOIN moved ON moved.number = bucket.number
+    ORDER BY bucket.number;
 END
 $$;
-COMMENT ON FUNCTION fleet_hours(timestamptz, timestamptz) IS
-    'Energy (kWh), readings, battery temperature and counter falls of the whole fleet by the hour over since < time <= until, whole UTC hours';
+
+-- The devices of a stream that belong to a site; NULL: no site is asked for.
+CREATE OR REPLACE FUNCTION site_devices(of_stream text, of_site text) RETURNS text[]
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN of_site IS NOT NULL THEN ARRAY(SELECT id FROM devices WHERE stream = of_stream
+    AND site = of_site) END;

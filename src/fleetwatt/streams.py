@@ -151,16 +151,12 @@ class Stream:
         return f"{self.name}_hourly"
 
     @property
-    def six_hourly(self) -> str:
-        return f"{self.name}_six_hourly"
+    def aggregates(self) -> tuple[str, ...]:
+        """What is made of history."""
+        return (self.hourly,)
 
     @property
-    def aggregates(self) -> tuple[str, str]:
-        """What is made of history, each of the one before: refreshed in this order."""
-        return self.hourly, self.six_hourly
-
-    @property
-    def tables(self) -> tuple[str, str, str]:
+    def tables(self) -> tuple[str, ...]:
         """History and the aggregates: what grows with time."""
         return self.history, *self.aggregates
 
@@ -198,6 +194,7 @@ _VOLTAGE = Field(
     unit="V",
     minimum=0,
     maximum=_MOST,
+    nullable=True,
     statistics=("min", "avg", "max"),
 )
 _BATTERY_TEMP = Field(
@@ -208,6 +205,7 @@ _BATTERY_TEMP = Field(
     unit="°C",
     minimum=-60,
     maximum=150,
+    nullable=True,
     statistics=("min", "avg", "max"),
 )
 
@@ -234,6 +232,7 @@ VEHICLE = Stream(
             unit="%",
             minimum=0,
             maximum=100,
+            nullable=True,
             statistics=("first", "last", "min", "max"),
         ),
         _DC,

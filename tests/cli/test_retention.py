@@ -14,7 +14,7 @@ from tests.examples import NOW, at, meter
 from tests.storage import DAY, do, load, put_back, run, run_guard, run_refreshes, today
 
 Retention = Callable[..., Result]
-HOURLY = "SELECT bucket, readings, energy_kwh FROM meter_hourly WHERE bucket < %(day)s ORDER BY 1"
+HOURLY = "SELECT bucket, readings, max_kwh FROM meter_hourly WHERE bucket < %(day)s ORDER BY 1"
 KEPT = "SELECT drop_after FROM retention WHERE table_name = 'meter_telemetry'"
 
 

@@ -1,7 +1,6 @@
 """Whether what is derived equals history: the aggregates and the latest readings.
 
-All are sampled: random devices in random hours of those that history still has, and the six hours
-around each. An hour that awaits a refresh is read from raw by every answer about a device; it is
+All are sampled: random devices in random hours of those that history still has. An hour that awaits a refresh is read from raw by every answer about a device; it is
 counted, not compared.
 """
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from fleetwatt.database.client import Database
 
 HOUR = timedelta(hours=1)
-SIX = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,21 +24,17 @@ class Difference:
 
     Attributes:
         hour: Start of the aggregate's row; None: the latest reading.
-        hours: How many hours that row is about: 1 or 6; None: the latest reading.
         raw, stored: The value by history and the stored one, as text; None where there is none.
     """
 
     device: str
     hour: datetime | None = None
-    hours: int | None = None
     column: str
     raw: str | None
     stored: str | None
 
     def __str__(self) -> str:
         place = self.hour.strftime("%Y-%m-%dT%H:%MZ") if self.hour else "latest"
-        if self.hours == SIX:
-            place += " (six hours)"
         raw, stored = (each or "nothing" for each in (self.raw, self.stored))
         return f"{self.device} {place} {self.column}: {raw} by history, {stored} stored"
 
@@ -86,18 +80,11 @@ def _audit(database: Database, stream: Stream, sample: int, hours: int, seed: st
     found = database.query(f"{stream.name}.audit_devices", sample=sample, seed=seed, hour=newest)
     devices = [row["device"] for row in found]
     fresh = [row["hour"] for row in sampled if not row["pending"]]
-    sixes = sorted({row["six"] for row in sampled if row["six"]})
-    # Row by row of the aggregates, so that each plan reads one chunk.
+    # Hour by hour of the aggregate, so that each plan reads one chunk.
     differing = [
-        row | {"hours": hours}
-        for start, hours in (*((hour, 1) for hour in fresh), *((six, SIX) for six in sixes))
-        for row in database.query(
-            f"{stream.name}.audit_aggregate",
-            devices=devices,
-            start=start,
-            before=start + hours * HOUR,
-            hours=hours,
-        )
+        row
+        for hour in fresh
+        for row in database.query(f"{stream.name}.audit_aggregate", devices=devices, start=hour)
     ]
     differing += database.query(f"{stream.name}.audit_latest", devices=devices)
     return Findings(
@@ -115,10 +102,8 @@ def repair(database: Database, findings: Findings) -> None:
     History is what counts: an hour or a device that it has nothing of is removed.
     """
     stream = findings.stream
-    for aggregate, hours in zip(stream.aggregates, (1, SIX), strict=True):
-        starts = {each.hour for each in findings.differences if each.hours == hours and each.hour}
-        for start in sorted(starts):
-            database.refresh(aggregate, start, start + hours * HOUR)
+    for start in sorted({found.hour for found in findings.differences if found.hour}):
+        database.refresh(stream.hourly, start, start + HOUR)
     devices = sorted({each.device for each in findings.differences if not each.hour})
     if devices:
         database.execute_once(f"{stream.name}.repair_latest", devices=devices)

@@ -32,9 +32,14 @@ def opened_database() -> Iterator[Database]:
 
 
 @db.command()
-def upgrade() -> None:
+@click.option(
+    "--until",
+    type=click.IntRange(1),
+    help="apply migrations up to this number alone, beside a release that serves on",
+)
+def upgrade(until: int | None) -> None:
     """Bring the schema up to date; does nothing where it is."""
-    upgrade_schema(Config.of_a_command())
+    upgrade_schema(Config.of_a_command(), until)
 
 
 @db.command()
@@ -106,12 +111,12 @@ def _say_policies(policies: list[dict[str, Any]]) -> None:
     )
 
 
-def upgrade_schema(config: Config) -> None:
-    """Apply what is missing, and say so file by file."""
+def upgrade_schema(config: Config, until: int | None = None) -> None:
+    """Apply what is missing, or migrations up to a number alone, and say so file by file."""
     with translated():
         # A migration takes as long as it takes.
         connection = connect(replace(config, statement_timeout=0))
     with closing(connection):
-        for file in migrations.upgrade(connection):
+        for file in migrations.upgrade(connection, until):
             click.echo(f"  applied {file}")
-    click.echo("The schema is up to date.")
+    click.echo("The schema is up to date." if until is None else f"Migration {until} is applied.")

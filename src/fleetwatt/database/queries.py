@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fleetwatt.figures import VEHICLE_FIGURES
-from fleetwatt.streams import MAX_AHEAD, STREAMS, Statistic, Stream
+from fleetwatt.streams import MAX_AHEAD, STREAMS, Stream
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -83,16 +83,27 @@ def _names(stream: Stream) -> dict[str, str]:
         "max_ahead": f"INTERVAL '{MAX_AHEAD.total_seconds():g} seconds'",
         "counter": stream.counter.column,
         "hourly": stream.hourly,
-        "six_hourly": stream.six_hourly,
         "mean": stream.mean.column,
         "possible_statistics": ", ".join(_possible_statistics(stream)),
         "hourly_statistics": ", ".join(
-            column for statistic in stream.statistics for column, _ in _parts(statistic)
+            stored.format(statistic.measure.column)
+            for statistic in stream.statistics
+            for stored in _OF_HOUR.get(statistic.kind, [f"{statistic.kind}_{{}}"])
         ),
         "reading_statistics": ", ".join(
-            of_reading for statistic in stream.statistics for _, of_reading in _parts(statistic)
+            of_reading.format(statistic.measure.column)
+            for statistic in stream.statistics
+            for of_reading in _OF_READING.get(statistic.kind, ["{}"])
         ),
-        "bucket_statistics": ", ".join(map(_of_bucket, stream.statistics)),
+        "bucket_statistics": ", ".join(
+            f"{_OF_BUCKET[statistic.kind].format(statistic.measure.column)} AS {statistic.column}"
+            for statistic in stream.statistics
+        ),
+        "named_statistics": ", ".join(statistic.column for statistic in stream.statistics),
+        "raw_statistics": ", ".join(
+            f"reading.{statistic.measure.column} AS {statistic.column}"
+            for statistic in stream.statistics
+        ),
     }
 
 
@@ -110,36 +121,25 @@ def _status(stream: Stream) -> dict[str, str]:
     }
 
 
-def _parts(statistic: Statistic) -> Iterator[tuple[str, str]]:
-    """Yield what a statistic is made of: the aggregate's column, and the same of one reading."""
-    measure = statistic.measure.column
-    if statistic.kind != "avg":
-        yield f"{statistic.kind}_{measure}", measure
-        return
-    yield f"sum_{measure}", measure
-    if statistic.measure.may_be_unknown:
-        yield f"count_{measure}", f"({measure} IS NOT NULL)::integer"
-
-
-def _of_bucket(statistic: Statistic) -> str:
-    """Return a bucket's statistic, from the parts that its pieces have."""
-    measure = statistic.measure.column
-    match statistic.kind:
-        case "avg":
-            known = f"count_{measure}" if statistic.measure.may_be_unknown else "readings"
-            value = f"quotient(sum(sum_{measure}), sum({known}))"
-        case "min" | "max" as kind:
-            value = f"{kind}({kind}_{measure})"
-        case kind:
-            value = f"{kind}({kind}_{measure}, first_time)"
-    return f"{value} AS {statistic.column}"
+# How a bucket's statistic comes from what is known of the bucket's pieces: what an hour has stored, and
+# what a reading has in that place. A mean is a sum over the readings that say something.
+_OF_HOUR = {"avg": ["sum_{}", "count_{}"]}
+_OF_READING = {"avg": ["{}", "num_nonnulls({})"]}
+_OF_BUCKET = {
+    "first": "first(first_{0}, first_time) FILTER (WHERE first_{0} IS NOT NULL)",
+    "last": "last(last_{0}, first_time) FILTER (WHERE last_{0} IS NOT NULL)",
+    "min": "min(min_{0})",
+    "avg": "quotient(sum(sum_{0}), sum(count_{0}))",
+    "max": "max(max_{0})",
+}
 
 
 def _possible_statistics(stream: Stream) -> Iterator[str]:
     """Yield what an hourly aggregate may hold of each measure but the counter."""
     for measure in (field.column for field in stream.measures if field != stream.counter):
         for name in ("first", "last"):
-            yield f"{name}({measure}, time) AS {name}_{measure}"
+            known = f"FILTER (WHERE {measure} IS NOT NULL)"
+            yield f"{name}({measure}, time) {known} AS {name}_{measure}"
         for name in ("min", "max", "sum", "count"):
             yield f"{name}({measure}) AS {name}_{measure}"
 

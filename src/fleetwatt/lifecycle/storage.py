@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 SPANS = {
     table: f"{stream.name}.{query}"
     for stream in STREAMS
-    for table, query in zip(
-        stream.tables, ("history_span", "hourly_span", "six_hourly_span"), strict=True
-    )
+    for table, query in zip(stream.tables, ("history_span", "hourly_span"), strict=True)
 }
 ORDER = list(SPANS)
 

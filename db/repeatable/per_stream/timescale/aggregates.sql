@@ -12,3 +12,12 @@ BEGIN
     );
 END
 $$;
+
+-- Hours whose raw readings were dropped before the aggregate was made as it is: migration 0014 fills it.
+CREATE TABLE IF NOT EXISTS ${hourly}_kept (LIKE $hourly, PRIMARY KEY ($id, bucket));
+
+-- The hours that are known without raw: a row each, as the aggregate has them.
+CREATE OR REPLACE VIEW ${stream}_known_hours AS
+SELECT * FROM ${stream}_materialized
+UNION ALL
+SELECT * FROM ${hourly}_kept;

@@ -3,7 +3,6 @@
 | | timescale (Community) | apache |
 |---|---|---|
 | `*_hourly` | real-time continuous aggregates | plain views over the same SELECT |
-| `*_six_hourly` | continuous aggregates of those | views of nothing |
 | policies | TimescaleDB's scheduler runs them | none; `fleetwatt maintain` drops |
 | a refresh | materializes hours again | is not needed |
 | columnstore | there | none |

@@ -68,6 +68,11 @@ class Script:
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
     @property
+    def number(self) -> int:
+        """The migration's, which its name begins with."""
+        return int(self.file.rpartition("/")[2].partition("_")[0])
+
+    @property
     def repeatable(self) -> bool:
         return self.file.startswith("repeatable/")
 
@@ -109,8 +114,13 @@ def _texts(folder: Traversable) -> dict[str, str]:
     }
 
 
-def upgrade(connection: Connection) -> Iterator[str]:
+def upgrade(connection: Connection, until: int | None = None) -> Iterator[str]:
     """Apply what is missing, yielding each file's name when it is committed.
+
+    Args:
+        connection: To the database.
+        until: The number of the last migration to apply, and nothing else: what the release before
+            serves with stays as it is. None: everything.
 
     Raises:
         Busy: Another session holds the lock by which upgrades take turns.
@@ -128,12 +138,14 @@ def upgrade(connection: Connection) -> Iterator[str]:
             changed = _change_edition(connection, name)
         yield from changed
         for script in scripts(name):
+            if until is not None and (script.repeatable or script.number > until):
+                continue
             # Two upgrades at once take turns, file by file; the second finds the work done.
             with turns.taken(connection):
                 applied = _apply(connection, script)
             if applied:
                 yield script.file
-        if roles.exist(connection):
+        if until is None and roles.exist(connection):
             # What is new belongs to the owner, and the service has to be let in.
             roles.apply(connection)
 

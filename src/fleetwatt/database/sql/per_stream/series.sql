@@ -1,61 +1,106 @@
--- series --
--- One device's window, (start, end], in buckets, those with a reading alone; without a width each reading is a bucket of its own. A step's
--- energy lies in the bucket of its later reading. Whole, fresh hours come from the aggregate where the buckets are no shorter; everything
--- else from raw, no more than `most` readings a stretch. Cost: a row an hour of the aggregate, and one index range scan of raw for
--- each stretch of the rest: two partial hours and what is stale, or the window as a whole.
-WITH span AS MATERIALIZED (
+-- buckets --
+-- One device's curve by the buckets between neighbouring boundaries, [start, end), a row each; what each
+-- tells of the measures. Hours that no boundary parts come from the aggregate, everything else from raw.
+-- Cost: a row an hour of the aggregate, twice, and one index range scan of raw for each stretch of the rest.
+-- Rows: many.
+WITH asked AS MATERIALIZED (
     SELECT
-        asked,
-        CASE WHEN %(width)s::interval >= INTERVAL '1 hour' THEN whole_hours(asked) - stale_hours('$hourly', asked) ELSE '{}' END AS hours
-    FROM ${stream}_asked_span(%(id)s::text, half_open(tstzrange(%(start)s::timestamptz, %(end)s::timestamptz, '(]'))) AS asked
+        cuts, tstzrange(cuts[1], cuts[cardinality(cuts)]) AS span,
+        tstzrange(NULL, coalesce(raw_dropped_before('$history'), '-infinity')) AS gone
+    FROM (SELECT %(boundaries)s::timestamptz[]) AS given (cuts)
+), hour AS MATERIALIZED (
+    SELECT
+        asked.*,
+        tstzmultirange(span) * tstzmultirange(gone) + tstzmultirange(span) - stale_hours('$hourly', span) - (
+            SELECT coalesce(range_agg(tstzrange(parted, parted + INTERVAL '1 hour')), '{}')
+                - tstzmultirange(gone)
+            FROM unnest(cuts) AS cut
+            CROSS JOIN LATERAL time_bucket(INTERVAL '1 hour', cut) AS parted
+            WHERE parted < cut
+        ) AS hours
+    FROM asked
 ), piece AS (
-    SELECT hour.*
-    FROM span
-    CROSS JOIN unnest(span.hours) AS part
-    -- OFFSET and LIMIT keep the planner from reading the window as a whole, also where there is no such part.
+    SELECT told.bucket AS first_time, $hourly_statistics
+    FROM hour
+    CROSS JOIN unnest(hours) AS part
+    -- OFFSET keeps the planner from reading the window as a whole.
     CROSS JOIN LATERAL (
-        SELECT first_time, first_kwh, last_kwh, readings, energy_kwh, falls, $hourly_statistics FROM $hourly
-        WHERE $id = %(id)s::text AND bucket >= %(start)s::timestamptz AND bucket <= %(end)s::timestamptz
+        SELECT * FROM ${stream}_known_hours
+        WHERE $id = %(id)s::text AND bucket >= %(start)s::timestamptz AND bucket < %(end)s::timestamptz
           AND bucket >= lower(part) AND bucket < upper(part)
         OFFSET 0
-    ) AS hour
+    ) AS told
     UNION ALL
-    SELECT reading.*
-    FROM span
-    CROSS JOIN unnest(tstzmultirange(span.asked) - span.hours) AS part
+    SELECT reading.time, $reading_statistics
+    FROM hour
+    CROSS JOIN unnest(tstzmultirange(span) - hours) AS part
     CROSS JOIN LATERAL (
-        SELECT time, $counter, $counter, 1, 0, 0, $reading_statistics FROM $history
-        WHERE $id = %(id)s::text AND time > %(start)s::timestamptz AND time <= %(end)s::timestamptz
+        SELECT * FROM $history
+        WHERE $id = %(id)s::text AND time >= %(start)s::timestamptz AND time < %(end)s::timestamptz
           AND time >= lower(part) AND time < upper(part)
-        ORDER BY time
-        LIMIT %(most)s::bigint
+        OFFSET 0
     ) AS reading
-), joined AS (
-    SELECT piece.*, first_kwh - lag(last_kwh) OVER (ORDER BY first_time) AS seam_kwh FROM piece
+), told AS (
+    SELECT width_bucket(first_time, %(boundaries)s::timestamptz[]) AS number,
+    $bucket_statistics FROM piece GROUP BY 1
 )
 SELECT
-    coalesce(time_bucket(%(width)s::interval, first_time), first_time) AS start,
-    sum(readings)::bigint AS readings,
-    CASE WHEN sum(readings) - count(*) + count(seam_kwh) > 0 THEN
-        sum(energy_kwh) + coalesce(sum(seam_kwh) FILTER (WHERE seam_kwh > 0), 0)
-    END AS energy_kwh,
-    sum(falls)::bigint + count(*) FILTER (WHERE seam_kwh < 0) AS falls,
-    last(last_kwh, first_time) AS last_kwh,
-    $bucket_statistics
-FROM joined
-GROUP BY 1
-ORDER BY 1
+    bounds[number] AS start, bounds[number + 1] AS "end", curve.energy_kwh, curve.last_kwh, $named_statistics,
+    coalesce(curve.readings, 0) AS readings, coalesce(curve.falls, 0) AS falls,
+    coalesce(curve.jumps, 0) AS jumps,
+    coalesce(curve.ignored, 0) AS ignored, coalesce(curve.estimated, false) AS estimated,
+    coalesce(curve.dropped, false) AS dropped
+FROM (SELECT %(boundaries)s::timestamptz[]) AS given (bounds)
+CROSS JOIN LATERAL generate_series(1, cardinality(bounds) - 1) AS number
+LEFT JOIN ${stream}_buckets(
+    %(id)s, %(boundaries)s::timestamptz[], device_max_kw('$stream', %(id)s, %(max_kw)s)
+) AS curve USING (number)
+LEFT JOIN told USING (number)
+ORDER BY number
+
+-- readings --
+-- One device's readings of start <= time < end, in order, `most` rows at most, each with what its curve rises
+-- by there. Cost: one index range scan of raw, twice.
+-- Rows: many.
+WITH asked AS MATERIALIZED (
+    SELECT
+        time_bucket(INTERVAL '1 hour', %(start)s::timestamptz) AS origin,
+        coalesce((
+            SELECT time FROM $history
+            WHERE $id = %(id)s AND time >= %(start)s::timestamptz AND time < %(end)s::timestamptz
+            ORDER BY time
+            OFFSET %(most)s::bigint
+            LIMIT 1
+        ), %(end)s::timestamptz) AS until
+)
+SELECT
+    reading.time AS start, reading.time AS "end",
+    CASE WHEN piece.earlier IS NOT NULL THEN piece.first_rise END AS energy_kwh,
+    reading.$counter AS last_kwh, $raw_statistics, 1::bigint AS readings,
+    (piece.outcome = 'fall')::int AS falls, (piece.outcome = 'jump')::int AS jumps,
+    piece.outcome = 'ignored' AS ignored
+FROM asked
+CROSS JOIN LATERAL ${stream}_scanned(
+    %(id)s, asked.origin, %(start)s::timestamptz, asked.until, device_max_kw('$stream', %(id)s, %(max_kw)s),
+    NULL, 7
+) AS piece
+JOIN $history AS reading
+    ON reading.$id = %(id)s AND reading.time >= %(start)s::timestamptz AND reading.time < asked.until
+    AND micros(asked.origin, reading.time) = piece.first
+ORDER BY reading.time
 
 -- gaps --
--- The longest spans of a window, (start, end], without a reading of one device, and whether a reading ends them.
--- Cost: one index range scan of raw over the window.
+-- The longest spans of a window, [start, end), without a reading of one device, and whether a reading ends
+-- them. Cost: one index range scan of raw over the window.
+-- Rows: many.
 SELECT start, "end", extract(epoch FROM "end" - start)::double precision AS seconds, heard
 FROM (
-    SELECT lag(time, 1, %(start)s::timestamptz) OVER (ORDER BY time) AS start, time AS "end", true AS heard FROM $history
-    WHERE $id = %(id)s::text AND time > %(start)s::timestamptz AND time <= %(end)s::timestamptz
+    SELECT lag(time, 1, %(start)s::timestamptz) OVER (ORDER BY time) AS start, time AS "end",
+    true AS heard FROM $history
+    WHERE $id = %(id)s::text AND time >= %(start)s::timestamptz AND time < %(end)s::timestamptz
     UNION ALL
     SELECT coalesce(max(time), %(start)s::timestamptz), %(end)s::timestamptz, false FROM $history
-    WHERE $id = %(id)s::text AND time > %(start)s::timestamptz AND time <= %(end)s::timestamptz
+    WHERE $id = %(id)s::text AND time >= %(start)s::timestamptz AND time < %(end)s::timestamptz
 ) AS span
 WHERE extract(epoch FROM "end" - start) > %(longer_than)s::double precision
 ORDER BY seconds DESC, start

@@ -29,12 +29,6 @@ WHERE bucket < (
     WHERE user_view_schema = current_schema() AND user_view_name = '$hourly'
 )
 
--- six_hourly_span --
--- The oldest and the newest six hours that are materialized. Cost: both ends of the aggregate's index by
--- time.
--- Rows: one.
-SELECT min(bucket) AS oldest, max(bucket) AS newest FROM $six_hourly
-
 -- gone_before --
 -- The time before which raw readings are gone that the aggregate still has, or null: as recorded, or by the
 -- chunks that are left. Cost: one look at the chunks' catalog and at the aggregate's index by time.

@@ -1,0 +1,40 @@
+"""One vehicle's summary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fleetwatt.analytics import energy
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from fleetwatt.database.client import Database
+
+
+def summary(
+    database: Database,
+    vehicle_id: str,
+    start: datetime,
+    end: datetime,
+    edges: str,
+    default_kw: float,
+) -> dict[str, Any] | None:
+    """Return the figures and warnings of a vehicle's window, or None if it was never heard of.
+
+    Args:
+        edges: `readings` measures energy from the first to the last reading of start <= time <=
+            end, `interpolated` from start to end.
+        default_kw: The power that no device exceeds, unless it is registered with another.
+    """
+    told = database.query_one(
+        "vehicle_summary",
+        vehicle_id=vehicle_id,
+        start=start,
+        end=end,
+        closed=edges == "readings",
+        max_kw=default_kw,
+    )
+    if told is None or not told["known"]:
+        return None
+    return energy.vehicle_figures(told, told["mappings"], end - start)
