@@ -411,7 +411,10 @@ class World:
         }
 
         def coverage(kind: str, names: list[str]) -> float | None:
-            expected = sum((end - start) / self.device(kind, name).interval for name in names)
+            registered = {name for stream, name in self.devices if stream == kind}
+            expected = sum(
+                (end - start) / self.device(kind, name).interval for name in {*names, *registered}
+            )
             return len(readings[kind]) / expected if expected else None
 
         consumed, delivered = sum(mapped) if mapped else None, total(metered)
@@ -433,6 +436,19 @@ class World:
                 start <= reading.time < end for own in curves.values() for reading in own.ignored
             ),
         }
+
+    def series_warnings(self, kind: str, name: str, start: datetime, end: datetime) -> list[str]:
+        """Return the warnings of a series that is cut into buckets."""
+        own = self.curve(kind, name)
+        late = self.device(kind, name).interval
+        ignored = [reading.time for reading in own.ignored]
+        warnings = {
+            "counter_reset": any(start <= time < end for time in own.falls),
+            "implausible_step": any(start <= time < end for time in own.jumps),
+            "readings_ignored": any(start <= time < end for time in ignored),
+            "estimated_edge": any(own.cuts(moment, late) for moment in (start, end)),
+        }
+        return [name for name, holds in warnings.items() if holds]
 
     def bucket(self, kind: str, name: str, start: datetime, end: datetime) -> Json:
         """Return one bucket of a series."""
@@ -466,6 +482,7 @@ class World:
                 **told(kind, [reading]),
                 "readings": 1,
                 "counterResets": int(time in own.resets),
+                "ignoredReadings": int(time in ignored),
                 "ignored": time in ignored,
             }
             for time, reading in self.history(kind, name)
@@ -527,3 +544,20 @@ def clipped(
 def overlap(since: datetime, until: datetime, start: datetime, end: datetime, closed: bool) -> bool:
     """Whether [since, until) has a moment in the window, whose end a closed one has, too."""
     return since < until and start < until and (since <= end if closed else since < end)
+
+
+def gaps(
+    own: Sequence[tuple[datetime, Json]], start: datetime, end: datetime, interval: timedelta
+) -> list[Json]:
+    """Return every span between what is heard of a device in start <= time < end, in order."""
+    heard = [time for time, _ in own]
+    return [
+        {
+            "start": since,
+            "end": until,
+            "seconds": (until - since).total_seconds(),
+            "missingReadings": max(round((until - since) / interval) - (until in heard), 0),
+        }
+        for since, until in pairwise([start, *heard, end])
+        if since < until
+    ]

@@ -11,8 +11,8 @@ import pytest
 from fleetwatt.app import create_app
 from fleetwatt.cli import fleetwatt
 from fleetwatt.config import SETTINGS, Config
+from fleetwatt.figures import WARNINGS
 from fleetwatt.http.problems import HTTP_KINDS, KINDS
-from fleetwatt.schemas.analytics import WARNINGS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

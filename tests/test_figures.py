@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fleetwatt.figures import FIGURES, FLEET_FIGURES, VEHICLE_FIGURES
 from fleetwatt.schemas.analytics import Performance
-from fleetwatt.schemas.fleet import ORDERS, Fleet, FleetHour
+from fleetwatt.schemas.fleet import ORDERS, Fleet, FleetBucket
 
 
 def test_json_calls_a_figure_as_sql_does_in_camel_case() -> None:
@@ -18,7 +18,7 @@ def test_an_answer_has_each_of_its_figures() -> None:
     for schema, figures in (
         (Performance, VEHICLE_FIGURES),
         (Fleet, FLEET_FIGURES),
-        (FleetHour, FLEET_FIGURES),
+        (FleetBucket, FLEET_FIGURES),
     ):
         columns = {name: field.attribute for name, field in schema().fields.items()}
         assert {figure.name: figure.column for figure in figures}.items() <= columns.items()

@@ -15,3 +15,14 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN divisor >= 1e-100 THEN CASE WHEN abs(dividend) < 1e-100 THEN 0 ELSE dividend / divisor END
 END;
+
+-- In: kWh, and a part from 0 to 1. Out: that part of them. Less than 1e-100 counts as 0, as for quotient().
+CREATE OR REPLACE FUNCTION part_of(kwh double precision, part double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN abs(kwh) < 1e-100 THEN 0 ELSE kwh * part END;
+
+-- In: the highest register so far. Out: by how much another may lie under it and still count as the same, as
+-- registers jitter: a hundredth, which must not be too small for a double, and 1 kWh at most.
+CREATE OR REPLACE FUNCTION fall_allowed(mark double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN least(1, greatest(mark, 1e-300) / 100);

@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION plausible(
 )
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN value - mark >= -least(1, mark / 100) AND value - mark - 1 <= max_kw * (elapsed / 1e6) / 3600;
+RETURN value - mark >= -fall_allowed(mark) AND value - mark - 1 <= max_kw * (elapsed / 1e6) / 3600;
 
 -- In: a time; the hour of the reading kept last, the highest register kept in it since the last reset, and
 -- that in the hour with readings before it (NULL: none). Out: the mark at that time: the highest register of
@@ -134,7 +134,7 @@ RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN earlier < later AND earlier < stop AND start < later AND start < stop THEN
-        kwh * (least(later, stop) - greatest(earlier, start)) / (later - earlier)
+        part_of(kwh, (least(later, stop) - greatest(earlier, start)) / (later - earlier))
 END;
 
 -- In: a step and the ends of a span. Out: whether one of them cuts the step, and it is longer than `long`.

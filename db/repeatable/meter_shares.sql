@@ -62,7 +62,7 @@ BEGIN
     SELECT
         split.vehicle_id, split.part_start, split.part_stop,
         CASE WHEN vehicles = 1 THEN energy_kwh
-            ELSE energy_kwh * coalesce(quotient(rose, all_rose), 1.0 / vehicles) END,
+            ELSE part_of(energy_kwh, coalesce(quotient(rose, all_rose), 1.0 / vehicles)) END,
         split.uncertain
     FROM split;
 END

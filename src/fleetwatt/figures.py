@@ -1,4 +1,4 @@
-"""The figures of a summary: each is named here, once.
+"""The figures of a summary, and its warnings: each is named here, once.
 
 The answers' schemas, the orders of a list and the columns of the SQL derive from these entries.
 Handlers and SQL use `column`; `name` is what JSON calls it.
@@ -95,26 +95,43 @@ FIGURES = (
     ),
     Figure(
         "vehicle_coverage",
-        of_vehicle=Meaning("The vehicle's readings over those expected at one a minute", 1.0),
-        of_fleet=Meaning(
-            "Readings over those expected at one a minute of each vehicle that ever sent one", 1.0
-        ),
+        of_vehicle=Meaning("The vehicle's readings over those expected by its interval", 1.0),
+        of_fleet=Meaning("Readings over those expected of all vehicles, each by its interval", 1.0),
     ),
     Figure(
         "meter_coverage",
         of_vehicle=Meaning(
-            "The meters' readings over those expected at one a minute while it was on them", 1.0
+            "The meters' readings over those expected by their intervals while it was on them", 1.0
         ),
-        of_fleet=Meaning(
-            "Readings over those expected at one a minute of each meter that ever sent one", 1.0
-        ),
+        of_fleet=Meaning("Readings over those expected of all meters, each by its interval", 1.0),
     ),
     Figure(
         "counter_resets",
-        of_vehicle=Meaning("Falls of the vehicle's and its meters' counters", 0),
-        of_fleet=Meaning("Falls of all counters", 0),
+        of_vehicle=Meaning("Resets of the vehicle's register and of its meters'", 0),
+        of_fleet=Meaning("Resets of all registers", 0),
+        is_count=True,
+    ),
+    Figure(
+        "ignored_readings",
+        of_vehicle=Meaning("Readings of glitches, the vehicle's and its meters', ignored", 0),
+        of_fleet=Meaning("Readings of glitches, ignored", 0),
         is_count=True,
     ),
 )
 VEHICLE_FIGURES = {figure: figure.of_vehicle for figure in FIGURES if figure.of_vehicle}
 FLEET_FIGURES = {figure: figure.of_fleet for figure in FIGURES if figure.of_fleet}
+# In the order in which an answer lists them.
+WARNINGS = {
+    "no_mapping": "the vehicle was on no meter in the window",
+    "no_readings": "the vehicle sent nothing in the window, or none of its meters did",
+    "shared_meter": "another vehicle was on the same meter; the AC energy is the vehicle's share",
+    "shared_meter_uncertain": "a vehicle on the shared meter was not heard when its share was made",
+    "counter_reset": "a register fell and started anew",
+    "implausible_step": "a register rose by more than the device's power allows; that counts 0",
+    "readings_ignored": "readings of a glitch were ignored",
+    "estimated_edge": "an end of the window, or of a mapping, cuts a step of over two intervals",
+    "efficiency_above_one": "more DC energy came out than AC energy went in",
+    "low_coverage": "fewer than 90 % of the readings expected arrived",
+    "unmetered_energy": "DC energy was delivered outside of the vehicle's mappings",
+    "history_dropped": "a part comes from aggregates, since its raw readings were dropped",
+}

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from psycopg2.extensions import connection as Connection
@@ -88,7 +89,7 @@ def store(sql: Connection, readings: Readings) -> None:
             )
 
 
-def asked(sql: Connection, *cuts: timedelta) -> list[tuple[float, int, int]]:
+def asked(sql: Connection, *cuts: timedelta) -> list[tuple[Any, int, int]]:
     found = rows(
         sql,
         "SELECT energy_kwh, ignored, falls + jumps"

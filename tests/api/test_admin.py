@@ -68,10 +68,8 @@ def test_an_aggregate_is_told_beside_its_history(client: FlaskClient) -> None:
     assert [table["table"] for table in answer["tables"]] == [
         "meter_telemetry",
         "meter_hourly",
-        "meter_six_hourly",
         "vehicle_telemetry",
         "vehicle_hourly",
-        "vehicle_six_hourly",
     ]
     found = table(answer, "meter_hourly")
     assert found["kind"] == "aggregate"
@@ -101,8 +99,6 @@ def test_policies_tell_what_they_do_and_when(client: FlaskClient) -> None:
         ("meter_telemetry", "drop chunks older than 1095d, refreshed first"),
         ("meter_hourly", "refresh from 1094d ago to 1h ago"),
         ("meter_hourly", "drop chunks older than 3650d"),
-        ("meter_six_hourly", "refresh from 100d ago to 2h ago"),
-        ("meter_six_hourly", "drop chunks older than 400d"),
     ]
     assert all(policy["every"] > 0 and policy["jobId"] for policy in policies)
 

@@ -4,15 +4,17 @@ import base64
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
 from tests.api.test_summary import END, MINUTE, START, ac, dc, plug, post, summary
-from tests.conftest import refresh, rows
+from tests.conftest import refresh
 from tests.examples import NOW, at, meter, vehicle
 
 HOUR = timedelta(hours=1)
+BETWEEN = {"edges": "interpolated"}
 
 
 def ask(client: FlaskClient, route: str, **query: Any) -> dict[str, Any]:
@@ -40,10 +42,10 @@ def refused(client: FlaskClient, field: str, route: str = "performance", **query
 def day(client: FlaskClient) -> None:
     """Five vehicles; the efficiency of the last two is not known."""
     for name, ac_kwh, dc_kwh in (("A", 10, 9), ("B", 10, 8), ("C", 10, 9)):
-        post(client, ac({START + MINUTE: 100, END: 100 + ac_kwh}, f"M-{name}"))
-        post(client, dc({START + MINUTE: 50, END: 50 + dc_kwh}, name))
+        post(client, ac({START: 100, END - MINUTE: 100 + ac_kwh}, f"M-{name}"))
+        post(client, dc({START: 50, END - MINUTE: 50 + dc_kwh}, name))
         plug(client, f"M-{name}", to=name)
-    post(client, dc({START + MINUTE: 50, END: 57}, "D"))
+    post(client, dc({START: 50, END - MINUTE: 57}, "D"))
     plug(client, "M-E", to="E")
 
 
@@ -60,7 +62,7 @@ def test_every_vehicle_is_summarized_as_by_the_route_about_one(client: FlaskClie
     page = ask(client, "performance")
 
     assert (page["windowStart"], page["windowEnd"]) == (at(START), at(END))
-    assert page["items"] == [summary(client, name) for name in "ABCDE"]
+    assert page["items"] == [summary(client, name, **BETWEEN) for name in "ABCDE"]
     assert page["next"] is None
 
 
@@ -115,6 +117,7 @@ def test_a_fleet_without_vehicles_has_no_summaries_and_no_figures(client: FlaskC
     assert fleet["vehicleCoverage"] is None
     assert fleet["vehicleReadings"] == 0
     assert [hour["start"] for hour in fleet["hours"]] == [at(END - HOUR)]
+    assert fleet["items"] == fleet["hours"]
 
 
 def test_the_end_is_cut_to_the_hour_and_the_answer_says_so(client: FlaskClient) -> None:
@@ -136,7 +139,7 @@ def test_without_an_end_the_window_ends_with_the_last_whole_hour(client: FlaskCl
 
 
 @pytest.mark.parametrize("refreshed", [False, True])
-def test_a_reading_on_the_hour_is_of_the_window_that_ends_there(
+def test_a_window_has_a_reading_on_its_start_and_none_on_its_end(
     client: FlaskClient, sql: Connection, refreshed: bool
 ) -> None:
     post(client, dc({START: 1, START + MINUTE: 2, END: 4, END + MINUTE: 8}))
@@ -144,44 +147,75 @@ def test_a_reading_on_the_hour_is_of_the_window_that_ends_there(
         refresh(sql)
 
     (item,) = ask(client, "performance")["items"]
-    assert (item["kwhDeliveredDc"], item["vehicleReadings"]) == (2, 2)
+    assert (item["kwhDeliveredDc"], item["vehicleReadings"]) == (3, 2)
     fleet = ask(client, "fleet")
-    assert (fleet["kwhDeliveredDc"], fleet["vehicleReadings"]) == (2, 2)
-    assert [hour["vehicleReadings"] for hour in fleet["hours"]] == [1, *[0] * 22, 1]
+    assert (fleet["kwhDeliveredDc"], fleet["vehicleReadings"]) == (3, 2)
+    assert [hour["vehicleReadings"] for hour in fleet["items"]] == [2, *[0] * 23]
 
 
-def test_a_reading_on_the_start_of_a_window_of_a_whole_chunk_is_not_of_it(
+def test_a_window_of_a_whole_chunk_has_a_reading_on_its_start_and_none_on_its_end(
     client: FlaskClient,
 ) -> None:
     midnight = START.replace(hour=0)
-    post(client, dc({midnight: 1, midnight + MINUTE: 2, midnight + HOUR: 4}))
+    end = midnight + 24 * HOUR
+    post(client, dc({midnight: 1, midnight + MINUTE: 2, midnight + HOUR: 4, end: 4}))
 
-    fleet = ask(client, "fleet", end=at(midnight + 24 * HOUR))
-    assert (fleet["kwhDeliveredDc"], fleet["vehicleReadings"]) == (2, 2)
+    fleet = ask(client, "fleet", end=at(end))
+    assert (fleet["kwhDeliveredDc"], fleet["vehicleReadings"]) == (3, 3)
 
 
 @pytest.mark.parametrize("refreshed", [False, True])
-def test_energy_counts_in_the_hour_in_which_a_step_ends(
+def test_energy_of_a_step_is_spread_over_its_hours_and_a_reset_counts_in_its_own(
     client: FlaskClient, sql: Connection, refreshed: bool
 ) -> None:
     half = START + 30 * MINUTE
-    post(client, ac({half: 10, half + HOUR: 11, half + 4 * HOUR: 15, half + 5 * HOUR: 14}))
+    registers: dict[datetime, float] = {
+        half: 10,
+        half + HOUR: 11,
+        half + 4 * HOUR: 14,
+        half + 5 * HOUR: 2,
+    }
+    post(client, ac(registers))
     if refreshed:
         refresh(sql)
 
     fleet = ask(client, "fleet", end=at(START + 6 * HOUR), hours=6)
-    assert [hour["kwhConsumedAc"] for hour in fleet["hours"]] == [None, 1, None, None, 4, 0]
-    assert [hour["counterResets"] for hour in fleet["hours"]] == [0, 0, 0, 0, 0, 1]
-    assert fleet["kwhConsumedAc"] == 5
+    assert [hour["kwhConsumedAc"] for hour in fleet["items"]] == [0.5, 1, 1, 1, 0.5, 0]
+    assert [hour["counterResets"] for hour in fleet["items"]] == [0, 0, 0, 0, 0, 1]
+    assert [(hour["start"], hour["end"]) for hour in fleet["items"]] == [
+        (at(START + n * HOUR), at(START + (n + 1) * HOUR)) for n in range(6)
+    ]
+    assert fleet["kwhConsumedAc"] == 4
+    assert "counter_reset" in fleet["warnings"]
+
+
+def test_days_are_those_of_the_zone_and_have_no_older_name(client: FlaskClient) -> None:
+    post(client, ac({START - 72 * HOUR + n * HOUR: n for n in range(97)}))
+
+    fleet = ask(client, "fleet", hours=48, bucket="1d", tz="Asia/Kathmandu")
+
+    assert "hours" not in fleet
+    assert [day["kwhConsumedAc"] for day in fleet["items"]] == [24, 24]
+    assert fleet["windowStart"] == fleet["items"][0]["start"]
+    assert fleet["windowEnd"] == fleet["items"][1]["end"]
+    assert fleet["windowEnd"].endswith("T18:15:00Z")
+
+
+def test_up_to_400_days_are_answered_by_the_day(client: FlaskClient) -> None:
+    fleet = ask(client, "fleet", hours=400 * 24, bucket="1d", tz="Europe/Berlin")
+
+    assert len(fleet["items"]) == 400
+    refused(client, "hours", "fleet", hours=400 * 24 + 24, bucket="1d")
+    refused(client, "hours", "fleet", hours=745, bucket="1h")
 
 
 def test_energy_of_the_fleet_tells_all_of_it_from_what_belongs_to_vehicles(
     client: FlaskClient,
 ) -> None:
     for name, kwh in (("M-1", 10), ("M-2", 5)):
-        post(client, ac({START + MINUTE: 100, END: 100 + kwh}, name))
+        post(client, ac({START: 100, END: 100 + kwh}, name))
     for name, kwh in (("V-1", 8), ("V-2", 3)):
-        post(client, dc({START + MINUTE: 100, END: 100 + kwh}, name))
+        post(client, dc({START: 100, END: 100 + kwh}, name))
     plug(client, "M-1")
 
     fleet = ask(client, "fleet")
@@ -189,7 +223,7 @@ def test_energy_of_the_fleet_tells_all_of_it_from_what_belongs_to_vehicles(
     assert (fleet["kwhDeliveredDc"], fleet["kwhDeliveredDcMetered"]) == (11, 8)
     assert fleet["efficiency"] == 0.8
     assert fleet["avgBatteryTemp"] == 20
-    assert fleet["vehicleCoverage"] == fleet["meterCoverage"] == pytest.approx(4 / 2880)
+    assert fleet["vehicleCoverage"] == fleet["meterCoverage"] == pytest.approx(2 / 2880)
 
 
 def test_vehicles_that_moved_or_share_a_meter_are_summarized_likewise(client: FlaskClient) -> None:
@@ -204,7 +238,7 @@ def test_vehicles_that_moved_or_share_a_meter_are_summarized_likewise(client: Fl
     plug(client, "M-1", to="V-2")
 
     items = ask(client, "performance")["items"]
-    assert items == [summary(client, name) for name in ("V-1", "V-2")]
+    assert items == [summary(client, name, **BETWEEN) for name in ("V-1", "V-2")]
     assert items[0]["meterIds"] == ["M-1", "M-2"]
     assert ids(ask(client, "performance", warning="shared_meter")) == ["V-1", "V-2"]
     fleet = ask(client, "fleet")
@@ -226,13 +260,12 @@ def test_devices_are_counted_by_their_newest_reading(client: FlaskClient) -> Non
 
 
 @pytest.mark.community
-@pytest.mark.parametrize("joined", [False, True], ids=["hours", "six hours"])
 def test_a_late_reading_counts_from_the_next_refresh_on_and_until_then_the_answer_says_so(
-    client: FlaskClient, sql: Connection, joined: bool
+    client: FlaskClient, sql: Connection
 ) -> None:
     late = START + 9 * HOUR + 30 * MINUTE
-    post(client, ac({START + MINUTE: 10, END - MINUTE: 20}))
-    post(client, dc({START + MINUTE: 10, END - MINUTE: 20}))
+    post(client, ac({START: 10, END: 20}))
+    post(client, dc({START: 10, END: 20}))
     refresh(sql)
     before = ask(client, "fleet")
     assert before["exactUntil"] == at(END)
@@ -243,27 +276,12 @@ def test_a_late_reading_counts_from_the_next_refresh_on_and_until_then_the_answe
     assert ask(client, "performance")["exactUntil"] == at(START + 9 * HOUR)
     # Windows that don't have the hour are as exact as they were.
     assert ask(client, "fleet", hours=12)["exactUntil"] == at(END)
-    refresh(sql, six_hourly=joined)
+    refresh(sql)
     after = ask(client, "fleet")
     assert after["exactUntil"] == at(END)
     assert after["meterReadings"] == before["meterReadings"] + 1
-    assert (before["kwhConsumedAc"], after["kwhConsumedAc"]) == (10, 16)
-    assert (before["counterResets"], after["counterResets"]) == (0, 1)
-
-
-@pytest.mark.community
-def test_six_hours_that_retention_has_dropped_are_counted_hour_by_hour(
-    client: FlaskClient, sql: Connection
-) -> None:
-    post(client, ac({START + minute * 20 * MINUTE: minute for minute in range(72)}))
-    refresh(sql)
-    before = ask(client, "fleet")
-
-    dropped = "SELECT drop_chunks('meter_six_hourly', older_than => now() + INTERVAL '1 year')"
-    assert rows(sql, dropped)
-
-    assert ask(client, "fleet") == before
-    assert before["kwhConsumedAc"] == 70
+    assert (before["kwhConsumedAc"], after["kwhConsumedAc"]) == (10, 10)
+    assert (before["ignoredReadings"], after["ignoredReadings"]) == (0, 1)
 
 
 def test_what_was_never_materialized_is_exact_at_once(client: FlaskClient) -> None:
@@ -272,7 +290,7 @@ def test_what_was_never_materialized_is_exact_at_once(client: FlaskClient) -> No
 
     fleet = ask(client, "fleet")
     assert fleet["exactUntil"] == at(END)
-    assert fleet["kwhConsumedAc"] == 16
+    assert fleet["meterReadings"] == 3
 
 
 @pytest.mark.usefixtures("day")
@@ -280,27 +298,98 @@ def test_a_cursor_is_good_for_its_own_list_alone(client: FlaskClient) -> None:
     first: dict[str, Any] = {"sort": "efficiency", "hours": 23, "end": at(END)}
     after = ask(client, "performance", **first, limit=2)["next"]
     query = first | {"after": after}
+    spelt = {"sort": "efficiency", "start": at(END - 23 * HOUR), "end": at(END), "tz": "UTC"}
 
     # It goes on where no list is given, so that no hour ends between two pages.
     bare = client.get("/v1/analytics/performance", query_string={"after": after}).json
     assert bare == ask(client, "performance", **query)
+    assert bare == ask(client, "performance", **spelt, after=after)
     says = refused(client, "after", after=after, sort="vehicleId")
     assert says == "Belongs to sort=efficiency."
-    other = {"end": at(END + HOUR)}, {"hours": 24}
-    for window in other:
+    says = refused(client, "after", after=after, tz="Asia/Kathmandu")
+    assert says == "Belongs to tz=UTC."
+    for window in ({"end": at(END + HOUR)}, {"hours": 24}):
         says = refused(client, "after", **query | window)
-        assert says == f"Belongs to end={at(END)} and hours=23."
+        assert says == f"Belongs to start={at(END - 23 * HOUR)} and end={at(END)}."
+    assert refused(client, "after", after=after, start=at(START))
     for nonsense in ("", "nonsense", "bm8=", "W10=", "ü", after[:-4]):
         says = refused(client, "after", sort="efficiency", after=nonsense)
         assert says == "Not a `next` of an earlier page."
-    for sort, end, hours in (
-        ("efficiency", "0001-01-01T00:00:00Z", 24),
-        ("efficiency", at(END + timedelta(minutes=30)), 24),
-        ("efficiency", at(END), 745),
-        ("pg_sleep", at(END), 24),
-    ):
-        made_up = f'["{sort}","{end}",{hours},1,"V-1"]'.encode()
-        refused(client, "after", after=base64.urlsafe_b64encode(made_up).decode())
+
+
+LIST = {"sort": "efficiency", "start": at(START), "end": at(END), "tz": "UTC", "site": None}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"start": "0001-01-01T00:00:00Z"},
+        {"end": "9999-12-31T23:00:00Z"},
+        {"start": at(END)},
+        {"start": at(START + timedelta(minutes=30))},
+        {"end": at(END + timedelta(minutes=30))},
+        {"start": at(END - 745 * HOUR)},
+        {"start": at(START).replace("Z", "+00:00").replace("+00:00", "+01:00")},
+        {"sort": "pg_sleep"},
+        {"tz": "../../etc/passwd"},
+        {"tz": "Asia/Kathmandu"},
+        {"site": "no id"},
+    ],
+)
+def test_a_cursor_that_no_page_gave_is_refused(
+    client: FlaskClient, changes: dict[str, str]
+) -> None:
+    made_up = [*(LIST | changes).values(), 1, "V-1"]
+
+    assert refused(client, "after", after=encoded(made_up))
+
+
+def test_a_cursor_from_before_windows_had_a_start_is_refused(client: FlaskClient) -> None:
+    old = ["efficiency", at(END), 24, 0.9, "V-1"]
+
+    says = refused(client, "after", after=encoded(old))
+    assert says == "Not a `next` of an earlier page."
+
+
+def encoded(cursor: list[Any]) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
+
+
+def test_a_site_s_vehicles_are_listed_and_its_devices_summed_up_alone(client: FlaskClient) -> None:
+    assert client.put("/v1/sites/depot", json={}).status_code == 201
+    for device in ("vehicles/A", "vehicles/C", "vehicles/D", "meters/M-A"):
+        assert client.put(f"/v1/devices/{device}", json={"site": "depot"}).status_code == 201
+    for name in "ABC":
+        post(client, dc({START: 1, END: 3}, name))
+        post(client, ac({START: 1, END: 4}, f"M-{name}"))
+
+    first = ask(client, "performance", site="depot", limit=1)
+    rest = client.get("/v1/analytics/performance", query_string={"after": first["next"]}).json
+    fleet = ask(client, "fleet", site="depot")
+
+    assert rest
+    assert [*ids(first), *ids(rest)][:2] == ["A", "C"]
+    says = refused(client, "after", after=first["next"], site="elsewhere")
+    assert says == "Belongs to site=depot."
+    assert (fleet["kwhDeliveredDc"], fleet["kwhConsumedAc"]) == (4, 3)
+    assert sum(fleet["vehicles"].values()) == 3
+    assert sum(fleet["meters"].values()) == 1
+    assert ids(ask(client, "performance", site="elsewhere")) == []
+    assert ask(client, "fleet", site="elsewhere")["kwhDeliveredDc"] is None
+
+
+def test_pages_go_on_with_the_hours_of_their_zone(client: FlaskClient) -> None:
+    for name in "AB":
+        post(client, dc({START: 1, END: 2}, name))
+    asked = {"tz": "Asia/Kathmandu", "hours": 2}
+
+    first = ask(client, "performance", **asked, limit=1)
+    second = client.get("/v1/analytics/performance", query_string={"after": first["next"]}).json
+
+    assert second
+    assert first["windowEnd"] == second["windowEnd"] == at(END - 45 * MINUTE)
+    assert first["windowStart"] == second["windowStart"]
+    assert ids(first) + ids(second) == ["A", "B"]
 
 
 @pytest.mark.parametrize(
@@ -310,6 +399,8 @@ def test_a_cursor_is_good_for_its_own_list_alone(client: FlaskClient) -> None:
         ("end", "1969-12-31T23:00:00Z"),
         ("hours", 0),
         ("hours", 745),
+        ("start", "yesterday"),
+        ("tz", "Mars/Olympus"),
         ("sort", "meterIds"),
         ("sort", "--efficiency"),
         ("limit", 0),
@@ -323,7 +414,16 @@ def test_a_wrong_argument_is_named(client: FlaskClient, field: str, value: objec
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("end", "now"), ("hours", "x"), ("staleAfter", -1), ("staleAfter", "inf")]
+    ("field", "value"),
+    [
+        ("end", "now"),
+        ("hours", "x"),
+        ("hours", 745),
+        ("bucket", "15m"),
+        ("tz", "cet"),
+        ("staleAfter", -1),
+        ("staleAfter", "inf"),
+    ],
 )
 def test_a_wrong_argument_of_the_fleet_is_named(
     client: FlaskClient, field: str, value: object

@@ -68,7 +68,7 @@ def test_a_late_reading_shows_at_once_and_after_the_next_refresh(
 ) -> None:
     taken = NOW - late
     around = [taken - 90 * MINUTE, taken - 30 * MINUTE, taken + MINUTE]
-    for time, kwh in zip(around, [10, 15, 20], strict=True):
+    for time, kwh in zip(around, [10, 15, 3], strict=True):
         post(
             client,
             meter(kwhConsumedAc=kwh, timestamp=at(time)),
@@ -77,18 +77,18 @@ def test_a_late_reading_shows_at_once_and_after_the_next_refresh(
     client.post("/v1/ingestion/mapping", json={"vehicleId": "V-999", "meterId": "M-123"})
     prepare(sql)
     before = summary(client, late)
-    assert (before["kwhConsumedAc"], before["kwhDeliveredDc"]) == (10, 10)
+    assert (before["kwhConsumedAc"], before["kwhDeliveredDc"]) == (5, 5)
 
-    # Both counters fell, so that the late readings change the energy and not just its path.
+    # What both registers rose by before they fell, so that energy changes and not just its path.
     post(
         client,
-        meter(kwhConsumedAc=4, timestamp=at(taken)),
-        vehicle(kwhDeliveredDc=3, batteryTemp=60, timestamp=at(taken)),
+        meter(kwhConsumedAc=18, timestamp=at(taken)),
+        vehicle(kwhDeliveredDc=19, batteryTemp=60, timestamp=at(taken)),
     )
 
     after = summary(client, late)
     assert (after["vehicleReadings"], after["meterReadings"]) == (4, 4)
-    assert (after["kwhConsumedAc"], after["kwhDeliveredDc"]) == (5 + 16, 5 + 17)
+    assert (after["kwhConsumedAc"], after["kwhDeliveredDc"]) == (5 + 3, 5 + 4)
     assert (after["avgBatteryTemp"], after["counterResets"]) == (30, 2)
     refresh(sql)
     assert summary(client, late) == after

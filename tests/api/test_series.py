@@ -63,9 +63,11 @@ def test_a_vehicles_bucket_tells_energy_register_charge_and_temperature(
         "windowStart": at(DAY),
         "windowEnd": at(DAY + 59 * MINUTE),
         "bucket": "1h",
+        "warnings": ["counter_reset"],
         "items": [
             {
                 "start": at(DAY),
+                "end": at(DAY + HOUR),
                 "kwhDeliveredDc": 2,
                 "lastKwhDeliveredDc": 6,
                 "firstSoc": 50,
@@ -77,6 +79,7 @@ def test_a_vehicles_bucket_tells_energy_register_charge_and_temperature(
                 "maxBatteryTemp": 30,
                 "readings": 3,
                 "counterResets": 1,
+                "ignoredReadings": 0,
             }
         ],
     }
@@ -94,6 +97,7 @@ def test_a_meters_bucket_tells_energy_register_and_voltage(client: FlaskClient) 
     assert answer == [
         {
             "start": at(DAY),
+            "end": at(DAY + 15 * MINUTE),
             "kwhConsumedAc": 2.5,
             "lastKwhConsumedAc": 7.5,
             "minVoltage": 229,
@@ -101,28 +105,41 @@ def test_a_meters_bucket_tells_energy_register_and_voltage(client: FlaskClient) 
             "maxVoltage": 232,
             "readings": 2,
             "counterResets": 0,
+            "ignoredReadings": 0,
         }
     ]
 
 
-def test_every_bucket_shows_and_one_without_readings_holds_nulls(client: FlaskClient) -> None:
+def test_every_bucket_shows_and_one_after_the_last_reading_holds_nulls(
+    client: FlaskClient,
+) -> None:
     post(client, dc(DAY + MINUTE, 1), dc(DAY + 3 * HOUR + MINUTE, 4))
 
     answer = items(client, start=DAY, end=DAY + 5 * HOUR)
 
-    assert [bucket["start"] for bucket in answer] == [at(DAY + n * HOUR) for n in range(6)]
-    assert [bucket["readings"] for bucket in answer] == [1, 0, 0, 1, 0, 0]
-    assert {name for name, value in answer[1].items() if value is not None} == {
+    assert [(item["start"], item["end"]) for item in answer] == [
+        (at(DAY + n * HOUR), at(DAY + (n + 1) * HOUR)) for n in range(5)
+    ]
+    assert [item["readings"] for item in answer] == [1, 0, 0, 1, 0]
+    assert [item["kwhDeliveredDc"] is None for item in answer] == [False] * 4 + [True]
+    assert {name for name, value in answer[4].items() if value is not None} == {
         "start",
+        "end",
         "readings",
         "counterResets",
+        "ignoredReadings",
     }
 
 
-@pytest.mark.parametrize("bucket", ["raw", "5m", "15m", "1h", "1d"])
+@pytest.mark.parametrize("tz", ["UTC", "Australia/Lord_Howe", "Asia/Kathmandu"])
+@pytest.mark.parametrize("bucket", ["5m", "15m", "30m", "1h", "1d", "1w", "1mo"])
 @pytest.mark.parametrize("prepare", [leave, refresh])
 def test_the_energy_of_the_buckets_adds_up_to_the_summary(
-    client: FlaskClient, sql: Connection, prepare: Callable[[Connection], None], bucket: str
+    client: FlaskClient,
+    sql: Connection,
+    prepare: Callable[[Connection], None],
+    bucket: str,
+    tz: str,
 ) -> None:
     # Not a divisor of an hour, a fall now and then, and hours of silence.
     times = [DAY + 7 * MINUTE * n for n in range(300) if n % 50 < 35]
@@ -131,10 +148,10 @@ def test_the_energy_of_the_buckets_adds_up_to_the_summary(
     end = DAY + timedelta(hours=30, minutes=17)
     start = end - 24 * HOUR
 
-    answer = items(client, start=start, end=end, bucket=bucket)
+    answer = items(client, start=start, end=end, bucket=bucket, tz=tz)
 
     summary = client.get(
-        "/v1/analytics/performance/V-999", query_string={"end": at(end), "hours": 24}
+        "/v1/analytics/performance/V-999", query_string={"end": at(end), "edges": "interpolated"}
     ).json
     assert summary
     assert sum(bucket["kwhDeliveredDc"] or 0 for bucket in answer) == pytest.approx(
@@ -144,31 +161,42 @@ def test_the_energy_of_the_buckets_adds_up_to_the_summary(
     assert sum(bucket["readings"] for bucket in answer) == summary["vehicleReadings"]
 
 
-def test_a_step_counts_in_the_bucket_of_its_later_reading(client: FlaskClient) -> None:
-    post(client, dc(DAY + 50 * MINUTE, 10), dc(DAY + 70 * MINUTE, 13))
+def test_a_step_is_spread_over_the_buckets_that_it_crosses(client: FlaskClient) -> None:
+    post(client, dc(DAY + 45 * MINUTE, 10), dc(DAY + 75 * MINUTE, 13))
 
-    energy = [
-        bucket["kwhDeliveredDc"] for bucket in items(client, start=DAY, end=DAY + 80 * MINUTE)
-    ]
+    energy = [item["kwhDeliveredDc"] for item in items(client, start=DAY, end=DAY + 80 * MINUTE)]
 
-    assert energy == [None, 3]
+    assert energy == [1.5, 1.5]
 
 
-def test_a_bucket_starts_with_its_first_moment_and_a_window_after_its_own(
+def test_a_bucket_and_a_window_have_their_first_moment_and_not_their_last(
     client: FlaskClient,
 ) -> None:
     post(client, *(dc(DAY + n * HOUR, n) for n in range(3)))
 
     answer = items(client, start=DAY, end=DAY + 2 * HOUR)
 
-    assert [(bucket["start"], bucket["lastKwhDeliveredDc"]) for bucket in answer] == [
-        (at(DAY), None),
+    assert [(item["start"], item["lastKwhDeliveredDc"]) for item in answer] == [
+        (at(DAY), 0),
         (at(DAY + HOUR), 1),
-        (at(DAY + 2 * HOUR), 2),
     ]
+    raw = items(client, start=DAY, end=DAY + 2 * HOUR, bucket="raw")
+    assert [item["start"] for item in raw if item["readings"]] == [at(DAY), at(DAY + HOUR)]
 
 
-def test_raw_shows_each_reading_and_a_null_a_minute_after_the_last_before_silence(
+def test_a_bucket_that_the_window_cuts_counts_what_is_inside_and_says_its_own_bounds(
+    client: FlaskClient,
+) -> None:
+    post(client, *(dc(DAY + n * 10 * MINUTE, n) for n in range(13)))
+
+    answer = items(client, start=DAY + 30 * MINUTE, end=DAY + 70 * MINUTE)
+
+    assert [
+        (item["start"], item["end"], item["kwhDeliveredDc"], item["readings"]) for item in answer
+    ] == [(at(DAY), at(DAY + HOUR), 3, 3), (at(DAY + HOUR), at(DAY + 2 * HOUR), 1, 1)]
+
+
+def test_raw_shows_each_reading_and_an_empty_item_a_minute_after_the_last_before_silence(
     client: FlaskClient,
 ) -> None:
     heard = [DAY + MINUTE * n for n in (1, 2, 3)] + [DAY + 20 * MINUTE, DAY + 21.5 * MINUTE]
@@ -185,6 +213,69 @@ def test_raw_shows_each_reading_and_a_null_a_minute_after_the_last_before_silenc
         (at(DAY + 21.5 * MINUTE), 4),
         (at(DAY + 22.5 * MINUTE), None),
     ]
+
+
+def test_raw_tells_the_rise_at_each_reading_and_which_ones_are_ignored(
+    client: FlaskClient,
+) -> None:
+    registers = [500, 500.5, 9917, 501, 12, 12.5]
+    post(client, *(dc(DAY + MINUTE * n, kwh) for n, kwh in enumerate(registers)))
+
+    answer = items(client, start=DAY, end=DAY + 6 * MINUTE, bucket="raw")
+
+    assert [item["kwhDeliveredDc"] for item in answer] == [None, 0.5, None, 0.5, 0, 0.5]
+    assert [item["ignored"] for item in answer] == [False, False, True, False, False, False]
+    assert [item["counterResets"] for item in answer] == [0, 0, 0, 0, 1, 0]
+    assert [item["ignoredReadings"] for item in answer] == [0, 0, 1, 0, 0, 0]
+    assert [item["lastKwhDeliveredDc"] for item in answer] == registers
+    assert all(item["end"] == item["start"] for item in answer)
+    assert list(answer[0])[-1] == "ignored"
+
+
+def test_raw_tells_a_whole_rise_even_where_the_reading_before_is_out_of_the_window(
+    client: FlaskClient,
+) -> None:
+    post(client, dc(DAY - MINUTE, 1), dc(DAY + MINUTE, 3))
+
+    answer = items(client, start=DAY, end=DAY + 2 * MINUTE, bucket="raw")
+
+    assert [item["kwhDeliveredDc"] for item in answer] == [2]
+
+
+def test_the_last_register_of_a_bucket_is_of_a_reading_that_is_not_ignored(
+    client: FlaskClient,
+) -> None:
+    registers = [500, 500.5, 9917, 501]
+    post(client, *(dc(DAY + (57 + n) * MINUTE, kwh) for n, kwh in enumerate(registers)))
+
+    first, second = items(client, start=DAY, end=DAY + 2 * HOUR)
+
+    assert (first["lastKwhDeliveredDc"], first["ignoredReadings"]) == (500.5, 1)
+    assert (second["lastKwhDeliveredDc"], second["ignoredReadings"]) == (501, 0)
+
+
+def test_empty_items_of_raw_follow_the_interval_of_the_device(
+    client: FlaskClient, sql: Connection
+) -> None:
+    statement = "INSERT INTO devices (stream, id, interval_seconds) VALUES ('vehicle', %s, 900)"
+    with sql.cursor() as cursor:
+        cursor.execute(statement, ("V-999",))
+    quarter = 15 * MINUTE
+    post(client, *(dc(DAY + n * quarter, n) for n in (0, 1, 2, 5)))
+
+    answer = items(client, start=DAY, end=DAY + 6 * quarter, bucket="raw")
+
+    assert [(item["start"], item["readings"]) for item in answer] == [
+        (at(DAY + n * quarter), count) for n, count in ((0, 1), (1, 1), (2, 1), (3, 0), (5, 1))
+    ]
+    assert answer[3] == dict.fromkeys(answer[3]) | {
+        "start": at(DAY + 3 * quarter),
+        "end": at(DAY + 3 * quarter),
+        "readings": 0,
+        "counterResets": 0,
+        "ignoredReadings": 0,
+        "ignored": False,
+    }
 
 
 def test_the_window_is_the_last_24_hours_in_hours_by_default(client: FlaskClient) -> None:
@@ -205,8 +296,8 @@ def test_a_window_that_was_silent_has_empty_buckets(client: FlaskClient) -> None
     answer = items(client, start=DAY, end=DAY + 3 * HOUR)
     raw = items(client, start=DAY, end=DAY + 3 * HOUR, bucket="raw")
 
-    assert [bucket["readings"] for bucket in answer] == [0] * 4
-    assert [(point["start"], point["readings"]) for point in raw] == [(at(DAY + MINUTE), 0)]
+    assert [bucket["readings"] for bucket in answer] == [0] * 3
+    assert [(item["start"], item["readings"]) for item in raw] == [(at(DAY + MINUTE), 0)]
 
 
 def test_days_are_those_of_utc_whatever_the_offset_of_the_window(client: FlaskClient) -> None:
@@ -221,8 +312,8 @@ def test_days_are_those_of_utc_whatever_the_offset_of_the_window(client: FlaskCl
     )
 
     assert [(bucket["start"], bucket["kwhDeliveredDc"]) for bucket in answer] == [
-        (at(DAY), 1),
-        (at(DAY + 24 * HOUR), 2),
+        (at(DAY), 2),
+        (at(DAY + 24 * HOUR), 1),
     ]
 
 
@@ -244,24 +335,27 @@ def test_a_late_reading_shows_at_once(
     prepare(sql)
     before = items(client, **window)
 
-    # The counter fell, and recovered within the hour.
+    # The register fell, and recovered at once.
     post(client, dc(hour + 30 * MINUTE, 4, soc=80))
 
     after = items(client, **window)
     number = 5 if bucket == "1h" else 0
-    assert (before[number]["counterResets"], before[number]["maxSoc"]) == (0, 50)
-    assert (after[number]["counterResets"], after[number]["maxSoc"]) == (1, 80)
+    assert (before[number]["ignoredReadings"], before[number]["maxSoc"]) == (0, 50)
+    assert (after[number]["ignoredReadings"], after[number]["maxSoc"]) == (1, 80)
     assert after[number]["readings"] == before[number]["readings"] + 1
-    assert after[number]["kwhDeliveredDc"] == before[number]["kwhDeliveredDc"] - 1 + 8
+    assert after[number]["kwhDeliveredDc"] == before[number]["kwhDeliveredDc"]
     refresh(sql)
     assert items(client, **window) == after
 
 
-def test_csv_holds_what_json_holds_with_empty_cells_for_nulls(client: FlaskClient) -> None:
+@pytest.mark.parametrize("bucket", ["raw", "5m"])
+def test_csv_holds_what_json_holds_with_empty_cells_for_nulls(
+    client: FlaskClient, bucket: str
+) -> None:
     # More lines than one piece of the stream holds.
     times = [DAY + 7 * MINUTE * n for n in range(300)]
     post(client, *(dc(time, 100 + 0.1 * n) for n, time in enumerate(times)))
-    window: dict[str, Any] = {"start": DAY, "end": DAY + 48 * HOUR, "bucket": "raw"}
+    window: dict[str, Any] = {"start": DAY, "end": DAY + 48 * HOUR, "bucket": bucket}
 
     response = ask(client, **window, accept="text/csv")
 
@@ -272,7 +366,15 @@ def test_csv_holds_what_json_holds_with_empty_cells_for_nulls(client: FlaskClien
     assert len(lines) == len(expected) > 500
     assert head == list(expected[0])
     for line, item in zip(lines, expected, strict=True):
-        assert line == ["" if value is None else str(value) for value in item.values()]
+        assert line == [cell(value) for value in item.values()]
+    assert head[:2] == ["start", "end"]
+    assert (head[-1] == "ignored") == (bucket == "raw")
+
+
+def cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
 
 
 @pytest.mark.parametrize(
@@ -325,6 +427,9 @@ def test_a_device_never_seen_is_not_found(client: FlaskClient, device: str) -> N
         ("end=2024-02-09T10:00:00", "end"),
         ("end=1969-12-31T23:00:00Z", "end"),
         ("bucket=2h", "bucket"),
+        ("tz=Mars/Olympus", "tz"),
+        ("tz=..%2F..%2Fetc%2Fpasswd", "tz"),
+        ("start=2024-02-09T10:00:00Z&hours=3", "hours"),
     ],
 )
 def test_a_wrong_argument_is_refused_by_name(client: FlaskClient, query: str, field: str) -> None:
@@ -338,10 +443,13 @@ def test_a_wrong_argument_is_refused_by_name(client: FlaskClient, query: str, fi
 @pytest.mark.parametrize(
     ("bucket", "days", "points", "advice"),
     [
-        ("5m", 35, "10,081", "bucket=15m would fit"),
-        ("15m", 400, "38,401", "bucket=1h would fit"),
-        ("1h", 417, "10,009", "bucket=1d would fit"),
-        ("1d", 10_000, "10,001", "ask for a shorter window"),
+        ("5m", 35, "10,080", "bucket=15m would fit"),
+        ("15m", 110, "10,560", "bucket=30m would fit"),
+        ("30m", 400, "19,200", "bucket=1h would fit"),
+        ("1h", 417, "10,008", "bucket=1d would fit"),
+        ("1d", 10_001, "10,001", "bucket=1w would fit"),
+        ("1w", 100_000, "14,2", "bucket=1mo would fit"),
+        ("1mo", 400_000, "13,1", "ask for a shorter window"),
     ],
 )
 def test_too_many_buckets_are_refused_with_the_one_that_would_fit(
@@ -349,23 +457,32 @@ def test_too_many_buckets_are_refused_with_the_one_that_would_fit(
 ) -> None:
     post(client, vehicle())
 
-    response = ask(client, start=DAY - timedelta(days=days), end=DAY, bucket=bucket)
+    start = DAY.replace(year=1990)
+    response = ask(client, start=start, end=start + timedelta(days=days), bucket=bucket)
 
     assert response.status_code == 422
     assert response.json
     assert response.json["type"] == "urn:fleetwatt:problem:too-many-points"
     (error,) = response.json["errors"]
     assert error["field"] == "bucket"
-    assert f"{points} points" in error["message"]
+    assert f"It would be {points}" in error["message"]
     assert advice in error["message"]
+
+
+def test_ten_thousand_buckets_fit(client: FlaskClient) -> None:
+    post(client, vehicle())
+
+    answer = items(client, start=DAY - timedelta(days=10_000), end=DAY, bucket="1d")
+
+    assert len(answer) == 10_000
 
 
 def test_up_to_ten_thousand_readings_show_raw(client: FlaskClient) -> None:
     second = timedelta(seconds=1)
     post(client, *(dc(DAY + second * n, n) for n in range(1, 10_002)))
 
-    full = items(client, start=DAY, end=DAY + 10_000 * second, bucket="raw")
-    over = ask(client, start=DAY, end=DAY + 10_001 * second, bucket="raw")
+    full = items(client, start=DAY, end=DAY + 10_001 * second, bucket="raw")
+    over = ask(client, start=DAY, end=DAY + 10_002 * second, bucket="raw")
 
     assert len(full) == 10_000
     assert over.status_code == 422
@@ -377,7 +494,7 @@ def test_up_to_ten_thousand_readings_show_raw(client: FlaskClient) -> None:
 def test_the_nulls_of_raw_count_as_points(client: FlaskClient) -> None:
     post(client, *(dc(DAY - 2 * MINUTE * n, 10_000 - n) for n in range(5_001)))
 
-    response = ask(client, start=DAY - 10_001 * MINUTE, end=DAY, bucket="raw")
+    response = ask(client, start=DAY - 10_001 * MINUTE, end=DAY + MINUTE, bucket="raw")
 
     assert response.status_code == 422
     assert response.json

@@ -72,14 +72,42 @@ def test_a_day_of_readings_a_minute(client: FlaskClient) -> None:
         "vehicleCoverage": 1.0,
         "meterCoverage": 1.0,
         "counterResets": 0,
+        "ignoredReadings": 0,
         "warnings": [],
     }
 
 
-def test_the_window_excludes_its_start_and_includes_its_end(client: FlaskClient) -> None:
+@pytest.mark.parametrize(("edges", "readings"), [("readings", 3), ("interpolated", 2)])
+def test_the_window_has_its_start_and_between_readings_its_end_too(
+    client: FlaskClient, edges: str, readings: int
+) -> None:
     post(client, dc({START: 1, START + MINUTE: 2, END: 4, END + MINUTE: 8}))
 
-    assert summary(client)["kwhDeliveredDc"] == 2
+    answer = summary(client, edges=edges)
+    assert answer["kwhDeliveredDc"] == 3
+    assert answer["vehicleReadings"] == readings
+
+
+def test_energy_is_measured_between_readings_or_between_the_ends_of_the_window(
+    client: FlaskClient,
+) -> None:
+    half = timedelta(minutes=30)
+    post(client, dc({START + (n - 1) * half: 3 * n for n in range(51) if n != 1}))
+
+    assert summary(client)["kwhDeliveredDc"] == 3 * 47
+    assert summary(client, edges="readings") == summary(client)
+    assert summary(client, edges="interpolated")["kwhDeliveredDc"] == 3 * 48
+
+
+def test_a_window_may_be_a_start_and_an_end(client: FlaskClient) -> None:
+    post(client, dc({START: 1, START + MINUTE: 2, END: 4}))
+
+    answer = summary(client, start=at(START), end=at(START + timedelta(minutes=5)))
+    assert (answer["windowStart"], answer["windowEnd"]) == (
+        at(START),
+        at(START + timedelta(minutes=5)),
+    )
+    assert answer["kwhDeliveredDc"] == 1
 
 
 def test_a_lost_packet_costs_no_energy(client: FlaskClient) -> None:
@@ -135,22 +163,24 @@ def test_a_mapping_bounds_what_its_meter_counts(client: FlaskClient) -> None:
     plug(client, "M-2", change)
 
     answer = summary(client)
-    assert answer["kwhConsumedAc"] == 5 + 3
-    assert answer["kwhDeliveredDc"] == 9
-    assert answer["kwhDeliveredDcMetered"] == 4 + 3
+    # Of the step over the change, half is before it.
+    assert answer["kwhConsumedAc"] == 5 + 1 + 3
+    assert answer["kwhDeliveredDc"] == answer["kwhDeliveredDcMetered"] == 9
     assert answer["meterIds"] == ["M-1", "M-2"]
     assert answer["meterReadings"] == 4
-    assert "unmetered_energy" in answer["warnings"]
+    assert "unmetered_energy" not in answer["warnings"]
 
 
 def test_charging_elsewhere_does_not_look_like_efficiency_above_one(client: FlaskClient) -> None:
     plug(client, "M-1", END - timedelta(hours=2))
     post(client, ac({END - timedelta(hours=1): 0, END: 10}))
-    post(client, dc({START + MINUTE: 0, END - timedelta(hours=1): 40, END: 49}))
+    away = {START + MINUTE: 0, END - timedelta(hours=2): 40}
+    post(client, dc({**away, END - timedelta(hours=1): 40, END: 49}))
 
     answer = summary(client)
     assert answer["kwhDeliveredDc"] == 49
     assert answer["efficiency"] == 0.9
+    assert "unmetered_energy" in answer["warnings"]
     assert "efficiency_above_one" not in answer["warnings"]
 
 
@@ -193,7 +223,17 @@ def test_the_window_may_end_at_any_time_and_last_up_to_31_days(client: FlaskClie
         ]
         == 1
     )
-    for query in ("hours=0", "hours=745", "end=yesterday", "end=0001-01-01T00:00:00Z"):
+    for query in (
+        "hours=0",
+        "hours=745",
+        "end=yesterday",
+        "end=0001-01-01T00:00:00Z",
+        "start=2024-02-09T10:00:00Z&end=2024-03-11T10:00:01Z",
+        "start=2024-02-09T10:00:00Z&end=2024-02-09T10:00:00Z",
+        "start=2024-02-09T10:00:00Z&hours=24",
+        "edges=exact",
+        "tz=UTC",
+    ):
         response = client.get(f"/v1/analytics/performance/V-1?{query}")
         assert response.status_code == 422
 
@@ -227,7 +267,7 @@ def test_a_vehicle_that_was_silent_has_nulls(client: FlaskClient) -> None:
     assert answer["warnings"] == ["no_readings", "low_coverage"]
 
 
-def test_a_vehicle_that_came_back_to_a_meter_it_once_shared_has_each_step_once(
+def test_a_vehicle_that_came_back_to_a_meter_it_once_shared_has_each_hour_once(
     client: FlaskClient,
 ) -> None:
     plug(client, "M-1", START, to="V-2")
@@ -238,5 +278,5 @@ def test_a_vehicle_that_came_back_to_a_meter_it_once_shared_has_each_step_once(
     hours = [START + timedelta(hours=n, minutes=30) for n in range(24)]
     post(client, ac({time: 2.0 * n for n, time in enumerate(hours)}))
 
-    # Half of the 7 steps with V-2, the 2 without it, and the 11 after coming back.
-    assert summary(client)["kwhConsumedAc"] == 7 + 4 + 22
+    # Half of the 7.5 hours with V-2, the 2 without it, and the 11.5 after coming back.
+    assert summary(client)["kwhConsumedAc"] == 7.5 + 4 + 23

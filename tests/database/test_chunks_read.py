@@ -36,7 +36,8 @@ def test_a_window_locks_no_chunk_that_lies_days_before_or_after_it(
         sql.rollback()
         [(readings, energy)] = rows(
             sql,
-            "SELECT readings, energy_kwh FROM vehicle_summary('V', %(since)s, %(until)s, true, 1000)",
+            "SELECT readings, energy_kwh"
+            " FROM vehicle_summary('V', %(since)s, %(until)s, true, 1000)",
             since=since,
             until=until,
         )

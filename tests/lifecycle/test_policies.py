@@ -267,88 +267,111 @@ def test_longer_retention_after_a_drop_brings_nothing_back_and_erases_nothing(
     assert list(policies.breaches(changed, WEEK, now)) == []
 
 
-@pytest.mark.community
-def test_answers_about_a_device_keep_the_whole_hours_whose_raw_readings_were_dropped(
-    database: Database, sql: Connection, client: FlaskClient
-) -> None:
-    load(sql, 40)
-    refresh(sql)
-    url = f"/v1/analytics/performance/V-1?end={at(today() - 35 * DAY)}"
-    before = client.get(url).json
-    assert before
-    assert before["kwhDeliveredDc"] == pytest.approx(23.5)
-
+def drop_both(database: Database, sql: Connection) -> None:
+    """Drop what raw has of both streams before the last 30 days."""
     keep(database, "vehicle_telemetry", 30 * DAY)
+    keep(database, "meter_telemetry", 30 * DAY)
     run_guard(sql)
-
-    assert count(sql, "vehicle_telemetry", "time < %(day)s", day=today() - 31 * DAY) == 0
-    after = client.get(url).json
-    assert after
-    # The window's edges were raw's: 23 whole hours are left, and the steps between them.
-    assert after["vehicleReadings"] == 46
-    assert after["kwhDeliveredDc"] == pytest.approx(22.5)
+    for table in ("vehicle_telemetry", "meter_telemetry"):
+        assert count(sql, table, "time < %(day)s", day=today() - 31 * DAY) == 0
 
 
-@pytest.mark.community
-@pytest.mark.parametrize("hours", [1, 24])
-def test_dropped_readings_are_missed_by_no_answer_about_hours_that_begin_and_end_between_them(
-    database: Database, sql: Connection, client: FlaskClient, hours: int
-) -> None:
-    load(sql, 40)
-    do(sql, "UPDATE vehicle_telemetry SET time = time + INTERVAL '20 minutes'")
-    do(sql, "UPDATE meter_telemetry SET time = time + INTERVAL '20 minutes'")
-    do(sql, "INSERT INTO vehicle_meter_mapping VALUES ('V-1', 'M-1', '(,)')")
-    refresh(sql)
-    end = today() - 35 * DAY
+def answers(client: FlaskClient, start: datetime, end: datetime) -> dict[str, Any]:
+    """Return what every route says of a window."""
+    window = f"start={at(start)}&end={at(end)}"
     routes = [
-        f"/v1/analytics/performance/V-1?end={at(end)}&hours={hours}",
-        f"/v1/analytics/performance?end={at(end)}&hours={hours}",
+        f"performance/V-1?{window}&edges=interpolated",
+        f"performance?{window}",
+        f"fleet?{window}",
         *(
-            f"/v1/analytics/{device}/series?bucket={bucket}"
-            f"&start={at(end - hours * HOUR)}&end={at(end)}"
+            f"{device}/series?bucket={bucket}&{window}"
             for device in ("vehicles/V-1", "meters/M-1")
             for bucket in ("1h", "1d")
         ),
     ]
-    before = [client.get(route).json for route in routes]
-    assert before[0]
-    assert before[0]["kwhConsumedAc"] == pytest.approx(hours - 0.5)
+    found = {}
+    for route in routes:
+        response = client.get(f"/v1/analytics/{route}")
+        assert response.status_code == 200, response.json
+        found[route] = response.json
+    return found
 
-    keep(database, "vehicle_telemetry", 30 * DAY)
-    keep(database, "meter_telemetry", 30 * DAY)
-    run_guard(sql)
 
-    assert count(sql, "vehicle_telemetry", "time < %(day)s", day=end) == 0
-    assert [client.get(route).json for route in routes] == before
+def warnings_of(answer: dict[str, Any]) -> list[str]:
+    """Take an answer's warnings out of it, those of its only item where it has none itself."""
+    holder = answer if "warnings" in answer else answer["items"][0]
+    return list(holder.pop("warnings"))
 
 
 @pytest.mark.community
 @pytest.mark.parametrize("hours", [1, 24])
-def test_the_fleets_answers_leave_out_an_hour_of_which_dropped_readings_would_have_to_be_taken(
-    database: Database, sql: Connection, client: FlaskClient, hours: int
+@pytest.mark.parametrize("minutes", [0, 20])
+def test_what_is_said_of_whole_hours_is_the_same_once_raw_is_dropped_but_for_a_warning(
+    database: Database, sql: Connection, client: FlaskClient, hours: int, minutes: int
 ) -> None:
     load(sql, 40)
+    for table in ("vehicle_telemetry", "meter_telemetry"):
+        do(sql, f"UPDATE {table} SET time = time + {minutes} * INTERVAL '1 minute'")
+    do(sql, "INSERT INTO vehicle_meter_mapping VALUES ('V-1', 'M-1', '(,)')")
     refresh(sql)
-    window = f"end={at(today() - 35 * DAY)}&hours={hours}"
-    before = client.get(f"/v1/analytics/fleet?{window}").json
-    assert before
-    assert before["hours"][0]["vehicleReadings"] > 0
+    end = today() - 35 * DAY
+    before = answers(client, end - hours * HOUR, end)
+    first = next(iter(before.values()))
+    assert (first["kwhConsumedAc"], first["kwhDeliveredDc"]) == (hours, hours)
 
-    keep(database, "vehicle_telemetry", 30 * DAY)
+    drop_both(database, sql)
+
+    after = answers(client, end - hours * HOUR, end)
+    for route, answer in before.items():
+        told = warnings_of(answer)
+        assert "history_dropped" not in told
+        assert warnings_of(after[route]) == [*told, "history_dropped"], route
+        assert after[route] == answer, route
+
+
+@pytest.mark.community
+def test_what_is_said_of_parts_of_hours_whose_raw_is_dropped_has_a_warning_and_is_near(
+    database: Database, sql: Connection, client: FlaskClient
+) -> None:
+    load(sql, 40)
+    do(sql, "INSERT INTO vehicle_meter_mapping VALUES ('V-1', 'M-1', '(,)')")
+    refresh(sql)
+    end = today() - 35 * DAY + timedelta(minutes=40)
+    start = end - 5 * HOUR
+
+    drop_both(database, sql)
+
+    series = client.get(f"/v1/analytics/meters/M-1/series?start={at(start)}&end={at(end)}").json
+    one = f"/v1/analytics/performance/V-1?start={at(start)}&end={at(end)}"
+    summaries = [client.get(f"{one}&edges={name}").json for name in ("readings", "interpolated")]
+    assert series
+    for answer in (series, *summaries):
+        assert answer
+        assert "history_dropped" in answer["warnings"]
+    assert sum(item["kwhConsumedAc"] for item in series["items"]) == pytest.approx(5, abs=1)
+    for answer in summaries:
+        assert answer
+        assert answer["kwhConsumedAc"] == pytest.approx(5, abs=1)
+
+
+@pytest.mark.community
+def test_where_one_stream_lost_raw_efficiency_stays_what_it_was(
+    database: Database, sql: Connection, client: FlaskClient
+) -> None:
+    load(sql, 40)
+    do(sql, "INSERT INTO vehicle_meter_mapping VALUES ('V-1', 'M-1', '(,)')")
+    refresh(sql)
+    end = today() - 35 * DAY
+    before = client.get(f"/v1/analytics/fleet?end={at(end)}").json
+
     keep(database, "meter_telemetry", 30 * DAY)
     run_guard(sql)
 
-    # A reading lies on the window's start, which belongs to the window before.
-    one = client.get(f"/v1/analytics/performance/V-1?{window}").json
-    page = client.get(f"/v1/analytics/performance?{window}").json
-    after = client.get(f"/v1/analytics/fleet?{window}").json
-    assert one
-    assert page
-    assert page["items"] == [one]
+    after = client.get(f"/v1/analytics/fleet?end={at(end)}").json
+    assert before
     assert after
-    assert after["hours"][0]["vehicleReadings"] == 0
-    assert after["kwhDeliveredDc"] == one["kwhDeliveredDc"]
-    assert after["avgBatteryTemp"] == one["avgBatteryTemp"]
+    assert after["efficiency"] == before["efficiency"] == 1
+    assert "history_dropped" in after["warnings"]
 
 
 @pytest.mark.community

@@ -15,7 +15,9 @@ SELECT
     CASE WHEN max(kwh_consumed_ac) - min(kwh_consumed_ac) > 1 THEN
         steepest_kw(array_agg(kwh_consumed_ac ORDER BY time), array_agg(time ORDER BY time))
     ELSE 0 END                                           AS steepest_kw,
-    CASE WHEN max(kwh_consumed_ac) - min(kwh_consumed_ac) > least(1, min(kwh_consumed_ac) / 100) THEN
+    CASE WHEN max(kwh_consumed_ac) - min(kwh_consumed_ac) > least(
+        1, greatest(min(kwh_consumed_ac), 1e-300) / 100
+    ) THEN
         deepest_fall(array_agg(kwh_consumed_ac ORDER BY time))
     ELSE 0 END                                           AS deepest_fall,
     min(voltage)                                         AS min_voltage,
@@ -39,7 +41,9 @@ SELECT
     CASE WHEN max(kwh_delivered_dc) - min(kwh_delivered_dc) > 1 THEN
         steepest_kw(array_agg(kwh_delivered_dc ORDER BY time), array_agg(time ORDER BY time))
     ELSE 0 END                                           AS steepest_kw,
-    CASE WHEN max(kwh_delivered_dc) - min(kwh_delivered_dc) > least(1, min(kwh_delivered_dc) / 100) THEN
+    CASE WHEN max(kwh_delivered_dc) - min(kwh_delivered_dc) > least(
+        1, greatest(min(kwh_delivered_dc), 1e-300) / 100
+    ) THEN
         deepest_fall(array_agg(kwh_delivered_dc ORDER BY time))
     ELSE 0 END                                           AS deepest_fall,
     first(soc, time) FILTER (WHERE soc IS NOT NULL)      AS first_soc,

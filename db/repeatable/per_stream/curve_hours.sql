@@ -36,8 +36,9 @@ BEGIN
     WITH judged AS MATERIALIZED (
         SELECT
             hour.*,
-            readings >= 4 AND steepest_kw <= max_kw * (1 - 1e-9) AND deepest_fall <= least(1, min_kwh / 100)
-            AND min_kwh - before_max >= -least(1, before_max / 100)
+            readings >= 4 AND steepest_kw <= max_kw * (1 - 1e-9)
+            AND deepest_fall <= fall_allowed(min_kwh)
+            AND min_kwh - before_max >= -fall_allowed(before_max)
             AND plausible(first_kwh, before_kwh, first - earlier, max_kw)
             AND fresh @> tstzrange(before, bucket) AS plain
         FROM ${stream}_neighbours(device, origin, low, beyond, fresh) AS hour

@@ -60,8 +60,8 @@ BEGIN
             micros(origin, lag(told.bucket) OVER life) + round(1e6 * lag(told.last_second) OVER life)
                 AS before,
             told.readings >= 4 AND told.steepest_kw <= max_kw * (1 - 1e-9)
-            AND told.deepest_fall <= least(1, told.min_kwh / 100)
-            AND told.min_kwh - lag(told.max_kwh) OVER life >= -least(1, lag(told.max_kwh) OVER life / 100)
+            AND told.deepest_fall <= fall_allowed(told.min_kwh)
+            AND told.min_kwh - lag(told.max_kwh) OVER life >= -fall_allowed(lag(told.max_kwh) OVER life)
             AND told.first_kwh - lag(told.last_kwh) OVER life - 1
                 <= max_kw * (1 - 1e-9) * (told.first_second + 3600 - lag(told.last_second) OVER life) / 3600
             AND lag(told.bucket) OVER life = told.bucket - hour AS is_sound
@@ -115,10 +115,14 @@ BEGIN
     head.highest := greatest(head.highest, hours.low_mark);
     tail.before := coalesce(tail.before, hours.high_before);
     tail.highest := greatest(tail.highest, hours.high_mark);
-    first := greatest(hours.low_highest, hours.low_mark) - head.highest - greatest(head.kwh - head.highest, 0)
-        * CASE WHEN closed THEN 1 ELSE (begun - head.before) / (head.after - head.before) END;
-    last := tail.highest - hours.high_mark + greatest(tail.kwh - tail.highest, 0)
-        * CASE WHEN closed THEN 0 ELSE (ended - tail.before) / (tail.after - tail.before) END;
+    first := greatest(hours.low_highest, hours.low_mark) - head.highest - part_of(
+        greatest(head.kwh - head.highest, 0),
+        CASE WHEN closed THEN 1 ELSE (begun - head.before) / (head.after - head.before) END
+    );
+    last := tail.highest - hours.high_mark + part_of(
+        greatest(tail.kwh - tail.highest, 0),
+        CASE WHEN closed THEN 0 ELSE (ended - tail.before) / (tail.after - tail.before) END
+    );
     RETURN QUERY
     SELECT
         1::bigint, CASE WHEN closed THEN low + head.after / 1e6 * INTERVAL '1 second' ELSE start END,

@@ -14,7 +14,10 @@ BEGIN
     FOR aggregate IN
         SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)
         FROM timescaledb_information.continuous_aggregates
-        WHERE view_schema = current_schema() AND view_name IN ('$hourly', '$six_hourly')
+        WHERE view_schema = current_schema() AND view_name = '$hourly'
+        UNION ALL
+        -- What aggregates of before knew; the Apache edition has none.
+        SELECT '${hourly}_kept' WHERE to_regclass('${hourly}_kept') IS NOT NULL
     LOOP
         EXECUTE format('DELETE FROM %s WHERE $id = $1', aggregate) USING of_device;
     END LOOP;

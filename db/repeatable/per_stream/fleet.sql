@@ -64,9 +64,11 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000 AS $$
     SELECT
         coalesce(this.$id, last.$id),
-        CASE WHEN sound THEN greatest(this.first_kwh - last.max_kwh, 0) * part END,
-        CASE WHEN sound THEN greatest(this.max_kwh - last.max_kwh, 0) - greatest(this.first_kwh
-            - last.max_kwh, 0) * part END,
+        CASE WHEN sound THEN part_of(greatest(this.first_kwh - last.max_kwh, 0), part) END,
+        CASE WHEN sound THEN
+            greatest(this.max_kwh - last.max_kwh, 0)
+                - part_of(greatest(this.first_kwh - last.max_kwh, 0), part)
+        END,
         this.readings, this.sum_$mean, this.count_$mean,
         (hour = since OR hour = until) AND elapsed > 2 * coalesce(entry.interval_seconds, 60)
             AND this.first_second > 0
@@ -82,8 +84,8 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000 AS $$
     ) AS step (elapsed, part, kw)
     CROSS JOIN LATERAL (
         SELECT
-            this.steepest_kw <= kw AND this.deepest_fall <= least(1, this.min_kwh / 100)
-            AND this.min_kwh - last.max_kwh >= -least(1, last.max_kwh / 100)
+            this.steepest_kw <= kw AND this.deepest_fall <= fall_allowed(this.min_kwh)
+            AND this.min_kwh - last.max_kwh >= -fall_allowed(last.max_kwh)
             AND this.first_kwh - last.last_kwh - 1 <= kw * elapsed / 3600
             AND (this.readings >= 4 OR (hour = until AND (this.readings > 1
             OR ${stream}_is_newest(this.$id, hour))))

@@ -1,7 +1,7 @@
 """Whether what is derived equals history: the aggregates and the latest readings.
 
-All are sampled: random devices in random hours of those that history still has. An hour that awaits a refresh is read from raw by every answer about a device; it is
-counted, not compared.
+All are sampled: random devices in random hours of those that history still has. An hour that
+awaits a refresh is read from raw by every answer about a device; it is counted, not compared.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from fleetwatt.analytics import energy
-from fleetwatt.schemas.fleet import ORDERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,15 +16,31 @@ if TYPE_CHECKING:
     from fleetwatt.database.pool import Row
 
 
-def fleet(
-    database: Database,
-    boundaries: Sequence[datetime],
-    default_kw: float,
-    site: str | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Which vehicles of a list are asked for.
+
+    Attributes:
+        sorted_by, direction: A column, and 1, or -1 from the largest down; nulls come last.
+        after_key, after_id: The key and the vehicle that the page before ended with.
+        efficiency_below, warning, site: Only vehicles that have these.
+        limit: How many at most.
+    """
+
+    sorted_by: str
+    direction: int
+    after_key: float | None
+    after_id: str | None
+    efficiency_below: float | None
+    warning: str | None
+    site: str | None
+    limit: int
+
+
+def fleet(database: Database, boundaries: Sequence[datetime], site: str | None) -> dict[str, Any]:
     """Return the figures of all buckets between neighbouring boundaries, of each, and warnings."""
     rows = database.query(
-        "fleet_buckets", boundaries=list(boundaries), site=site, max_kw=default_kw
+        "fleet_buckets", boundaries=list(boundaries), site=site, max_kw=database.max_kw
     )
     expected = database.query_one("expected_readings", site=site) or {}
     warnings = list(energy.of_curves(rows))
@@ -42,40 +58,15 @@ def fleet(
     }
 
 
-def page(
-    database: Database,
-    start: datetime,
-    end: datetime,
-    default_kw: float,
-    *,
-    sort: str,
-    after_key: float | None,
-    after_id: str | None,
-    efficiency_below: float | None,
-    warning: str | None,
-    limit: int,
-    site: str | None = None,
-) -> list[Row]:
-    """Return the summaries of vehicles in order of a figure, those after a key and an id.
-
-    Args:
-        sort: One of ORDERS; nulls come last either way.
-    """
-    sorted_by, direction = ORDERS[sort]
+def page(database: Database, start: datetime, end: datetime, asked: Page) -> list[Row]:
+    """Return the summaries of a page of vehicles, in order, each with its `key` in that order."""
     rows = database.query(
         "performance_page",
         start=start,
         end=end,
-        max_kw=default_kw,
+        max_kw=database.max_kw,
         low_coverage=energy.LOW_COVERAGE,
-        sorted_by=sorted_by,
-        direction=direction,
-        after_key=after_key,
-        after_id=after_id,
-        efficiency_below=efficiency_below,
-        warning=warning,
-        site=site,
-        limit=limit,
+        **asdict(asked),
     )
     # A vehicle may have come back to a meter.
     return [row | {"meter_ids": list(dict.fromkeys(row["meter_ids"]))} for row in rows]
@@ -84,4 +75,4 @@ def page(
 def exact_until(database: Database, start: datetime, end: datetime) -> datetime | None:
     """Return until when the hours of a window hold all that has arrived."""
     found = database.query_one("exact_until", start=start, end=end)
-    return found and found["exact_until"]
+    return found["exact_until"] if found else None

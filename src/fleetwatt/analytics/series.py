@@ -16,17 +16,11 @@ if TYPE_CHECKING:
 
 
 def buckets(
-    database: Database,
-    stream: Stream,
-    device: str,
-    boundaries: Sequence[datetime],
-    default_kw: float,
+    database: Database, stream: Stream, device: str, boundaries: Sequence[datetime]
 ) -> tuple[list[Row], list[str]]:
-    """Return a row for each bucket between neighbouring boundaries, and what is to be known of all.
+    """Return a row for each bucket between neighbouring boundaries, and the warnings of all.
 
-    Args:
-        boundaries: Ascending; a bucket holds its start and not its end.
-        default_kw: The power that no device exceeds, unless it is registered with another.
+    Boundaries ascend; a bucket holds its start and not its end.
     """
     rows = database.query(
         f"{stream.name}.buckets",
@@ -34,23 +28,23 @@ def buckets(
         boundaries=list(boundaries),
         start=boundaries[0],
         end=boundaries[-1],
-        max_kw=default_kw,
+        max_kw=database.max_kw,
     )
     return _shown(stream, rows), _warnings(rows)
 
 
 def readings(
-    database: Database,
-    stream: Stream,
-    device: str,
-    start: datetime,
-    end: datetime,
-    most: int,
-    default_kw: float,
+    database: Database, stream: Stream, device: str, window: tuple[datetime, datetime], most: int
 ) -> tuple[list[Row], list[str]]:
-    """Return a row for each reading of start <= time < end, and what is to be known of all."""
+    """Return a row for each reading of a window, its end excluded, and the warnings of all."""
+    start, end = window
     rows = database.query(
-        f"{stream.name}.readings", id=device, start=start, end=end, most=most, max_kw=default_kw
+        f"{stream.name}.readings",
+        id=device,
+        start=start,
+        end=end,
+        most=most,
+        max_kw=database.max_kw,
     )
     return _shown(stream, rows), _warnings(rows)
 

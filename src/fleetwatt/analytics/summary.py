@@ -13,19 +13,12 @@ if TYPE_CHECKING:
 
 
 def summary(
-    database: Database,
-    vehicle_id: str,
-    start: datetime,
-    end: datetime,
-    edges: str,
-    default_kw: float,
+    database: Database, vehicle_id: str, start: datetime, end: datetime, edges: str
 ) -> dict[str, Any] | None:
     """Return the figures and warnings of a vehicle's window, or None if it was never heard of.
 
-    Args:
-        edges: `readings` measures energy from the first to the last reading of start <= time <=
-            end, `interpolated` from start to end.
-        default_kw: The power that no device exceeds, unless it is registered with another.
+    With `edges` of `readings` energy is measured from the first to the last reading of
+    start <= time <= end, with `interpolated` from start to end.
     """
     told = database.query_one(
         "vehicle_summary",
@@ -33,7 +26,7 @@ def summary(
         start=start,
         end=end,
         closed=edges == "readings",
-        max_kw=default_kw,
+        max_kw=database.max_kw,
     )
     if told is None or not told["known"]:
         return None

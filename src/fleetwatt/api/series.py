@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,17 +14,18 @@ from flask import Response, request
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
 
-from fleetwatt.analytics.buckets import SILENCE, filled, parted, touched
-from fleetwatt.analytics.energy import rounded
+from fleetwatt import calendar
+from fleetwatt.analytics import series as analytics
+from fleetwatt.analytics.buckets import SILENCE, parted
 from fleetwatt.api.status import interval_of
 from fleetwatt.http import caching
 from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.http.problems import TooManyPoints
 from fleetwatt.schemas.series import (
-    BUCKETS,
     GAPS_SCHEMAS,
     MOST_POINTS,
     POINT_SCHEMAS,
+    RAW,
     SERIES_SCHEMAS,
     GapsQuery,
     SeriesQuery,
@@ -32,6 +35,7 @@ from fleetwatt.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from zoneinfo import ZoneInfo
 
     from fleetwatt.database.pool import Row
 
@@ -49,7 +53,8 @@ def _path(stream: Stream) -> str:
 
 def _series_route(stream: Stream) -> None:
     fields = POINT_SCHEMAS[stream]().fields
-    columns = {name: str(field.attribute) for name, field in fields.items()}
+    of_raw = {name: str(field.attribute) for name, field in fields.items()}
+    of_buckets = {name: column for name, column in of_raw.items() if name != "ignored"}
 
     @blueprint.route(f"{_path(stream)}/series", endpoint=f"{stream.name}_series")
     @blueprint.arguments(SeriesQuery, location="query")
@@ -58,8 +63,8 @@ def _series_route(stream: Stream) -> None:
         200,
         schema={
             "type": "string",
-            "description": f"A head line, {','.join(columns)}, then a line "
-            "a bucket; nothing between two commas is null",
+            "description": f"A head line, {','.join(of_buckets)}, with `bucket=raw` and "
+            "ignored, then a line an item; nothing between two commas is null",
         },
         content_type=CSV,
     )
@@ -69,7 +74,9 @@ def _series_route(stream: Stream) -> None:
     def series(query: dict[str, Any], **path: str) -> Response:
         form = _form_asked()
         (device,) = path.values()
-        points = _points(stream, device, query["bucket"], query["start"], query["end"])
+        items = _readings if query["bucket"] == RAW else _buckets
+        points, warnings = items(stream, device, query)
+        columns = of_raw if query["bucket"] == RAW else of_buckets
         values = ([point.get(column) for column in columns.values()] for point in points)
         headers = {"Vary": "Accept"}
         if form == CSV:
@@ -79,6 +86,7 @@ def _series_route(stream: Stream) -> None:
             "windowStart": query["start"],
             "windowEnd": query["end"],
             "bucket": query["bucket"],
+            "warnings": warnings,
             "items": [dict(zip(columns, point_values, strict=True)) for point_values in values],
         }
         return Response(msgspec.json.encode(answer), headers=headers, mimetype=JSON)
@@ -120,43 +128,63 @@ for _stream in STREAMS:
     _gaps_route(_stream)
 
 
-def _points(
-    stream: Stream, device: str, bucket: str, start: datetime, end: datetime
-) -> Iterable[Row]:
-    """Return the buckets of a window, also the empty ones.
+def _buckets(stream: Stream, device: str, query: dict[str, Any]) -> tuple[Iterable[Row], list[str]]:
+    """Return the buckets of a window, also the empty ones, and the warnings.
 
     Raises:
-        NotKnown: The device is not registered and has never sent a reading.
+        NotKnown: The device has never sent a reading, nor is it registered.
+        TooManyPoints: They are more than an answer may hold.
+    """
+    interval_of(stream, device)
+    start, end, bucket = query["start"], query["end"], query["bucket"]
+    if (count := _count(start, end, bucket, query["tz"])) > MOST_POINTS:
+        raise _too_many(f"{count:,}", query)
+    bounds = calendar.bounds(start, end, bucket, query["tz"])
+    rows, warnings = analytics.buckets(
+        current_database(), stream, device, [start, *bounds[1:-1], end]
+    )
+    # A bucket counts what of it lies in the window, and says where it begins and ends itself.
+    points = [
+        {**row, "start": begin, "end": following, "ignored_readings": row["ignored"]}
+        for row, (begin, following) in zip(rows, pairwise(bounds), strict=True)
+    ]
+    return points, warnings
+
+
+def _readings(
+    stream: Stream, device: str, query: dict[str, Any]
+) -> tuple[Iterable[Row], list[str]]:
+    """Return the readings of a window, empty items where there was silence, and the warnings.
+
+    Raises:
+        NotKnown: The device has never sent a reading, nor is it registered.
         TooManyPoints: They are more than an answer may hold.
     """
     interval = timedelta(seconds=interval_of(stream, device))
-    width = BUCKETS[bucket]
-    if width and (count := touched(start, end, width)[1]) > MOST_POINTS:
-        raise _too_many(f"{count:,}", start, end)
-    asked = {"id": device, "start": start, "end": end}
-    most = None if width else MOST_POINTS + 1
-    rows = current_database().query(f"{stream.name}.series", width=width, most=most, **asked)
+    window = query["start"], query["end"]
+    database = current_database()
+    rows, warnings = analytics.readings(database, stream, device, window, MOST_POINTS + 1)
     if len(rows) > MOST_POINTS:
-        days = current_database().query(
-            f"{stream.name}.series", width=BUCKETS["1d"], most=None, **asked
-        )
-        raise _too_many(f"at least {sum(day['readings'] for day in days):,}", start, end)
-    sums = [
-        "energy_kwh",
-        *(statistic.column for statistic in stream.statistics if statistic.kind == "avg"),
-    ]
-    for row in rows:
-        row.update({column: rounded(row[column]) for column in sums})
-    points = list(filled(rows, start, end, width) if width else parted(rows, start, end, interval))
+        ((whole,), _) = analytics.buckets(database, stream, device, window)
+        raise _too_many(f"at least {whole['readings']:,}", query)
+    readings = [{**row, "ignored_readings": int(row["ignored"])} for row in rows]
+    points = list(parted(readings, *window, interval))
     if len(points) > MOST_POINTS:
-        raise _too_many(f"{len(points):,}", start, end)
-    return points
+        raise _too_many(f"{len(points):,}", query)
+    return points, warnings
 
 
-def _too_many(points: str, start: datetime, end: datetime) -> TooManyPoints:
-    widths = {name: width for name, width in BUCKETS.items() if width}
-    fitting = (name for name in widths if touched(start, end, widths[name])[1] <= MOST_POINTS)
-    advice = next((f"bucket={name} would fit" for name in fitting), "ask for a shorter window")
+def _count(start: datetime, end: datetime, bucket: str, local: ZoneInfo) -> int:
+    """Return how many buckets a window touches, give or take one where a clock jumps."""
+    return math.ceil((end - calendar.begin(start, bucket, local)) / calendar.USUAL[bucket])
+
+
+def _too_many(points: str, query: dict[str, Any]) -> TooManyPoints:
+    window = query["start"], query["end"]
+    fitting = (
+        bucket for bucket in calendar.USUAL if _count(*window, bucket, query["tz"]) <= MOST_POINTS
+    )
+    advice = next((f"bucket={bucket} would fit" for bucket in fitting), "ask for a shorter window")
     return TooManyPoints(
         "bucket", f"It would be {points} points, of {MOST_POINTS:,} at most: {advice}."
     )
@@ -178,10 +206,17 @@ def _csv(names: Sequence[str], lines: Iterable[Sequence[Any]]) -> Iterator[str]:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(names)
-    for number, (start, *values) in enumerate(lines, 1):
-        writer.writerow([rfc3339(start), *values])
+    for number, line in enumerate(lines, 1):
+        writer.writerow([_cell(value) for value in line])
         if number % LINES_A_CHUNK == 0:
             yield text.getvalue()
             text.seek(0)
             text.truncate()
     yield text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    # As JSON writes it.
+    return str(value).lower() if isinstance(value, bool) else value

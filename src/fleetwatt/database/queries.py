@@ -121,8 +121,9 @@ def _status(stream: Stream) -> dict[str, str]:
     }
 
 
-# How a bucket's statistic comes from what is known of the bucket's pieces: what an hour has stored, and
-# what a reading has in that place. A mean is a sum over the readings that say something.
+# How a bucket's statistic comes from what is known of the bucket's pieces: what an hour has
+# stored, and what a reading has in that place. A mean is a sum over the readings that say
+# something.
 _OF_HOUR = {"avg": ["sum_{}", "count_{}"]}
 _OF_READING = {"avg": ["{}", "num_nonnulls({})"]}
 _OF_BUCKET = {

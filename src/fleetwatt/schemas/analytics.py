@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import marshmallow as ma
 
-from fleetwatt.figures import VEHICLE_FIGURES
-from fleetwatt.schemas.fields import (
-    Answer,
-    Identifier,
-    Timestamp,
-    WholeArgument,
-    figure_fields,
-    in_our_age,
-    window_fields,
-)
+from fleetwatt.figures import VEHICLE_FIGURES, WARNINGS
+from fleetwatt.schemas.fields import Answer, Identifier, figure_fields, window_fields
+from fleetwatt.schemas.windows import SummaryQuery
 
-MOST_HOURS = 744  # of a window: 31 days
+EDGES = {
+    "readings": "from the first to the last reading of the window, both ends included",
+    "interpolated": "from its start to its end",
+}
 
 
-class WindowQuery(ma.Schema):
-    """The window of a summary, start < time <= end."""
+class PerformanceQuery(SummaryQuery):
+    """The window of a summary, and what its energy is measured between."""
 
-    end = Timestamp(
-        validate=in_our_age,
+    edges = ma.fields.String(
+        load_default="readings",
+        validate=ma.validate.OneOf(list(EDGES)),
         metadata={
-            "description": "End of the window; default now",
+            "description": "Energy is measured: "
+            + "; ".join(f"`{name}`: {text}" for name, text in EDGES.items())
         },
     )
-    hours = WholeArgument(
-        load_default=24,
-        validate=ma.validate.Range(1, MOST_HOURS),
-        metadata={"description": "Length of the window (h)", "x-unit": "h"},
+
+
+def warnings_field() -> ma.fields.List[Any]:
+    """Return the field of what is to be known of an answer besides its figures."""
+    return ma.fields.List(
+        ma.fields.String(validate=ma.validate.OneOf(list(WARNINGS))),
+        metadata={
+            "description": "; ".join(f"`{name}`: {text}" for name, text in WARNINGS.items()),
+            "example": [],
+        },
     )
-
-
-WARNINGS = {
-    "no_mapping": "the vehicle was on no meter in the window",
-    "no_readings": "the vehicle sent nothing in the window, or none of its meters did",
-    "shared_meter": "another vehicle was on the same meter; the AC energy is the vehicle's share",
-    "counter_reset": "a counter fell; the step that fell counts 0",
-    "efficiency_above_one": "more DC energy came out than AC energy went in",
-    "low_coverage": "fewer than 90 % of the readings expected arrived",
-    "unmetered_energy": "DC energy was delivered outside of the vehicle's mappings",
-}
 
 
 # What a vehicle drew and delivered in a window, how well and how warm; null: not known.
@@ -59,13 +54,7 @@ Performance = Answer.from_dict(
             metadata={"description": "Its meters in the window", "example": ["M-123"]},
         ),
         **figure_fields(VEHICLE_FIGURES),
-        "warnings": ma.fields.List(
-            ma.fields.String(validate=ma.validate.OneOf(list(WARNINGS))),
-            metadata={
-                "description": "; ".join(f"`{name}`: {text}" for name, text in WARNINGS.items()),
-                "example": [],
-            },
-        ),
+        "warnings": warnings_field(),
     },
     name="Performance",
 )

@@ -134,11 +134,28 @@ def window_fields() -> dict[str, ma.fields.Field[Any]]:
     return {
         "windowStart": Timestamp(
             attribute="window_start",
-            metadata={"description": "Start, exclusive", "example": "2024-02-09T10:00:00Z"},
+            metadata={"description": "Start, included", "example": "2024-02-09T10:00:00Z"},
         ),
         "windowEnd": Timestamp(
             attribute="window_end",
-            metadata={"description": "End, inclusive", "example": "2024-02-10T10:00:00Z"},
+            metadata={
+                "description": "End, excluded, with `edges=readings` included",
+                "example": "2024-02-10T10:00:00Z",
+            },
+        ),
+    }
+
+
+def bucket_fields() -> dict[str, ma.fields.Field[Any]]:
+    """Return the fields start and end of a bucket."""
+    return {
+        "start": Timestamp(
+            attribute="start",
+            metadata={"description": "Start, included", "example": "2024-02-09T10:00:00Z"},
+        ),
+        "end": Timestamp(
+            attribute="end",
+            metadata={"description": "End, excluded", "example": "2024-02-09T11:00:00Z"},
         ),
     }
 

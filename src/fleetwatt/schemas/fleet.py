@@ -1,29 +1,39 @@
-"""Summaries of the whole fleet, over whole UTC hours."""
+"""Summaries of the whole fleet, over whole hours or days of a time zone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import marshmallow as ma
 import msgspec
 
-from fleetwatt.figures import FLEET_FIGURES, VEHICLE_FIGURES
+from fleetwatt import calendar
+from fleetwatt.figures import FLEET_FIGURES, VEHICLE_FIGURES, WARNINGS
 from fleetwatt.schemas import paging
-from fleetwatt.schemas.analytics import MOST_HOURS, WARNINGS, Performance, WindowQuery
+from fleetwatt.schemas.analytics import Performance, warnings_field
 from fleetwatt.schemas.fields import (
     Answer,
+    Identifier,
     NumberArgument,
     Timestamp,
+    bucket_fields,
     count,
     figure_fields,
     in_our_age,
     window_fields,
 )
+from fleetwatt.schemas.windows import (
+    MOST_DAYS,
+    MOST_HOURS,
+    FleetWindowQuery,
+    fits,
+    hours_argument,
+)
 from fleetwatt.streams import ID_PATTERN, STREAMS
-from fleetwatt.times import hour_of, rfc3339
+from fleetwatt.times import rfc3339
 
+DEFAULT_ORDER = "vehicleId"
 _SORTABLE = {"vehicleId": "vehicle_id"} | {figure.name: figure.column for figure in VEHICLE_FIGURES}
 # The column and the direction, 1 or -1, that an order of the list goes by.
 ORDERS = {
@@ -33,57 +43,56 @@ ORDERS = {
 }
 
 
-class FleetWindowQuery(WindowQuery):
-    """A window of whole UTC hours, start < time <= end."""
-
-    end = Timestamp(
-        validate=in_our_age,
-        metadata={
-            "description": "End of the window; what it has past a whole hour is cut off; "
-            "default now, cut off likewise",
-        },
-    )
-
-    @ma.post_load
-    def _whole_hours(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return data | {"end": hour_of(data["end"])} if "end" in data else data
-
-
 class PerformanceCursor(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """Where a page ended: of which list, and after what.
 
     Attributes:
+        tz: Whose hours the window begins and ends with.
+        site: Whose vehicles are listed; None for all.
         key: The figure, negated where the order falls; None for null and for an order by id.
     """
 
     sort: str
+    start: Annotated[datetime, msgspec.Meta(tz=True)]
     end: Annotated[datetime, msgspec.Meta(tz=True)]
-    hours: int
+    tz: str
+    site: Annotated[str, msgspec.Meta(pattern=f"^{ID_PATTERN}\\Z")] | None
     key: float | None
     vehicle_id: Annotated[str, msgspec.Meta(pattern=f"^{ID_PATTERN}\\Z")]
 
 
 def _of_a_window(cursor: PerformanceCursor) -> None:
-    in_our_age(cursor.end)
-    # Ours are, and a list goes on by it.
+    for moment in (cursor.start, cursor.end):
+        in_our_age(moment)
+    if cursor.sort not in ORDERS or cursor.tz not in calendar.NAMES:
+        raise paging.NotACursor
+    # Ours are of whole hours of the zone, and a list goes on by it.
+    local = calendar.zone(cursor.tz)
     if (
-        cursor.end.tzinfo is not UTC
-        or hour_of(cursor.end) != cursor.end
-        or not 1 <= cursor.hours <= MOST_HOURS
-        or cursor.sort not in ORDERS
+        not cursor.start < cursor.end
+        or not fits(cursor.start, cursor.end, local)
+        or any(
+            moment.tzinfo is not UTC or calendar.begin(moment, "1h", local) != moment
+            for moment in (cursor.start, cursor.end)
+        )
     ):
         raise paging.NotACursor
+
+
+def site_argument(what: str) -> Identifier:
+    """Return the argument that names the site whose devices are asked about."""
+    return Identifier(metadata={"description": f"Only {what} of this site"})
 
 
 class PerformancePageQuery(FleetWindowQuery):
     """Which vehicles, in which order, from where on."""
 
     sort = ma.fields.String(
-        load_default="vehicleId",
         validate=ma.validate.OneOf(list(ORDERS)),
         metadata={
+            "default": DEFAULT_ORDER,
             "description": "The figure to sort by, with a minus from the largest down; "
-            "nulls come last either way, ties go by vehicleId"
+            "nulls come last either way, ties go by vehicleId",
         },
     )
     limit = paging.limit("Vehicles")
@@ -91,10 +100,12 @@ class PerformancePageQuery(FleetWindowQuery):
         PerformanceCursor,
         validate=_of_a_window,
         metadata={
-            "description": "`next` of the page before; goes on with its `sort`, `end` and `hours`",
+            "description": "`next` of the page before; goes on with its `sort`, `tz`, `site` and "
+            "window",
             "format": "cursor",
         },
     )
+    site = site_argument("vehicles")
     efficiencyBelow = NumberArgument(
         metadata={"description": "Only vehicles with an efficiency under this"},
     )
@@ -103,27 +114,33 @@ class PerformancePageQuery(FleetWindowQuery):
         metadata={"description": "Only vehicles with this warning"},
     )
 
-    @ma.post_load(pass_original=True)
-    def _one_list(
-        self, data: dict[str, Any], original: Mapping[str, Any], **_: Any
-    ) -> dict[str, Any]:
-        """Go on with a cursor's list; what it ended after says nothing in another, if one is named.
+    def window(self, data: dict[str, Any]) -> tuple[datetime, datetime]:
+        """Return the window, a cursor's where one is given.
+
+        What a list ended after says nothing in another.
 
         Raises:
-            ma.ValidationError: Another is.
+            ma.ValidationError: Another is named.
         """
         after: PerformanceCursor | None = data.get("after")
         if after is None:
-            return data
-        if "sort" in original and after.sort != data["sort"]:
+            data.setdefault("sort", DEFAULT_ORDER)
+            return super().window(data)
+        if data.setdefault("sort", after.sort) != after.sort:
             raise ma.ValidationError(f"Belongs to sort={after.sort}.", "after")
-        end = hour_of(data["end"]) if "end" in original else after.end
-        hours = data["hours"] if "hours" in original else after.hours
-        if (after.end, after.hours) != (end, hours):
+        if data.setdefault("tz", calendar.zone(after.tz)).key != after.tz:
+            raise ma.ValidationError(f"Belongs to tz={after.tz}.", "after")
+        if data.setdefault("site", after.site) != after.site:
+            of_site = f"site={after.site}" if after.site else "no site"
+            raise ma.ValidationError(f"Belongs to {of_site}.", "after")
+        if not data.keys() & {"start", "hours"}:
+            data["start"] = after.start
+        named = super().window({"end": after.end} | data)
+        if named != (after.start, after.end):
             raise ma.ValidationError(
-                f"Belongs to end={rfc3339(after.end)} and hours={after.hours}.", "after"
+                f"Belongs to start={rfc3339(after.start)} and end={rfc3339(after.end)}.", "after"
             )
-        return data | {"sort": after.sort, "end": after.end, "hours": after.hours}
+        return named
 
 
 def _exact() -> dict[str, Any]:
@@ -132,9 +149,8 @@ def _exact() -> dict[str, Any]:
         "exactUntil": Timestamp(
             attribute="exact_until",
             metadata={
-                "description": "Every reading before then that has arrived is counted, and at "
-                "`windowEnd` one on it, too; what came late after it counts from the next refresh "
-                "on",
+                "description": "Every reading before then that has arrived is counted; what came "
+                "late after it counts from the next refresh on",
                 "example": "2024-02-10T10:00:00Z",
             },
         )
@@ -159,8 +175,22 @@ PerformancePage = Answer.from_dict(
 
 
 class FleetQuery(FleetWindowQuery):
-    """The window, and from when on a device is stale."""
+    """The window, how it is cut, and from when on a device is stale."""
 
+    hours = hours_argument(
+        MOST_DAYS * 24,
+        f", {MOST_HOURS} at most; with `bucket=1d` on the local clock, so that 24 are a day, and "
+        f"{MOST_DAYS} days at most",
+    )
+    bucket = ma.fields.String(
+        load_default="1h",
+        validate=ma.validate.OneOf(["1h", "1d"]),
+        metadata={
+            "description": "Length of a bucket: hours, or days, of the zone. With `1d` the "
+            "window's ends are cut down to whole days"
+        },
+    )
+    site = site_argument("devices")
     staleAfter = NumberArgument(
         validate=ma.validate.Range(0),
         metadata={
@@ -182,21 +212,22 @@ class Freshness(Answer):
     )
 
 
-# An hour of the fleet, its start included, its end not; the last has the window's end, too.
-FleetHour = Answer.from_dict(
-    {
-        "start": Timestamp(
-            metadata={"description": "Start of the hour", "example": "2024-02-10T09:00:00Z"}
-        ),
-        **figure_fields(FLEET_FIGURES),
-    },
-    name="FleetHour",
+# A bucket of the fleet, its start included, its end not.
+FleetBucket = Answer.from_dict(
+    {**bucket_fields(), **figure_fields(FLEET_FIGURES)}, name="FleetBucket"
 )
+
+
+class _Fleet(Answer):
+    sometimes = frozenset({"hours"})
+
+
 # The whole fleet over a window: sums over all devices, null where not known.
-Fleet = Answer.from_dict(
+Fleet = _Fleet.from_dict(
     {
         **_exact(),
         **figure_fields(FLEET_FIGURES),
+        "warnings": warnings_field(),
         **{
             stream.plural: ma.fields.Nested(
                 Freshness,
@@ -207,9 +238,12 @@ Fleet = Answer.from_dict(
             )
             for stream in STREAMS
         },
+        "items": ma.fields.List(
+            ma.fields.Nested(FleetBucket), metadata={"description": "The same by the bucket"}
+        ),
         "hours": ma.fields.List(
-            ma.fields.Nested(FleetHour),
-            metadata={"description": "The same by the hour; a step counts where it ends"},
+            ma.fields.Nested(FleetBucket),
+            metadata={"description": "The `items` by their older name, with `bucket=1h` alone"},
         ),
     },
     name="Fleet",

@@ -2,77 +2,56 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import marshmallow as ma
 
+from fleetwatt import calendar
 from fleetwatt.analytics.buckets import SILENCE
+from fleetwatt.schemas.analytics import warnings_field
 from fleetwatt.schemas.fields import (
     Answer,
     NumberArgument,
     Timestamp,
     WholeArgument,
+    bucket_fields,
     count,
-    in_our_age,
     quantity,
     schema_field,
     window_fields,
 )
+from fleetwatt.schemas.windows import WindowQuery, zone_argument
 from fleetwatt.streams import STATISTICS, STREAMS, Stream
 
-DAY = timedelta(days=1)
-BUCKETS: dict[str, timedelta | None] = {
-    "raw": None,
-    "5m": timedelta(minutes=5),
-    "15m": timedelta(minutes=15),
-    "1h": timedelta(hours=1),
-    "1d": DAY,
-}
+RAW = "raw"
+BUCKETS = (RAW, *calendar.USUAL)
 MOST_POINTS = 10_000
 
 
-class SpanQuery(ma.Schema):
-    """A window, start < time <= end."""
-
-    start = Timestamp(
-        validate=in_our_age,
-        metadata={
-            "description": "Start of the window, exclusive; default 24 hours before its end",
-        },
-    )
-    end = Timestamp(
-        validate=in_our_age,
-        metadata={
-            "description": "End of the window, inclusive; default now",
-        },
-    )
-
-    @ma.post_load
-    def _ordered(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        end = data.get("end") or datetime.now(UTC)
-        start = data.get("start") or end - DAY
-        if start >= end:
-            raise ma.ValidationError("Must come before the window's end.", "start")
-        return {**data, "start": start, "end": end}
-
-
-class SeriesQuery(SpanQuery):
+class SeriesQuery(WindowQuery):
     """A window and how it is cut."""
 
     bucket = ma.fields.String(
         load_default="1h",
         validate=ma.validate.OneOf(list(BUCKETS)),
         metadata={
-            "description": "Length of a bucket, [start, start + length), counted from midnight "
-            f"UTC. `raw`: each reading is a bucket of its own, and where more than {SILENCE} of "
-            "the device's intervals went without one, an empty bucket stands an interval after "
-            f"the last one before. An answer holds at most {MOST_POINTS:,} buckets"
+            "description": "Length of a bucket of the zone's clock and calendar, its start "
+            "included, its end not; weeks start on Monday. `raw`: each reading is an item of its "
+            f"own, and where more than {SILENCE} intervals of the device went without one, an "
+            "empty item stands an interval after the last one before. An answer holds at most "
+            f"{MOST_POINTS:,} items"
         },
     )
+    tz = zone_argument("its hours, days, weeks and months are the buckets")
+
+    def window(self, data: dict[str, Any]) -> tuple[datetime, datetime]:
+        """Return the start and the end of the window that is asked for."""
+        data.setdefault("tz", calendar.zone("UTC"))
+        return super().window(data)
 
 
-class GapsQuery(SpanQuery):
+class GapsQuery(WindowQuery):
     """A window and which silence counts; it ends now at the latest."""
 
     longerThan = NumberArgument(
@@ -98,21 +77,17 @@ def _point(stream: Stream) -> dict[str, Any]:
     """Return the fields of a bucket, each with the query's column as its attribute."""
     counter = stream.counter
     fields = {
-        "start": Timestamp(
-            attribute="start",
-            metadata={
-                "description": "Start of the bucket; with `raw` the reading's time",
-                "example": "2024-02-09T10:00:00Z",
-            },
-        ),
+        **bucket_fields(),
         counter.name: quantity(
-            "Energy of the steps that end in the bucket; null without one",
+            "Energy in the bucket; null where not known. With `raw` the rise since the reading "
+            "before, 0 at a reset, null for the first reading and for one that is ignored",
             counter.unit,
             1.2,
             attribute="energy_kwh",
         ),
         f"last{counter.name[0].upper()}{counter.name[1:]}": quantity(
-            f"{counter.description}, {STATISTICS['last']}",
+            f"{counter.description}, at the last reading that is not ignored; with `raw` at the "
+            "reading",
             counter.unit,
             counter.example,
             attribute="last_kwh",
@@ -127,8 +102,14 @@ def _point(stream: Stream) -> dict[str, Any]:
         )
     return fields | {
         "readings": count("Readings", 60, attribute="readings"),
-        "counterResets": count(
-            "Falls of the counter in the steps that end in the bucket", 0, attribute="falls"
+        "counterResets": count("Resets of the register", 0, attribute="resets"),
+        "ignoredReadings": count("Readings of glitches, ignored", 0, attribute="ignored_readings"),
+        "ignored": ma.fields.Boolean(
+            attribute="ignored",
+            metadata={
+                "description": "Whether the reading is one of a glitch; with `raw` alone",
+                "example": False,
+            },
         ),
     }
 
@@ -142,8 +123,12 @@ def _listing(name: str, stream: Stream, items: Any, description: str, **more: An
     return Answer.from_dict(fields, name=f"{stream.name.title()}{name}")
 
 
+class _Point(Answer):
+    sometimes = frozenset({"ignored"})
+
+
 POINT_SCHEMAS = {
-    stream: Answer.from_dict(_point(stream), name=f"{stream.name.title()}Bucket")
+    stream: _Point.from_dict(_point(stream), name=f"{stream.name.title()}Bucket")
     for stream in STREAMS
 }
 SERIES_SCHEMAS = {
@@ -153,6 +138,7 @@ SERIES_SCHEMAS = {
         POINT_SCHEMAS[stream],
         "The window's buckets in order, also the empty ones",
         bucket=ma.fields.String(metadata={"description": "Length of a bucket", "example": "1h"}),
+        warnings=warnings_field(),
     )
     for stream in STREAMS
 }

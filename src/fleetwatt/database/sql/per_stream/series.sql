@@ -72,6 +72,14 @@ WITH asked AS MATERIALIZED (
             OFFSET %(most)s::bigint
             LIMIT 1
         ), %(end)s::timestamptz) AS until
+), piece AS MATERIALIZED (
+    -- Once: a join would scan anew for each reading.
+    SELECT asked.origin, scanned.*
+    FROM asked
+    CROSS JOIN LATERAL ${stream}_scanned(
+        %(id)s, asked.origin, %(start)s::timestamptz, asked.until,
+        device_max_kw('$stream', %(id)s, %(max_kw)s), NULL, 7
+    ) AS scanned
 )
 SELECT
     reading.time AS start, reading.time AS "end",
@@ -79,14 +87,10 @@ SELECT
     reading.$counter AS last_kwh, $raw_statistics, 1::bigint AS readings,
     (piece.outcome = 'fall')::int AS falls, (piece.outcome = 'jump')::int AS jumps,
     piece.outcome = 'ignored' AS ignored
-FROM asked
-CROSS JOIN LATERAL ${stream}_scanned(
-    %(id)s, asked.origin, %(start)s::timestamptz, asked.until, device_max_kw('$stream', %(id)s, %(max_kw)s),
-    NULL, 7
-) AS piece
+FROM piece
 JOIN $history AS reading
-    ON reading.$id = %(id)s AND reading.time >= %(start)s::timestamptz AND reading.time < asked.until
-    AND micros(asked.origin, reading.time) = piece.first
+    ON reading.$id = %(id)s AND reading.time >= %(start)s::timestamptz AND reading.time < %(end)s::timestamptz
+    AND reading.time = piece.origin + piece.first * INTERVAL '1 microsecond'
 ORDER BY reading.time
 
 -- gaps --
