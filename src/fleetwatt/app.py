@@ -15,6 +15,7 @@ from fleetwatt.api import (
     mappings,
     monitoring,
     series,
+    sessions,
     status,
     summary,
 )
@@ -82,6 +83,7 @@ def create_app(config: Config | None = None) -> Flask:
         summary,
         fleet,
         series,
+        sessions,
         corrections,
         devices,
         admin,

@@ -8,6 +8,9 @@ from flask.testing import FlaskClient
 
 from tests.examples import ago, at, meter, vehicle
 
+# What is known of a device now, besides its newest reading.
+NOW = {"receivedAt", "ageSeconds", "powerKw", "charging"}
+
 
 def test_a_status_is_the_newest_reading_as_it_was_sent_and_its_age(client: FlaskClient) -> None:
     reading = vehicle()
@@ -17,7 +20,7 @@ def test_a_status_is_the_newest_reading_as_it_was_sent_and_its_age(client: Flask
 
     assert status
     assert {name: status[name] for name in reading} == reading
-    assert set(status) - set(reading) == {"receivedAt", "ageSeconds", "meterId"}
+    assert set(status) - set(reading) == NOW | {"meterId"}
     assert status["ageSeconds"] >= 60
     assert status["meterId"] is None
 
@@ -39,7 +42,7 @@ def test_a_meter_has_no_meter(client: FlaskClient) -> None:
     status = client.get("/v1/status/meters/M-123").json
 
     assert status
-    assert set(status) - set(meter()) == {"receivedAt", "ageSeconds"}
+    assert set(status) - set(meter()) == NOW
 
 
 def test_an_unknown_device_is_not_found(client: FlaskClient) -> None:

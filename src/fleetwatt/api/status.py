@@ -38,7 +38,8 @@ def _routes(stream: Stream) -> None:
     @raises(blueprint, 404, 422, 503)
     def one(**path: str) -> Row:
         (device,) = path.values()
-        status = current_database().query_one(f"{stream.name}.status", id=device)
+        database = current_database()
+        status = database.query_one(f"{stream.name}.status", id=device, max_kw=database.max_kw)
         if status is None:
             raise NotKnown(f"No reading of {stream.name} {device} has arrived.")
         return status
@@ -49,13 +50,15 @@ def _routes(stream: Stream) -> None:
     @blueprint.doc(summary=f"Status of all {stream.plural}, a page at a time")
     @raises(blueprint, 503)
     def page(query: dict[str, Any]) -> Row:
-        rows = current_database().query(
+        database = current_database()
+        rows = database.query(
             f"{stream.name}.status_page",
             after=query.get("after"),
             site=query.get("site"),
             stale=query["stale"],
             stale_after=query.get("staleAfter"),
             limit=query["limit"] + 1,
+            max_kw=database.max_kw,
         )
         items, last = cut(rows, query["limit"])
         return {"items": items, "next": last and last[stream.id.column]}

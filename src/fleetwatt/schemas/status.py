@@ -16,6 +16,7 @@ from fleetwatt.schemas.fields import (
     Timestamp,
     json_order,
     optional,
+    quantity,
     schema_field,
 )
 from fleetwatt.streams import STREAMS, Stream
@@ -37,6 +38,16 @@ def _status_schema(stream: Stream) -> type[ma.Schema]:
             "x-unit": "s",
             "example": 12.5,
         },
+    )
+    fields["powerKw"] = quantity(
+        "Mean power over at least the last 5 minutes; null where it is stale or there is no "
+        "reading so long before",
+        "kW",
+        7.4,
+        attribute="power_kw",
+    )
+    fields["charging"] = optional(
+        ma.fields.Boolean, "Whether that is 0.1 kW at least; null like it", example=True
     )
     if stream.drawn_from:
         fields[stream.drawn_from.name] = optional(

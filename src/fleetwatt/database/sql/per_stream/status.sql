@@ -1,24 +1,36 @@
 -- status --
--- The newest reading of one device and its age. Cost: one primary-key look-up (and one of the mapping); its
--- plan is kept by the session.
+-- The newest reading of one device, its age and its power. Cost: one primary-key look-up (and one of the
+-- mapping), and a scan of its last three hours with readings; plans are kept by the session.
 -- Rows: at most one.
-SELECT * FROM ${stream}_status_of(%(id)s)
+SELECT status.*, power.*
+FROM ${stream}_status_of(%(id)s) AS status
+LEFT JOIN devices AS entry ON entry.stream = '$stream' AND entry.id = status.$id
+CROSS JOIN LATERAL ${stream}_power_now(
+    status.$id, entry.interval_seconds, status.time, status.age_seconds, %(max_kw)s::double precision
+) AS power
 
 -- status_page --
 -- The devices after one id, in order: all or those of a site; all, only the stale ones or only the others.
--- One is stale past `stale_after`, or by its own interval where that is null. Cost: one index range scan, and
--- a look-up a device.
+-- One is stale past `stale_after`, or by its own interval where that is null. Cost: one index range scan, a
+-- look-up a device, and a scan of the last three hours with readings of each that is not stale.
 -- Rows: many.
-SELECT status.*
-FROM $status AS status
-LEFT JOIN devices AS entry ON entry.stream = '$stream' AND entry.id = status.$id
-WHERE (%(after)s::text IS NULL OR status.$id > %(after)s)
-  AND (%(site)s::text IS NULL OR site = %(site)s)
-  AND (%(stale)s::boolean IS NULL OR %(stale)s = (
-      age_seconds > coalesce(%(stale_after)s::double precision, stale_age(interval_seconds))
-  ))
-ORDER BY status.$id
-LIMIT %(limit)s
+SELECT page.*, power.*
+FROM (
+    SELECT status.*, entry.interval_seconds
+    FROM $status AS status
+    LEFT JOIN devices AS entry ON entry.stream = '$stream' AND entry.id = status.$id
+    WHERE (%(after)s::text IS NULL OR status.$id > %(after)s)
+      AND (%(site)s::text IS NULL OR site = %(site)s)
+      AND (%(stale)s::boolean IS NULL OR %(stale)s = (
+          age_seconds > coalesce(%(stale_after)s::double precision, stale_age(interval_seconds))
+      ))
+    ORDER BY status.$id
+    LIMIT %(limit)s
+) AS page
+CROSS JOIN LATERAL ${stream}_power_now(
+    page.$id, page.interval_seconds, page.time, page.age_seconds, %(max_kw)s::double precision
+) AS power
+ORDER BY page.$id
 
 -- known_device --
 -- The interval in s of a device that is registered or has reported. Cost: two primary-key look-ups.
