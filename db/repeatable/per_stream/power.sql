@@ -1,5 +1,5 @@
--- In: a device, the time of its newest reading. Out: its mean power in kW over at least the last 5 minutes up to
--- then, by its curve; NULL: it has no reading so long before.
+-- In: a device, the time of its newest reading. Out: its mean power in kW over at least the last 5 minutes up
+-- to then, by its curve; NULL: it has no reading so long before.
 CREATE OR REPLACE FUNCTION ${stream}_power(device text, newest timestamptz, otherwise_kw double precision)
 RETURNS double precision
 LANGUAGE plpgsql STABLE PARALLEL SAFE

@@ -162,7 +162,11 @@ VehicleSessionPage = Answer.from_dict(
         **window_fields(),
         **_page_fields(),
         "idle": ma.fields.Nested(
-            Idle, metadata={"description": "The window's energies less those of all its sessions"}
+            Idle,
+            metadata={
+                "description": "The window's energies less those of all its sessions",
+                "example": {"kwhConsumedAc": 0.2, "kwhDeliveredDc": 0.0},
+            },
         ),
     },
     name="VehicleSessionPage",

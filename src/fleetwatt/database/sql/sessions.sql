@@ -1,5 +1,6 @@
 -- sessions --
--- The sessions of vehicles that touch a window, of all of a site or of those that are named, the oldest first.
+-- The sessions of vehicles that touch a window, of all, of a site or of those that are named, the oldest
+-- first.
 -- Cost: a scan of raw over the span for each vehicle.
 -- Rows: many.
 SELECT vehicle.vehicle_id, session.*
