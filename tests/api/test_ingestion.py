@@ -137,15 +137,27 @@ def test_atomic_stores_all_or_nothing(client: FlaskClient, sql: Connection) -> N
 def test_a_request_of_invalid_readings_alone_is_a_problem_that_names_the_fields(
     client: FlaskClient,
 ) -> None:
-    response = post(client, vehicle(soc=101, batteryTemp=None))
+    response = post(client, vehicle(soc=101, kwhDeliveredDc=None))
 
     assert response.status_code == 422
     assert response.mimetype == "application/problem+json"
     assert response.json
     assert {(error["index"], error["field"]) for error in response.json["errors"]} == {
         (0, "soc"),
-        (0, "batteryTemp"),
+        (0, "kwhDeliveredDc"),
     }
+
+
+def test_a_register_is_kept_where_other_values_are_unknown(client: FlaskClient) -> None:
+    unknown = vehicle(soc=None, batteryTemp=None)
+
+    assert client.post("/v1/ingestion", json=[unknown, meter(voltage=None)]).status_code == 201
+
+    status = client.get("/v1/status/vehicles/V-999").get_json()
+    assert (status["soc"], status["kwhDeliveredDc"], status["batteryTemp"]) == (None, 850.2, None)
+    assert client.get("/v1/status/meters/M-123").get_json()["voltage"] is None
+    again = client.post("/v1/ingestion", json=[unknown, vehicle(soc=45, batteryTemp=None)])
+    assert again.get_json()["duplicates"] == again.get_json()["conflicts"] == 1
 
 
 def test_ndjson_is_stored_line_by_line(client: FlaskClient, sql: Connection) -> None:

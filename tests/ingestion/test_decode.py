@@ -163,6 +163,29 @@ def test_a_bad_number_costs_its_neighbours_nothing(text: str) -> None:
     assert faults(in_array) == {(1, "voltage")}
 
 
+@pytest.mark.parametrize("streams", [(METER,), STREAMS], ids=["own route", "mixed route"])
+def test_null_says_that_a_measure_is_unknown(streams: tuple[Stream, ...]) -> None:
+    (rows,) = parse([meter(voltage=None), meter()], *streams).rows
+
+    assert [row[METER.columns.index("voltage")] for row in rows.rows] == [None, 230]
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+def test_a_register_is_never_unknown(stream: Stream) -> None:
+    nulls = dict.fromkeys(field.name for field in stream.measures)
+    named = {measure.name for measure in stream.measures if not measure.nullable}
+
+    assert named == {stream.counter.name}
+    assert faults(parse(EXAMPLES[stream] | nulls, stream)) == {(0, stream.counter.name)}
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+def test_what_may_be_unknown_may_not_be_left_out(stream: Stream) -> None:
+    for measure in stream.measures:
+        reading = {name: value for name, value in EXAMPLES[stream].items() if name != measure.name}
+        assert faults(parse(reading, stream)) == {(0, measure.name)}
+
+
 @pytest.mark.parametrize(("text", "value"), [("-0.0", 0), ("1e-999", 0), ("1" * 100, 1e100 / 9)])
 def test_a_measure_is_a_double(text: str, value: float) -> None:
     (rows,) = parse(with_voltage(text), METER).rows
