@@ -54,6 +54,7 @@ LONG: dict[str, str] = {
     "${stream}_hours_older": "one column a line",
     "${stream}_neighbours": "one column a line",
     "${stream}_pieces": "one walk through the hours",
+    "${stream}_plain_hours": "one figure a line",
     "${stream}_plain_span": "one figure a line",
     "${stream}_scan_start": "one walk back through the readings",
     "${stream}_spans": "one figure a line",

@@ -28,32 +28,37 @@ BEGIN
 END
 $$;
 
--- In: hours that the aggregate knows all of. Out: whether all of them, the one before and the one after are
--- sound, as ${stream}_curve_hours() has it; what the curve rises by in those between the first and the last,
--- and their sums; the marks that the first and the last begin with, the times of the readings before them,
--- and the first's highest.
+-- In: hours that the aggregate knows all of. Out: whether all of them and the one before are sound, as
+-- ${stream}_curve_hours() has it; what the curve rises by in those between the first and the last, and their
+-- sums; the marks that the first and the last begin with, the times of the readings before them, the first's
+-- highest register, and when the last's last reading was taken, and its register.
 CREATE OR REPLACE FUNCTION ${stream}_plain_hours(
     device text, origin timestamptz, low timestamptz, high timestamptz, max_kw double precision,
     OUT sound boolean, OUT rise double precision, OUT readings bigint, OUT mean_sum double precision,
     OUT mean_count bigint, OUT low_mark double precision, OUT low_before double precision,
-    OUT low_highest double precision, OUT high_mark double precision, OUT high_before double precision
+    OUT low_highest double precision, OUT high_mark double precision, OUT high_before double precision,
+    OUT last double precision, OUT last_kwh double precision
 )
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
     hour CONSTANT interval := INTERVAL '1 hour';
 BEGIN
     SELECT
-        count(*) FILTER (WHERE h.bucket >= low - hour AND h.is_sound) = date_part('epoch', high
-            - low) / 3600 + 3,
+        count(*) FILTER (WHERE h.bucket >= low - hour AND h.is_sound)
+            = date_part('epoch', high - low) / 3600 + 2,
         coalesce(sum(greatest(h.max_kwh - h.mark, 0)) FILTER (WHERE h.inside), 0),
         coalesce(sum(h.readings) FILTER (WHERE h.inside), 0)::bigint,
         sum(h.sum_$mean) FILTER (WHERE h.inside),
         coalesce(sum(h.count_$mean) FILTER (WHERE h.inside), 0)::bigint,
         max(h.mark) FILTER (WHERE h.bucket = low), max(h.before) FILTER (WHERE h.bucket = low),
         max(h.max_kwh) FILTER (WHERE h.bucket = low),
-        max(h.mark) FILTER (WHERE h.bucket = high), max(h.before) FILTER (WHERE h.bucket = high)
+        max(h.mark) FILTER (WHERE h.bucket = high), max(h.before) FILTER (WHERE h.bucket = high),
+        micros(origin, high) + round(1e6 * max(h.last_second) FILTER (WHERE h.bucket = high)),
+        max(h.last_kwh) FILTER (WHERE h.bucket = high)
     INTO
-        sound, rise, readings, mean_sum, mean_count, low_mark, low_before, low_highest, high_mark, high_before
+        sound, rise, readings, mean_sum, mean_count, low_mark, low_before, low_highest, high_mark,
+        high_before,
+        last, last_kwh
     FROM (
         SELECT
             told.*, told.bucket > low AND told.bucket < high AS inside, lag(told.max_kwh) OVER life AS mark,
@@ -65,9 +70,28 @@ BEGIN
             AND told.first_kwh - lag(told.last_kwh) OVER life - 1
                 <= max_kw * (1 - 1e-9) * (told.first_second + 3600 - lag(told.last_second) OVER life) / 3600
             AND lag(told.bucket) OVER life = told.bucket - hour AS is_sound
-        FROM ${stream}_hours_recent(device, low - 2 * hour, high + hour) AS told
+        FROM ${stream}_hours_recent(device, low - 2 * hour, high) AS told
         WINDOW life AS (ORDER BY told.bucket)
     ) AS h;
+END
+$$;
+
+-- In: an hour's end, the last reading before it and its register. Out: whether the next step is plausible, or
+-- there is none yet.
+CREATE OR REPLACE FUNCTION ${stream}_goes_on(
+    device text, origin timestamptz, ended timestamptz, last double precision, last_kwh double precision,
+    max_kw double precision
+)
+RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN coalesce(
+        (
+            SELECT plausible(next.kwh, last_kwh, next.taken - last, max_kw)
+            FROM ${stream}_readings_recent(device, origin, ended, ended, 1) AS next
+        ),
+        true
+    );
 END
 $$;
 
@@ -99,11 +123,12 @@ DECLARE
     last   double precision;  -- what the last hour rises by up to the end
 BEGIN
     IF low >= high OR low - 2 * hour < now() - INTERVAL '36 hours'
-        OR stale_hours('$hourly', tstzrange(low - 2 * hour, high + 2 * hour)) <> '{}' THEN
+        OR stale_hours('$hourly', tstzrange(low - 2 * hour, high + hour)) <> '{}' THEN
         RETURN;
     END IF;
     hours := ${stream}_plain_hours(device, low, low, high, max_kw);
-    IF hours.sound IS NOT TRUE THEN
+    IF hours.sound IS NOT TRUE
+        OR NOT ${stream}_goes_on(device, low, high + hour, hours.last, hours.last_kwh, max_kw) THEN
         RETURN;
     END IF;
     head := ${stream}_cut_hour(device, low, low, begun);
