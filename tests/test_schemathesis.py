@@ -22,6 +22,8 @@ TIMES = [ago(minutes=1), ago(hours=1), ago(days=1)]
 LATER = [ago(days=-1), ago(days=-2)]
 # Of a window: any of these starts comes before any of these ends.
 SPAN = {"start": [ago(days=3), ago(days=2)], "end": TIMES}
+# What a request may say, beyond what its schema tells.
+TOLD = SPAN | {"tz": ["UTC", "Europe/Berlin"], "reason": ["nonsense after a boot"]}
 # Body, path and arguments, heads: a refusal of any request that is so, before a look at its schema.
 TOO_LARGE = {413, 414, 431}
 KNOWN = {"vehicleId": "V-999", "meterId": "M-123"}
@@ -47,11 +49,18 @@ def answerable(document: dict[str, Any]) -> dict[str, Any]:
     schemas["MappingRequest"]["properties"]["validFrom"]["enum"] = [*TIMES, None]
     schemas["MappingRequest"]["properties"]["validTo"]["enum"] = [*LATER, None]
     schemas["DeviceEntry"]["properties"]["site"]["enum"] = [SITE, None]
+    for name in ("MeterReplacement", "VehicleReplacement"):
+        schemas[name]["properties"]["reason"]["enum"] = TOLD["reason"]
     schemas["SiteEntry"]["properties"]["timeZone"]["enum"] = ["Europe/Berlin", "UTC", None]
     for path in changed["paths"].values():
         for parameter in path.get("parameters", []):
             if parameter["name"] in NAMED:
                 parameter["schema"]["enum"] = NAMED[parameter["name"]]
+    # Of a meter and a vehicle a request names one.
+    listing = changed["paths"]["/v1/readings/corrections"]["get"]
+    listing["parameters"] = [
+        parameter for parameter in listing["parameters"] if parameter["name"] != "vehicleId"
+    ]
     operations = [operation for path in changed["paths"].values() for operation in path.values()]
     for operation in (operation for operation in operations if isinstance(operation, dict)):
         parameters = operation.get("parameters", [])
@@ -59,9 +68,20 @@ def answerable(document: dict[str, Any]) -> dict[str, Any]:
         parameters = [
             parameter for parameter in parameters if parameter["schema"].get("format") != "cursor"
         ]
+        names = {parameter["name"] for parameter in parameters}
+        # Of `start` and `hours` a request names one.
+        parameters = [
+            parameter
+            for parameter in parameters
+            if parameter["name"] != "hours" or "start" not in names
+        ]
         for parameter in parameters:
-            if parameter["name"] in SPAN:
-                parameter["schema"]["enum"] = SPAN[parameter["name"]]
+            if parameter["name"] in TOLD:
+                parameter["schema"]["enum"] = TOLD[parameter["name"]]
+            # A removal needs one, unless it is a dry run.
+            parameter["required"] = (
+                parameter.get("required", False) or parameter["name"] == "reason"
+            )
         operation["parameters"] = parameters
     return changed
 

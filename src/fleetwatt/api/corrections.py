@@ -70,7 +70,7 @@ def _routes(stream: Stream) -> None:
     @blueprint.arguments(RemovalQuery, location="query")
     @blueprint.response(200, Removal, description="How many readings were removed")
     @blueprint.doc(summary=f"Remove a {stream.name}'s readings of a span")
-    @raises(blueprint, 409, 503)
+    @raises(blueprint, 404, 409, 503)
     def remove(query: dict[str, Any], **path: str) -> dict[str, int]:
         (device,) = path.values()
         history = DeviceHistory(current_database(), stream, device)
