@@ -153,6 +153,23 @@ def test_a_window_has_a_reading_on_its_start_and_none_on_its_end(
     assert [hour["vehicleReadings"] for hour in fleet["items"]] == [2, *[0] * 23]
 
 
+@pytest.mark.parametrize("refreshed", [False, True])
+def test_a_device_whose_newest_reading_is_the_window_s_start_counts(
+    client: FlaskClient, sql: Connection, refreshed: bool
+) -> None:
+    post(client, dc({START - MINUTE: 1, START: 2}))
+    post(client, ac({START: 2}))
+    plug(client, "M-1")
+    if refreshed:
+        refresh(sql)
+
+    (item,) = ask(client, "performance")["items"]
+    assert (item["vehicleReadings"], item["meterReadings"]) == (1, 1)
+    assert item["avgBatteryTemp"] == 20
+    fleet = ask(client, "fleet")
+    assert (fleet["vehicleReadings"], fleet["meterReadings"]) == (1, 1)
+
+
 def test_a_window_of_a_whole_chunk_has_a_reading_on_its_start_and_none_on_its_end(
     client: FlaskClient,
 ) -> None:

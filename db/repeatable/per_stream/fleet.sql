@@ -193,7 +193,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10 AS $$
 BEGIN
     RETURN QUERY
     SELECT latest.$id FROM $latest AS latest
-    WHERE latest.time > since OR since < raw_dropped_before('$history')
+    WHERE latest.time >= since OR since < raw_dropped_before('$history')
     EXCEPT
     SELECT seen.$id FROM ${stream}_hour_rows(since, fresh) AS seen;
 END
@@ -265,7 +265,7 @@ BEGIN
         asked.$id, own.readings, own.energy_kwh, own.falls, own.jumps, own.ignored,
         quotient(own.sum_$mean, own.count_$mean), own.estimated, own.dropped
     FROM (
-        SELECT latest.$id FROM $latest AS latest WHERE latest.time > since OR gone
+        SELECT latest.$id FROM $latest AS latest WHERE latest.time >= since OR gone
         EXCEPT
         SELECT told.device FROM told
     ) AS asked
