@@ -48,7 +48,8 @@ _BOUNDS = {name: replace(bounds, max_faults=sys.maxsize) for name, bounds in _BO
 
 
 def _lines_one_by_one(body: bytes, streams: Streams, bounds: Bounds) -> Parsed:
-    return decode._one_by_one(split.lines_of(body), streams, bounds)
+    lines = list(map(split.without_constants, split.lines_of(body)))
+    return decode._one_by_one(lines, streams, bounds)
 
 
 def _items_one_by_one(body: bytes, streams: Streams, bounds: Bounds) -> Parsed:
