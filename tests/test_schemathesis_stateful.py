@@ -41,6 +41,16 @@ def about_few_devices(document: dict[str, Any]) -> dict[str, Any]:
         for field in IDS.keys() & schemas[name]["properties"]:
             schemas[name]["properties"][field]["enum"] = IDS[field]
     schemas["MappingRequest"]["properties"]["validFrom"] = {"enum": [*TIMES, None]}
+    # Amendments of what was have tests of their own: here mappings follow one another.
+    del schemas["MappingRequest"]["properties"]["validTo"]
+    for path, method, amending in (
+        ("/v1/ingestion/mapping", "post", "replace"),
+        ("/v1/ingestion/mapping/{vehicleId}", "delete", "at"),
+    ):
+        operation = changed["paths"][path][method]
+        operation["parameters"] = [
+            parameter for parameter in operation["parameters"] if parameter["name"] != amending
+        ]
     for path in changed["paths"].values():
         for parameter in path.get("parameters", []):
             if parameter["name"] in IDS:
