@@ -245,30 +245,32 @@ def test_a_replica_that_was_away_at_the_start_is_found_later(
 
 @pytest.fixture
 def slow_on_the_replica(on_primary: Connection, on_replica: Connection) -> Iterator[None]:
-    """Energy that takes its time there: the query of a large fleet."""
-    energy = "vehicle_energy(text, tstzrange)"
+    """A summary that takes its time there: the query of a large fleet."""
+    [(arguments, result)] = rows(
+        on_primary,
+        "SELECT pg_get_function_arguments(oid), pg_get_function_result(oid)"
+        " FROM pg_proc WHERE proname = 'vehicle_summary'",
+    )
     with on_primary.cursor() as cursor:
-        cursor.execute(f"SELECT pg_get_function_result('{energy}'::regprocedure)")
-        (result,) = cursor.fetchone() or ("",)
-        cursor.execute(f"ALTER FUNCTION {energy} RENAME TO proper_energy")
+        cursor.execute("ALTER FUNCTION vehicle_summary RENAME TO proper_summary")
         cursor.execute(
             f"""
-            CREATE FUNCTION vehicle_energy(device text, span tstzrange) RETURNS {result}
+            CREATE FUNCTION vehicle_summary({arguments}) RETURNS {result}
             LANGUAGE plpgsql AS $$
             BEGIN
                 IF pg_is_in_recovery() THEN
                     PERFORM FROM vehicles_latest;
                     PERFORM pg_sleep(120);
                 END IF;
-                RETURN QUERY SELECT * FROM proper_energy(device, span);
+                RETURN QUERY SELECT * FROM proper_summary($1, $2, $3, $4, $5);
             END
             $$
             """
         )
         catch_up(on_primary, on_replica)
         yield
-        cursor.execute(f"DROP FUNCTION {energy}")
-        cursor.execute("ALTER FUNCTION proper_energy RENAME TO vehicle_energy")
+        cursor.execute("DROP FUNCTION vehicle_summary")
+        cursor.execute("ALTER FUNCTION proper_summary RENAME TO vehicle_summary")
 
 
 @pytest.mark.usefixtures("one_replayed", "slow_on_the_replica")
@@ -325,10 +327,10 @@ def test_a_query_that_the_replica_can_not_plan_yet_is_answered_by_the_primary(
     client: FlaskClient, on_primary: Connection, on_replica: Connection
 ) -> None:
     with on_primary.cursor() as cursor:
-        cursor.execute("ALTER FUNCTION vehicle_energy RENAME TO energy_of_old")
+        cursor.execute("ALTER FUNCTION vehicle_summary RENAME TO summary_of_old")
         catch_up(on_primary, on_replica)
         rows(on_replica, "SELECT pg_wal_replay_pause()")
-        cursor.execute("ALTER FUNCTION energy_of_old RENAME TO vehicle_energy")
+        cursor.execute("ALTER FUNCTION summary_of_old RENAME TO vehicle_summary")
 
     assert readings(client) == 1
 
@@ -367,7 +369,12 @@ def test_nobody_waits_for_a_replica_that_does_not_answer(config: Config) -> None
         mute = Config(database_url=config.database_url, replica_url=url, connect_timeout=60)
         with closing(Database(mute)) as database:
             row = database.query_one(
-                "vehicle_window", vehicle_id="V-1", start=ago(hours=1), end=ago()
+                "vehicle_summary",
+                vehicle_id="V-1",
+                start=ago(hours=1),
+                end=ago(),
+                closed=True,
+                max_kw=1000.0,
             )
 
             assert row
