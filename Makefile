@@ -42,7 +42,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# What docs/performance.md quotes, on FLEETWATT_DATABASE_URL or a native server; PEERS=1 measures others beside it. It needs wrk.
+# What docs/explanation/performance.md quotes, on FLEETWATT_DATABASE_URL or a native server; PEERS=1 measures others beside it. It needs wrk.
 bench: $(READY)
 	$(BIN)/python -m bench --json bench.json $(if $(PEERS),--peers)
 
@@ -50,7 +50,7 @@ bench: $(READY)
 bench-analytics: $(READY)
 	$(BIN)/python -m bench.analytics --json bench-analytics.json $(if $(EXPLAIN),--explain $(EXPLAIN))
 
-# The pictures of docs/energy.md.
+# The pictures of docs/explanation/energy.md.
 docs-figures: $(READY)
 	$(BIN)/python docs/figures/draw.py
 

@@ -1,1 +1,1 @@
-"""What docs/performance.md quotes: `make bench` and `make bench-analytics` measure it again."""
+"""What the page on performance quotes: `make bench` and `make bench-analytics` measure it again."""

@@ -311,7 +311,7 @@ def explain(connection: Connection, asked: list[Question], file: Path) -> None:
         for question in asked
     ]
     file.write_text(
-        "# Plans\n\nWritten by `make bench-analytics EXPLAIN=docs/explain.md`: what each "
+        "# Plans\n\nWritten by `make bench-analytics EXPLAIN=bench/plans.md`: what each "
         "question's statements do, innermost first, in one process.\n\n" + "\n".join(told)
     )
 

@@ -1,4 +1,4 @@
-"""The arithmetic of docs/energy.md as a loop over all readings, to be checked by eye.
+"""The arithmetic of docs/explanation/energy.md as a loop over all readings, to be checked by eye.
 
 It knows nothing of fleetwatt and nothing of databases. Readings are the objects that devices
 posted, in the order in which they arrived; mappings are the items that GET /v1/mappings lists.

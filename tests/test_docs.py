@@ -16,8 +16,9 @@ from fleetwatt.http.problems import HTTP_KINDS, KINDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-ROUTES = (ROOT / "docs" / "api.md").read_text()
-DOCS = README + "".join(file.read_text() for file in (ROOT / "docs").glob("*.md"))
+ROUTES = (ROOT / "docs" / "reference" / "api.md").read_text()
+DOCS = README + "".join(file.read_text() for file in (ROOT / "docs").rglob("*.md"))
+DECISIONS = ROOT / "docs" / "explanation" / "decisions"
 KIND_NAMES = {kind.name for kind in (*KINDS.values(), *HTTP_KINDS.values())}
 
 
@@ -39,17 +40,17 @@ def commands(group: click.Group, prefix: str = "fleetwatt") -> list[str]:
 
 @pytest.mark.parametrize("variable", [setting.variable for setting in SETTINGS])
 def test_a_setting_is_documented(variable: str) -> None:
-    assert f"`{variable}`" in (ROOT / "docs" / "configuration.md").read_text()
+    assert f"`{variable}`" in (ROOT / "docs" / "reference" / "settings.md").read_text()
 
 
 @pytest.mark.parametrize("name", sorted(KIND_NAMES))
 def test_a_problem_is_documented(name: str) -> None:
-    assert f"`{name}`" in (ROOT / "docs" / "problems.md").read_text()
+    assert f"`{name}`" in (ROOT / "docs" / "reference" / "problems.md").read_text()
 
 
 @pytest.mark.parametrize("warning", WARNINGS)
 def test_a_warning_is_documented(warning: str) -> None:
-    assert f"`{warning}`" in (ROOT / "docs" / "energy.md").read_text()
+    assert f"`{warning}`" in (ROOT / "docs" / "explanation" / "energy.md").read_text()
 
 
 @pytest.mark.parametrize("route", sorted(routes()))
@@ -62,6 +63,15 @@ def test_a_route_is_documented(route: str) -> None:
 @pytest.mark.parametrize("command", commands(fleetwatt))
 def test_a_command_is_documented(command: str) -> None:
     assert command in DOCS
+
+
+@pytest.mark.parametrize(
+    "decision", sorted(DECISIONS.glob("[0-9]*.md")), ids=lambda file: file.stem
+)
+def test_a_decision_is_in_the_index_under_its_title(decision: Path) -> None:
+    title = decision.read_text().splitlines()[0].removeprefix("# ")
+
+    assert f"\n- [{title}]({decision.name})\n" in (DECISIONS / "index.md").read_text()
 
 
 def named_tests() -> list[str]:

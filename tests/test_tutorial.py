@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "tutorial.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "tutorial" / "first-hour.md")
 SERVICE = "http://127.0.0.1:8000"
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 # What is the time of asking, or counts from it.

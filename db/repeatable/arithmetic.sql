@@ -6,7 +6,7 @@ RETURN CASE WHEN abs(value) < 9e5 THEN round(value * 1e10) / 1e10 ELSE value END
 
 -- In: a dividend, and a divisor that is never negative. Out: the quotient; NULL where the divisor is 0 or
 -- unknown. To PostgreSQL a result that is too small or too large for a double is an error, which ends the
--- whole answer: so less than 1e-100 counts as 0, and no reading holds more than 1e100 (docs/decisions/0027).
+-- whole answer: so less than 1e-100 counts as 0, and no reading holds more than 1e100 (decision 27).
 CREATE OR REPLACE FUNCTION quotient(
     dividend double precision, divisor double precision
 )

@@ -1,6 +1,6 @@
--- The register curve of docs/energy.md: which readings count, and by how much each lets the curve rise. Times
--- are microseconds since some whole UTC hour, which a double holds exactly; registers are kWh. Nothing here
--- reads a table.
+-- The register curve (docs/explanation/energy.md): which readings count, and by how much each lets the curve
+-- rise. Times are microseconds since some whole UTC hour, which a double holds exactly; registers are kWh.
+-- Nothing here reads a table.
 
 -- In: a register, the mark that it had reached, and the microseconds since the reading before. Out: whether
 -- it may come to that: it may jitter a little, and no device exceeds its power.

@@ -1,5 +1,5 @@
--- Charging sessions from the register curve (docs/energy.md): runs of charging steps of one vehicle on one
--- mapping, between which pauses are no longer than allowed.
+-- Charging sessions from the register curve (docs/explanation/energy.md): runs of charging steps of one
+-- vehicle on one mapping, between which pauses are no longer than allowed.
 
 -- In: a vehicle and a span of whole UTC hours. Out: its steps that touch the span and charge: the curve rises
 -- over them with at least 0.1 kW on average.

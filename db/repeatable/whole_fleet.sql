@@ -93,7 +93,7 @@ RETURNS TABLE (
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 24
 SET plan_cache_mode = force_custom_plan
 SET work_mem = '64MB'
--- Each stream's totals by a worker of its own, where there is one: docs/decisions/0022.
+-- Each stream's totals by a worker of its own, where there is one: decision 22.
 SET parallel_setup_cost = 0
 SET parallel_tuple_cost = 0 AS $$
 #variable_conflict use_column

@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/energy.md: `make docs-figures`."""
+"""Draws the pictures of docs/explanation/energy.md: `make docs-figures`."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ class Stream:
         return f"{self.name}_status"
 
 
-# Sums and products of any number of these stay within a double (docs/decisions/0027).
+# Sums and products of any number of these stay within a double (decision 27).
 _MOST = 1e100
 
 _AC = Field(

@@ -82,11 +82,11 @@ def test_every_metric_is_on_the_dashboard() -> None:
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_has_a_test_and_an_entry_in_the_runbook(alert: str) -> None:
-    entry = f"docs/operations.md#{alert.lower()}"
+    entry = f"docs/how-to/alerts.md#{alert.lower()}"
 
     assert f'alertname="{alert}"' in (PROMETHEUS / "fleetwatt.tests.yml").read_text()
     assert f"runbook: {entry}" in RULES
-    assert f"\n### {alert}\n" in (ROOT / "docs" / "operations.md").read_text()
+    assert f"\n## {alert}\n" in (ROOT / "docs" / "how-to" / "alerts.md").read_text()
 
 
 def test_panels_have_a_title_a_unit_and_a_meaning() -> None:

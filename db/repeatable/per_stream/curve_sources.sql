@@ -1,6 +1,6 @@
 -- Where a device's curve comes from: its hours from the aggregate, its readings from raw. Each is asked by
 -- one of two bodies, as chunks are excluded while planning and a plan without that locks every chunk there is
--- (docs/decisions/0026). `recent` is planned once a session, for tables that now() bounds; `older` is planned
+-- (decision 26). `recent` is planned once a session, for tables that now() bounds; `older` is planned
 -- at each call. Times are microseconds since `origin`, a whole UTC hour.
 
 -- In: a span, and how many readings after it are wanted. Out: the readings of low <= time < high and those,

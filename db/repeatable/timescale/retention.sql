@@ -1,4 +1,4 @@
--- How long tables are kept and how raw readings are dropped: docs/decisions/0010. The last three statements
+-- How long tables are kept and how raw readings are dropped: decision 10. The last three statements
 -- may run again, too. "In" and "out" say what a function takes and returns.
 
 -- How long each table is kept, by TimescaleDB's own policies, and up to when raw readings have been dropped.

@@ -1,4 +1,4 @@
-"""The figures of a summary from what the register curves say, and its warnings (docs/energy.md)."""
+"""The figures of a summary from register curves, and its warnings (docs/explanation/energy.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charging sessions, from the register curve: nothing of them is stored (docs/energy.md).
+"""Charging sessions, computed from the register curve and never stored.
 
 A step of the curve charges when it rises with at least 0.1 kW on average. A session is a run of
 charging steps of one vehicle on one mapping, between which pauses are no longer than allowed.

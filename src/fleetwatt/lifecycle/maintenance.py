@@ -43,7 +43,7 @@ def maintain(database: Database) -> Iterator[Deed]:
     """Do what is due step by step, so that other sessions take their turn in between.
 
     Where TimescaleDB's scheduler runs the jobs, those whose last run failed are run here: a job
-    that fails in a background worker may succeed in a session (docs/decisions/0014).
+    that fails in a background worker may succeed in a session (decision 14).
     """
     is_apache, has_scheduler = _kind(database)
     if is_apache:

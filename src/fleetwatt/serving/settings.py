@@ -2,7 +2,7 @@
 
 All workers take connections from the master's socket, which outlives them: a restart, an upgrade or
 a crash of workers loses no connection. They leave each to the one that serves the fewest
-(docs/decisions/0019).
+(decision 19).
 
 `fleetwatt serve` reads this module, and so does gunicorn.conf.py for `gunicorn wsgi:app`.
 """
