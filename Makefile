@@ -8,7 +8,7 @@ READY := .venv/.ready
 WORKERS ?= $(if $(FLEETWATT_TEST_DATABASE_URL),0,logical)
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
-.PHONY: run test test-long test-native fuzz lint format bench bench-analytics docs-figures soak lock audit sbom clean
+.PHONY: docs reference run test test-long test-native fuzz lint format bench bench-analytics docs-figures soak lock audit sbom clean
 
 # The API on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL. No shell stands between make and it: signals reach it.
 run: $(READY)
@@ -50,7 +50,11 @@ bench: $(READY)
 bench-analytics: $(READY)
 	$(BIN)/python -m bench.analytics --json bench-analytics.json $(if $(EXPLAIN),--explain $(EXPLAIN))
 
-# The pictures of docs/explanation/energy.md.
+# The tables of docs/reference/, which the code defines.
+reference: $(READY)
+	$(BIN)/python docs/reference/generate.py
+
+# The pictures of docs/explanation/.
 docs-figures: $(READY)
 	$(BIN)/python docs/figures/draw.py
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import click
 import pytest
 
+from docs.reference import generate
 from fleetwatt.app import create_app
 from fleetwatt.cli import fleetwatt
 from fleetwatt.config import SETTINGS, Config
 from fleetwatt.figures import WARNINGS
-from fleetwatt.http.problems import HTTP_KINDS, KINDS
+from fleetwatt.http.problems import HTTP_KINDS, KINDS, Kind
+from fleetwatt.observability import metrics
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -36,6 +38,26 @@ def commands(group: click.Group, prefix: str = "fleetwatt") -> list[str]:
         else:
             found.append(f"{prefix} {name}")
     return found
+
+
+@pytest.mark.parametrize("page", sorted(generate.PAGES))
+def test_a_table_of_the_reference_is_what_the_code_says(page: str) -> None:
+    text = (ROOT / "docs" / "reference" / f"{page}.md").read_text()
+
+    assert text == generate.generated(page), "run `make reference`"
+
+
+@pytest.mark.parametrize("name", sorted({*metrics.DATABASE, *metrics.BUILD}))
+def test_a_metric_is_documented(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs" / "reference" / "metrics.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "kind", [*KINDS.values(), *HTTP_KINDS.values()], ids=lambda kind: kind.name
+)
+def test_a_problem_says_when_it_comes_and_what_to_do(kind: Kind) -> None:
+    assert kind.when
+    assert kind.remedy
 
 
 @pytest.mark.parametrize("variable", [setting.variable for setting in SETTINGS])

@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/explanation/energy.md: `make docs-figures`."""
+"""Draws the pictures of docs/explanation/: `make docs-figures`."""
 
 from __future__ import annotations
 
@@ -34,9 +34,34 @@ def placed(point: tuple[float, float]) -> tuple[float, float]:
     return LEFT + point[0] / 8 * (WIDTH - 2 * LEFT), TOP + (1 - point[1] / 100) * (HEIGHT - 2 * TOP)
 
 
-def picture(name: str, *parts: str) -> None:
+def box(x: float, y: float, width: float, words: str, below: str = "") -> str:
+    """Draw a box of one or two lines, with the middle of its left side at x and y."""
+    return (
+        f'<rect x="{x}" y="{y - 24}" width="{width}" height="48" rx="5" fill="#eef4fa"'
+        ' stroke="#26a"/>'
+        + text(x + 10, y - 3 if below else y + 5, words, "#123")
+        + f'<text x="{x + 10}" y="{y + 15}" fill="#666" font-size="11">{below}</text>'
+    )
+
+
+def arrow(*points: tuple[float, float], words: str = "", at: tuple[float, float] = (0, 0)) -> str:
+    """Draw an arrow along points, in pixels, and what it carries."""
+    path = " ".join(f"{x},{y}" for x, y in points)
+    return (
+        f'<polyline points="{path}" fill="none" stroke="#567" stroke-width="1.5"'
+        ' marker-end="url(#head)"/>' + (text(*at, words, "#567") if words else "")
+    )
+
+
+HEAD = (
+    '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7"'
+    ' orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="#567"/></marker></defs>'
+)
+
+
+def picture(name: str, *parts: str, height: float = HEIGHT) -> None:
     (HERE / f"{name}.svg").write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"'
         ' font-family="sans-serif">\n'
         + "\n".join(['<rect width="100%" height="100%" fill="white"/>', *parts])
         + "\n</svg>\n"
@@ -67,6 +92,63 @@ def main() -> None:
         text(x - 130, 34, "10:00 to 11:00"),
         text(x + 20, 34, "11:00 to 12:00"),
         text(x + 10, 150, "the step counts by its time on either side", "#c33"),
+    )
+    picture(
+        "queue",
+        HEAD,
+        *(box(10, 45 + 62 * row, 130, f"request {row + 1}", "waits") for row in range(3)),
+        *(arrow((140, 45 + 62 * row), (196, 107)) for row in range(3)),
+        box(200, 107, 120, "write queue", "one a process"),
+        arrow((320, 107), (386, 107)),
+        box(390, 107, 120, "one statement", "one commit"),
+        arrow((510, 85), (536, 45), (536, 45)),
+        arrow((510, 129), (536, 169)),
+        box(500, 28, 130, "history", "append only"),
+        box(500, 186, 130, "latest", "one row a device"),
+        arrow((450, 131), (450, 226), (75, 226), (75, 197)),
+        text(200, 220, "the commit is done: every request is answered", "#567"),
+    )
+    picture(
+        "tables",
+        HEAD,
+        box(10, 120, 130, "reading", "meter or vehicle"),
+        arrow((140, 110), (206, 60)),
+        arrow((140, 130), (206, 180)),
+        box(210, 45, 180, "latest", "hot: 20,000 rows, in memory"),
+        box(210, 195, 180, "history", "cold: 28.8 million rows a day"),
+        arrow((300, 171), (300, 148)),
+        box(210, 122, 180, "hours", "first, last, lowest, highest"),
+        arrow((390, 45), (466, 45)),
+        box(470, 45, 160, "status"),
+        arrow((390, 122), (466, 130)),
+        arrow((390, 195), (466, 150)),
+        box(470, 140, 160, "energy, series,", "sessions, fleet"),
+        text(308, 163, "refresh", "#567"),
+    )
+    picture(
+        "retention",
+        *(
+            f'<rect x="{x}" y="{y}" width="{width}" height="26" fill="{fill}" stroke="#26a"/>'
+            for x, y, width, fill in (
+                (520, 30, 100, "#9cc4e8"),
+                (300, 30, 220, "#dbe9f6"),
+                (60, 90, 560, "#e8f0dc"),
+            )
+        ),
+        text(530, 48, "raw, rows"),
+        text(310, 48, "raw, columnstore"),
+        text(70, 108, "hours"),
+        '<line x1="60" y1="140" x2="620" y2="140" stroke="#444"/>',
+        *(
+            f'<line x1="{x}" y1="{top}" x2="{x}" y2="145" stroke="#444" stroke-dasharray="3 3"/>'
+            for x, top in ((60, 90), (300, 30), (520, 30), (620, 30))
+        ),
+        text(598, 160, "now"),
+        text(500, 160, "7 days"),
+        text(272, 160, "1,095 days"),
+        text(40, 160, "3,650 days"),
+        text(300, 20, "the guard refreshes hours, then drops raw", "#c33"),
+        height=170,
     )
 
 

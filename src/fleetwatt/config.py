@@ -82,12 +82,18 @@ class Config:
     )
     replica_url: str = _setting(
         "",
-        "libpq URL of a streaming replica that analytics and series are read from; empty: none",
+        "libpq URL of a streaming replica that serves analytics and series, never status; empty: "
+        "none",
         secret=True,
     )
     host: str = _setting("127.0.0.1", "address to listen on")
-    port: int = _setting(8000, "port to listen on", kind=Port)
-    workers: int = _setting(0, "worker processes; 0: one a core", unit="processes", kind=Natural)
+    port: int = _setting(8000, "port to listen on; 0: any free one, which the log names", kind=Port)
+    workers: int = _setting(
+        0,
+        "worker processes; 0: one a core; always one on the embedded database",
+        unit="processes",
+        kind=Natural,
+    )
     threads: int = _setting(
         64, "requests served at once by a worker", unit="threads", kind=Positive
     )
@@ -99,7 +105,10 @@ class Config:
         kind=Literal["off", "required"],
     )
     auth_off_anywhere: str = _setting(
-        "no", "`yes`: serve without keys on any address", kind=Literal["no", "yes"]
+        "no",
+        "`yes`: serve without keys on any address, where something in front admits only those who "
+        "belong",
+        kind=Literal["no", "yes"],
     )
     allowed_hosts: str = _setting(
         "",
@@ -115,7 +124,7 @@ class Config:
     )
     failure_limit: str = _setting(
         "60/minute",
-        "failed authentications of one address; empty: no limit",
+        "failed authentications of one address (IPv6: of one /64 network); empty: no limit",
         unit="requests",
         kind=Rate,
     )
@@ -126,10 +135,17 @@ class Config:
         kind=RedisUrl,
     )
     proxies: int = _setting(
-        0, "proxies in front, whose X-Forwarded-For is believed", unit="proxies", kind=Natural
+        0,
+        "proxies in front, whose X-Forwarded-For is believed; too many let a client claim any "
+        "address",
+        unit="proxies",
+        kind=Natural,
     )
     read_timeout: float = _setting(
-        60.0, "longest time for a request to arrive", unit="s", kind=PositiveSeconds
+        60.0,
+        "longest time for a request to arrive, before 408; an answer may take five times as long",
+        unit="s",
+        kind=PositiveSeconds,
     )
     pool_size: int = _setting(
         4,
@@ -145,7 +161,10 @@ class Config:
         kind=Positive,
     )
     pool_timeout: float = _setting(
-        5.0, "longest wait for a free connection before the answer is 503", unit="s", kind=Seconds
+        5.0,
+        "longest wait of a question for a free connection before the answer is 503",
+        unit="s",
+        kind=Seconds,
     )
     unknown_fields: str = _setting(
         "reject",
@@ -161,7 +180,8 @@ class Config:
     )
     write_timeout: float = _setting(
         25.0,
-        "longest wait of readings for their commit before the answer is 503; 0: no limit",
+        "longest wait of readings for their commit before the answer is 503; 0: no limit; keep it "
+        "below the 30 s of a graceful stop",
         unit="s",
         kind=Seconds,
     )
@@ -169,7 +189,10 @@ class Config:
         5, "longest wait for a new connection to the database", unit="s", kind=Positive
     )
     statement_timeout: float = _setting(
-        30.0, "longest run of one statement", unit="s", kind=Seconds
+        30.0,
+        "longest run of one statement of the API before the answer is 503; 0: no limit",
+        unit="s",
+        kind=Seconds,
     )
     lateness: int = _setting(
         7,
@@ -191,7 +214,7 @@ class Config:
     )
     log_requests: int = _setting(
         100,
-        "requests that went well and fast that a worker logs; errors and slow ones it logs all",
+        "successful and fast requests that a worker logs; it logs all errors and slow ones",
         unit="a second",
         kind=Natural,
     )
@@ -293,6 +316,8 @@ class Setting:
     @property
     def legal(self) -> str:
         """What its value may be, in words."""
+        if self.kind is str:
+            return "any text"
         if get_origin(self.kind) is Literal:
             return "one of " + ", ".join(get_args(self.kind))
         described: str = self.kind.__metadata__[0].description

@@ -39,8 +39,8 @@ def file(tmp_path: Path) -> Path:
 def test_the_recipe_for_a_german_file_is_one_command(
     command: Command, sql: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = (ROOT / "docs" / "how-to" / "maintenance.md").read_text()
-    recipe = page.split("### Files of other programs")[1]
+    page = (ROOT / "docs" / "how-to" / "import.md").read_text()
+    recipe = page.split("## Files of other programs")[1]
     content, said = re.findall(r"```csv\n(.*?)```.*?```sh\n(.*?)```", recipe, re.DOTALL)[0]
     (tmp_path / "zaehler.csv").write_text("\ufeff" + content)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""pg_dump and pg_restore as docs/how-to/dba.md says: what is restored gives the same answers."""
+"""pg_dump and pg_restore as docs/how-to/backup.md says: what is restored gives the same answers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def fill(url: str) -> None:
 
 
 def restore(file: Path, url: str) -> None:
-    """As docs/how-to/dba.md says."""
+    """As docs/how-to/backup.md says."""
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         connection.cursor().execute("CREATE DATABASE fleetwatt")

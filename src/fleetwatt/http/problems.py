@@ -106,55 +106,230 @@ class MappingConflict(Exception):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of problem, as its answers name it."""
+    """A kind of problem, as its answers name it.
+
+    Attributes:
+        when: What makes it, for the reference.
+        remedy: What a client, or its developer, does then.
+    """
 
     status: int
     name: str
     title: str
+    when: str = ""
+    remedy: str = ""
 
     @property
     def type(self) -> str:
         return f"urn:fleetwatt:problem:{self.name}"
 
 
-_UNAVAILABLE = Kind(503, "unavailable", "The database is away")
-_INTERNAL = Kind(500, "internal", "Something went wrong here")
+_UNAVAILABLE = Kind(
+    503,
+    "unavailable",
+    "The database is away",
+    when="the database is away",
+    remedy="retry after `Retry-After`",
+)
+_INTERNAL = Kind(
+    500,
+    "internal",
+    "Something went wrong here",
+    when="fleetwatt has a fault; its log has more under the answer's `X-Request-Id`",
+    remedy="report it",
+)
 KINDS: dict[type[Exception], Kind] = {
-    NotJson: Kind(400, "not-json", "The body is not JSON"),
-    BrokenEncoding: Kind(400, "broken-encoding", "The body can't be decompressed"),
+    NotJson: Kind(
+        400,
+        "not-json",
+        "The body is not JSON",
+        when="the body is not JSON",
+        remedy="mend it; the detail names the place",
+    ),
+    BrokenEncoding: Kind(
+        400,
+        "broken-encoding",
+        "The body can't be decompressed",
+        when="the body claims gzip and is not, ends early, or has more than 100 members",
+        remedy="send it again, in one member",
+    ),
     # What gunicorn can't understand of a body; of a head: serving/gunicorn_patches.py.
-    ParseException: Kind(400, "bad-request", "The request can't be understood"),
-    Unauthenticated: Kind(401, "unauthenticated", "A valid API key is needed"),
-    Forbidden: Kind(403, "forbidden", "The API key may not do this"),
-    CutShort: Kind(408, "cut-short", "The request did not arrive whole"),
-    RateLimited: Kind(429, "rate-limited", "Too many requests"),
-    BodyTooLarge: Kind(413, "too-large", "The request is too large"),
-    TooManyReadings: Kind(413, "too-many-readings", "The request holds too many readings"),
-    UnsupportedMedia: Kind(415, "unsupported-media-type", "The media type is not supported"),
-    Misdirected: Kind(421, "misdirected", "The service does not answer under this host name"),
-    NoReading: Kind(422, "no-reading", "There is no reading in the body"),
-    InvalidReadings: Kind(422, "invalid-readings", "Readings are invalid"),
-    TooManyPoints: Kind(422, "too-many-points", "The answer would hold too many points"),
-    NotKnown: Kind(404, "not-known", "Nothing is known under that id"),
-    MappingConflict: Kind(409, "mapping-conflict", "The vehicle is on a meter then already"),
-    RawDropped: Kind(409, "raw-dropped", "Raw readings of that time have been dropped"),
-    AlreadyUndone: Kind(409, "already-undone", "The correction was undone before"),
-    Superseded: Kind(409, "superseded", "A later correction of the same readings holds"),
-    SiteInUse: Kind(409, "site-in-use", "Devices are registered at the site"),
-    SchemaBehind: Kind(503, "schema-behind", "The database's schema is behind"),
-    Busy: Kind(503, "busy", "The database is busy"),
+    ParseException: Kind(
+        400,
+        "bad-request",
+        "The request can't be understood",
+        when="the service can't understand the request",
+        remedy="read the detail",
+    ),
+    Unauthenticated: Kind(
+        401,
+        "unauthenticated",
+        "A valid API key is needed",
+        when="the request has no API key, or one that is unknown, expired or revoked",
+        remedy="send `Authorization: Bearer` and a valid key",
+    ),
+    Forbidden: Kind(
+        403,
+        "forbidden",
+        "The API key may not do this",
+        when="the key lacks the scope of the route, or the vehicle is not one of the key's devices",
+        remedy="use another key",
+    ),
+    CutShort: Kind(
+        408,
+        "cut-short",
+        "The request did not arrive whole",
+        when="the body ended early or took too long; nothing was stored",
+        remedy="send it again, in smaller batches on a slow line",
+    ),
+    RateLimited: Kind(
+        429,
+        "rate-limited",
+        "Too many requests",
+        when="a key or an address went past its limit of requests, or of failed authentications",
+        remedy="wait for `Retry-After`; send batches",
+    ),
+    BodyTooLarge: Kind(
+        413,
+        "too-large",
+        "The request is too large",
+        when="over 10,000,000 bytes after decompression; 100,000 where no readings are expected",
+        remedy="send smaller batches",
+    ),
+    TooManyReadings: Kind(
+        413,
+        "too-many-readings",
+        "The request holds too many readings",
+        when="over 10,000 readings",
+        remedy="send smaller batches",
+    ),
+    UnsupportedMedia: Kind(
+        415,
+        "unsupported-media-type",
+        "The media type is not supported",
+        when="neither JSON nor NDJSON, or not gzip; what is no reading must be plain JSON",
+        remedy="send `application/json` or `application/x-ndjson`, plain or gzip",
+    ),
+    Misdirected: Kind(
+        421,
+        "misdirected",
+        "The service does not answer under this host name",
+        when="keys are off, and neither loopback nor `FLEETWATT_ALLOWED_HOSTS` has the host name",
+        remedy="use a name that is served, or require keys",
+    ),
+    NoReading: Kind(
+        422,
+        "no-reading",
+        "There is no reading in the body",
+        when="the body is JSON without a reading in it, as `[]`",
+        remedy="send at least one object",
+    ),
+    InvalidReadings: Kind(
+        422,
+        "invalid-readings",
+        "Readings are invalid",
+        when="every reading is invalid, or one is with `atomic=true`",
+        remedy="mend what `errors` names",
+    ),
+    TooManyPoints: Kind(
+        422,
+        "too-many-points",
+        "The answer would hold too many points",
+        when="a series would hold over 10,000 buckets or readings",
+        remedy="take the `bucket` that the detail names, or a shorter window",
+    ),
+    NotKnown: Kind(
+        404,
+        "not-known",
+        "Nothing is known under that id",
+        when="nothing is known under that id",
+        remedy="wait for its first reading, or register the device",
+    ),
+    MappingConflict: Kind(
+        409,
+        "mapping-conflict",
+        "The vehicle is on a meter then already",
+        when="the vehicle is on a meter at that time",
+        remedy="look at `GET /v1/mappings?vehicleId=`; choose another span, or add `replace=true`",
+    ),
+    RawDropped: Kind(
+        409,
+        "raw-dropped",
+        "Raw readings of that time have been dropped",
+        when="retention has dropped raw readings of that time, so their hours can't be corrected",
+        remedy="correct later hours only",
+    ),
+    AlreadyUndone: Kind(
+        409,
+        "already-undone",
+        "The correction was undone before",
+        when="the correction was undone before",
+        remedy="nothing",
+    ),
+    Superseded: Kind(
+        409,
+        "superseded",
+        "A later correction of the same readings holds",
+        when="a later correction of the same readings holds",
+        remedy="first undo the correction that the detail names",
+    ),
+    SiteInUse: Kind(
+        409,
+        "site-in-use",
+        "Devices are registered at the site",
+        when="devices are registered at the site that you remove",
+        remedy="give them another site, or none; `GET /v1/devices/…?site=` lists them",
+    ),
+    SchemaBehind: Kind(
+        503,
+        "schema-behind",
+        "The database's schema is behind",
+        when="the database's schema is older than the program",
+        remedy="run `fleetwatt db upgrade`",
+    ),
+    Busy: Kind(
+        503,
+        "busy",
+        "The database is busy",
+        when="readings wait too long, no connection came free, or a statement ran too long",
+        remedy="retry after `Retry-After`",
+    ),
     Unavailable: _UNAVAILABLE,
     StatementFailed: _INTERNAL,
     DatabaseError: _UNAVAILABLE,
 }
 HTTP_KINDS: dict[int, Kind] = {
     400: KINDS[ParseException],
-    404: Kind(404, "not-found", "There is no such route"),
-    405: Kind(405, "method-not-allowed", "The route has no such method"),
-    406: Kind(406, "not-acceptable", "The answer has no such form"),
+    404: Kind(
+        404,
+        "not-found",
+        "There is no such route",
+        when="the route does not exist, or the id in it is invalid",
+        remedy="look at `/docs/`",
+    ),
+    405: Kind(
+        405,
+        "method-not-allowed",
+        "The route has no such method",
+        when="the route has no such method; `Allow` lists those it has",
+        remedy="use one of those",
+    ),
+    406: Kind(
+        406,
+        "not-acceptable",
+        "The answer has no such form",
+        when="`Accept` allows no form that a series has",
+        remedy="ask for `application/json` or `text/csv`",
+    ),
     413: KINDS[BodyTooLarge],
     415: KINDS[UnsupportedMedia],
-    422: Kind(422, "invalid-arguments", "Arguments are invalid"),
+    422: Kind(
+        422,
+        "invalid-arguments",
+        "Arguments are invalid",
+        when="an argument is invalid or unknown; or a mapping, a device or a site is invalid",
+        remedy="mend what `errors` names",
+    ),
     500: _INTERNAL,
 }
 NO_ROUTE = "Nothing is at this path, or the id in it can't be one; /docs/ shows the routes."
