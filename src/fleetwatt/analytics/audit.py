@@ -7,15 +7,14 @@ awaits a refresh is read from raw by every answer about a device; it is counted,
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fleetwatt.streams import STREAMS, Stream
+from fleetwatt.times import HOUR
 
 if TYPE_CHECKING:
     from fleetwatt.database.client import Database
-
-HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +34,7 @@ class Difference:
 
     def __str__(self) -> str:
         place = self.hour.strftime("%Y-%m-%dT%H:%MZ") if self.hour else "latest"
-        raw, stored = (each or "nothing" for each in (self.raw, self.stored))
+        raw, stored = self.raw or "nothing", self.stored or "nothing"
         return f"{self.device} {place} {self.column}: {raw} by history, {stored} stored"
 
 
@@ -62,7 +61,7 @@ class Findings:
             "devices": self.devices,
             "hours": self.hours,
             "pending": self.pending,
-            "differences": [asdict(each) for each in self.differences],
+            "differences": [asdict(difference) for difference in self.differences],
         }
 
 
@@ -104,6 +103,6 @@ def repair(database: Database, findings: Findings) -> None:
     stream = findings.stream
     for start in sorted({found.hour for found in findings.differences if found.hour}):
         database.refresh(stream.hourly, start, start + HOUR)
-    devices = sorted({each.device for each in findings.differences if not each.hour})
+    devices = sorted({found.device for found in findings.differences if not found.hour})
     if devices:
         database.execute_once(f"{stream.name}.repair_latest", devices=devices)
