@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-# How many processes run tests side by side, each on a database of its own: by default one a core. A database
-# in FLEETWATT_TEST_DATABASE_URL is for one alone.
-WORKERS ?= $(if $(FLEETWATT_TEST_DATABASE_URL),0,logical)
+# How many processes run tests side by side, each on a database of its own: by default two a core, as tests of
+# servers mostly wait. A database in FLEETWATT_TEST_DATABASE_URL is for one alone.
+WORKERS ?= $(if $(FLEETWATT_TEST_DATABASE_URL),0,$(shell echo $$((2 * $$(nproc)))))
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: docs reference run test test-long test-native fuzz lint format bench bench-analytics docs-figures soak lock audit sbom clean

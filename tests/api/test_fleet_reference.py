@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,6 +27,9 @@ from tests.api.test_summary_reference import (
 )
 from tests.conftest import empty, refresh
 from tests.examples import NOW, at
+from tests.scale import scaled
+
+pytestmark = pytest.mark.scaled
 
 HOUR = timedelta(hours=1)
 MIDNIGHT = NOW.replace(hour=0, minute=0, second=0) - timedelta(days=3)
@@ -95,7 +99,7 @@ def assert_all_equal(
 
 
 @settings(
-    max_examples=80,
+    max_examples=scaled(80),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -20,6 +20,9 @@ from tests import reference
 from tests.api.test_summary_reference import entries, registers, registers_in_order
 from tests.conftest import refresh
 from tests.examples import NOW, at, meter, vehicle
+from tests.scale import scaled
+
+pytestmark = pytest.mark.scaled
 
 SPAN = timedelta(hours=30)
 # Midnight lies inside, so that days are cut as well.
@@ -150,7 +153,7 @@ def cut(
 
 
 @settings(
-    max_examples=200,
+    max_examples=scaled(200),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

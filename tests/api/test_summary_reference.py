@@ -16,6 +16,9 @@ from psycopg2.extensions import connection as Connection
 from tests import reference
 from tests.conftest import refresh
 from tests.examples import NOW, at, meter, vehicle
+from tests.scale import scaled
+
+pytestmark = pytest.mark.scaled
 
 HOUR = timedelta(hours=1)
 SPAN = timedelta(hours=5)
@@ -179,7 +182,7 @@ def assert_equal(answer: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 @settings(
-    max_examples=500,
+    max_examples=scaled(500),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
