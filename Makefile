@@ -50,6 +50,14 @@ bench: $(READY)
 bench-analytics: $(READY)
 	$(BIN)/python -m bench.analytics --json bench-analytics.json $(if $(EXPLAIN),--explain $(EXPLAIN))
 
+# docs/ as a site, into site/; it fails on a link that leads nowhere.
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+.venv/.docs: $(READY) requirements-docs.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-docs.txt
+	@touch $@
+
 # The tables of docs/reference/, which the code defines.
 reference: $(READY)
 	$(BIN)/python docs/reference/generate.py
@@ -66,6 +74,7 @@ soak: $(READY)
 lock:
 	uv pip compile setup.cfg --universal --generate-hashes --no-emit-find-links --no-header -o requirements.txt
 	uv pip compile setup.cfg --extra test --universal --generate-hashes --no-emit-find-links --no-header -o requirements-dev.txt
+	uv pip compile setup.cfg --extra docs --constraint requirements-dev.txt --universal --generate-hashes --no-emit-find-links --no-header -o requirements-docs.txt
 
 RELEASE := .venv/release/bin
 
