@@ -111,10 +111,11 @@ def parse_json(body: bytes, streams: Sequence[Stream], bounds: Bounds) -> Parsed
         TooManyReadings: There are more than `MAX_READINGS`.
     """
     array = is_array(body)
-    if array:
-        check_items(body)
+    # Valid readings are too long to be many in a body, and this ends at the first that is not.
     if parsed := _all_valid(body, array=array, streams=streams, bounds=bounds):
         return parsed
+    if array:
+        check_items(body)
     return _one_by_one(items_of(body), streams, bounds)
 
 
