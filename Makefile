@@ -37,6 +37,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/python .ci/prose
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

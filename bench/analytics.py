@@ -49,7 +49,7 @@ RAW = """
         WHERE time > %(start)s AND time <= %(end)s AND vehicle_id = ANY (%(vehicles)s)
         WINDOW device AS (PARTITION BY vehicle_id ORDER BY time)
     ) AS step GROUP BY 1"""
-# meter_hourly (db/migrations) without what is our own: what tells of glitches and resets.
+# meter_hourly (db/migrations) without what is our own: what shows glitches and resets.
 PLAIN = """
     CREATE MATERIALIZED VIEW plain_hourly
     WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
@@ -148,7 +148,7 @@ def questions(end: datetime, runs: int) -> list[Question]:
 
 
 def refreshes(connection: Connection, end: datetime, rounds: int = 3) -> list[Answer]:
-    """Refresh a day of meters with and without what tells of glitches and resets, in turn."""
+    """Refresh a day of meters with and without what shows glitches and resets, in turn."""
     statement = "CALL refresh_continuous_aggregate('{}', %(start)s, %(end)s, force => true)"
     with connection.cursor() as cursor:
         cursor.execute(PLAIN)
@@ -164,7 +164,7 @@ def refreshes(connection: Connection, end: datetime, rounds: int = 3) -> list[An
     ]
     names = (
         "refresh of a day of meters, plain",
-        f"the same with what tells of glitches and resets: {statistics.median(ratio):.2f} times",
+        f"the same with what shows glitches and resets: {statistics.median(ratio):.2f} times",
     )
     return [
         answer(name, [times[0] for times in runs], [times[1] for times in runs], target)

@@ -126,7 +126,7 @@ def server_process(url: str) -> psutil.Process | None:
     with _connected(url) as connection:
         backend = connection.info.backend_pid
         with contextlib.suppress(psutil.NoSuchProcess):
-            # By what it calls itself: the loader of unpacked programs is told that name.
+            # By what it calls itself: the loader of unpacked programs gets that name.
             if any(
                 argument.startswith("postgres:") for argument in psutil.Process(backend).cmdline()
             ):

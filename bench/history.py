@@ -61,7 +61,7 @@ def load(url: str, end: datetime, devices: int, hours: range, *, empty: bool = F
 
 
 def map_all(connection: Connection, end: datetime, devices: int) -> None:
-    """Set latest, and put each vehicle on a meter of its own, since ever."""
+    """Set latest, and put each vehicle on a meter of its own, from the beginning."""
     with connection.cursor() as cursor:
         cursor.execute(FINISH, {"last": end - HOUR, "devices": devices})
 

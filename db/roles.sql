@@ -1,11 +1,12 @@
--- Three roles with what each needs and no more, in the schema and database of this session:
+-- Three roles with what each needs and no more, in the schema and database of this session.
 --   fleetwatt_owner      owns all and changes it: `fleetwatt db upgrade`, retention, repairs
 --   fleetwatt_app        the service: reads all, stores readings, moves latest and mappings on,
 --                        keeps the register of devices and sites; no DDL, deletes nothing but mappings and
 --                        entries
 --   fleetwatt_dashboard  reads the views, the hourly aggregates, the mappings, devices and sites
--- Run it by `fleetwatt db roles` or `psql --single-transaction -f`, as a superuser or whoever may create
--- roles, before the first upgrade or at any time later, as often as you like; `fleetwatt db upgrade` runs it
+--
+-- Run it by `fleetwatt db roles` or `psql --single-transaction -f`, as a superuser or a role that may create
+-- roles, before the first upgrade or at any time later, as often as you like. `fleetwatt db upgrade` runs it
 -- again where the roles exist. It takes over every table, view and function in the schema but those of
 -- extensions: the schema has to be fleetwatt's alone.
 
@@ -16,7 +17,7 @@ DECLARE
 BEGIN
     FOREACH role IN ARRAY ARRAY['fleetwatt_owner', 'fleetwatt_app', 'fleetwatt_dashboard'] LOOP
         CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = role);
-        -- Without a password nobody logs in, but TimescaleDB runs jobs only for an owner that may.
+        -- Without a password there is no login, but TimescaleDB runs jobs only for an owner that may.
         EXECUTE format('CREATE ROLE %I LOGIN', role);
         EXECUTE format('COMMENT ON ROLE %I IS %L', role, 'of fleetwatt: see db/roles.sql');
         IF role = 'fleetwatt_dashboard' THEN
@@ -32,8 +33,8 @@ BEGIN
 END
 $$;
 
--- Ends a transaction that a dashboard has forgotten: it keeps raw from being dropped. A default, too; whoever
--- may not set it leaves it as it is.
+-- Ends a transaction that a dashboard has forgotten: it keeps raw from being dropped. A default, too; a role
+-- that may not set it leaves it as it is.
 DO $$
 BEGIN
     IF NOT EXISTS (
@@ -48,8 +49,8 @@ EXCEPTION
 END
 $$;
 
--- Keeps jobs to the owner: TimescaleDB lets everybody add some, and many keep its policies from being run.
--- Only whoever the extension belongs to may say so.
+-- Keeps jobs to the owner: TimescaleDB lets every role add some, and many keep its policies from being run.
+-- Only the extension's owner may say so.
 DO $$
 DECLARE
     adding regprocedure;
@@ -72,7 +73,7 @@ DO $$
 DECLARE
     place text := current_schema();
 BEGIN
-    -- PostgreSQL lets everybody create tables in `public` up to version 14.
+    -- PostgreSQL lets every role create tables in `public` up to version 14.
     IF has_schema_privilege('public', place, 'CREATE') THEN
         EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', place);
     END IF;

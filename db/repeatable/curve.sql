@@ -11,7 +11,7 @@ RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN value - mark >= -fall_allowed(mark) AND value - mark - 1 <= max_kw * (elapsed / 1e6) / 3600;
 
--- In: a time; the hour of the reading kept last, the highest register kept in it since the last reset, and
+-- In: a time; the hour of the reading kept last; the highest register kept in it since the last reset;
 -- that in the hour with readings before it (NULL: none). Out: the mark at that time: the highest register of
 -- its own UTC hour so far and of the last one before.
 CREATE OR REPLACE FUNCTION mark_at(

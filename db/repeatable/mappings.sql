@@ -1,6 +1,6 @@
 -- How mappings are changed. "In" and "out" say what a function takes and returns; a NULL bound of a span is
--- none: since ever, or still. Functions of fewer parameters stay where an older release has made them, for
--- its workers that still run.
+-- none: from the beginning, or still. Functions of fewer parameters stay where an older release has made
+-- them, for its workers that still run.
 
 -- In: a vehicle. Lets those who change its mappings take turns, until their transactions end.
 CREATE OR REPLACE FUNCTION lock_mappings(vehicle text) RETURNS void
@@ -15,8 +15,8 @@ BEGIN
 END
 $$;
 
--- Keeps each change of a mapping, whoever makes it: an update of its span as one row, all else as what was
--- removed and what was added. With the owner's rights: whoever may change mappings may not change what is
+-- Keeps each change of a mapping by any role: an update of its span as one row, all else as what was
+-- removed and what was added. With the owner's rights: a role that changes mappings may not change what is
 -- kept.
 CREATE OR REPLACE FUNCTION keep_mapping_change() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -122,8 +122,8 @@ BEGIN
 END
 $$;
 
--- In: as put_mapping, but both ends of the span by themselves. Without a start a vehicle's first mapping is
--- valid since ever, later ones from now. Out: as put_mapping, or `empty` where the end is not after now.
+-- In: as put_mapping, but with both ends of the span. Without a start a vehicle's first mapping is valid from
+-- the beginning, later ones from now. Out: as put_mapping, or `empty` where the end is not after now.
 CREATE OR REPLACE FUNCTION map_vehicle(
     vehicle text, meter text, since timestamptz, until timestamptz, replacing boolean, author text
 )

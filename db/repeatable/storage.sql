@@ -24,8 +24,8 @@ LANGUAGE sql STABLE AS $$
     END)::bigint
 $$;
 
--- Every chunk of history and of the aggregates: its span, its size now and, where it is columnstore, before,
--- and about how many rows it holds, at 28 bytes a row and 8 a column. Cost: one look at the size of each
+-- Every chunk of history and of the aggregates: its span, its size now, and that before columnstore. Its rows
+-- are an estimate, at 28 bytes a row and 8 a column. Cost: one look at the size of each
 -- chunk's files.
 CREATE OR REPLACE VIEW stored_chunk AS
 WITH stored AS (

@@ -62,7 +62,7 @@ BEGIN
 END
 $$;
 
--- What a vehicle drew from a meter in the part of a window that a mapping holds, and what the meter told
+-- What a vehicle drew from a meter in the part of a window that a mapping holds, and what the meter sent
 -- meanwhile.
 CREATE OR REPLACE FUNCTION mapped_meter(
     vehicle text, meter text, start timestamptz, stop timestamptz, closed boolean, span tstzrange,

@@ -18,8 +18,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 
 -- The mappings that touch a window, and the part of it that each holds. One is `alone` where it spans the
--- whole window and nobody else was on the meter in it: then the meter's curve is the vehicle's. `shared` says
--- that another vehicle was on the meter at the same time.
+-- whole window and no other vehicle was on the meter in it: then the meter's curve is the vehicle's. `shared`
+-- says that another vehicle was on the meter at the same time.
 CREATE OR REPLACE FUNCTION window_mappings(since timestamptz, until timestamptz)
 RETURNS TABLE (vehicle_id text, meter_id text, valid tstzrange, span tstzrange, alone boolean, shared boolean)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000 AS $$

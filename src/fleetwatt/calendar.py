@@ -1,8 +1,8 @@
 """Local time: the zones that are known, and where buckets of local time begin.
 
-A bucket begins wherever the local clock reads a multiple of its length, or jumps over one. So an
-hour that a clock goes through twice is two buckets, a day has 23, 24, 24.5 or 25 hours, and a day
-that the clock jumps over has no bucket. All moments that come in and go out are in UTC.
+A bucket begins wherever the local clock reads a multiple of its length, or jumps over one. An hour
+that a clock goes through twice is two buckets, and a day that it jumps over has none. A day has 23,
+24, 24.5 or 25 hours. All moments that come in and go out are in UTC.
 
 The zones are those of the `tzdata` package, never the machine's: every host of a version cuts
 days alike, and the version can be said. They are read from its files one by one, since

@@ -126,7 +126,7 @@ WARNINGS = {
     "no_readings": "the vehicle sent nothing in the window, or none of its meters did",
     "shared_meter": "another vehicle was on the same meter; the AC energy is the vehicle's share",
     "shared_meter_uncertain": "a vehicle on the shared meter was not heard when its share was made",
-    "counter_reset": "a register fell and started anew",
+    "counter_reset": "a register fell and started again",
     "implausible_step": "a register rose by more than the device's power allows; that counts 0",
     "readings_ignored": "readings of a glitch were ignored",
     "estimated_edge": "an end of the window, or of a mapping, cuts a step of over two intervals",

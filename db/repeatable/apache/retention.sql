@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION raw_dropped_before(history text) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN NULL::timestamptz;
 
--- What the database does by itself: nothing. `fleetwatt maintain` drops what retention says, and keeps no
+-- What the database's policies do: nothing. `fleetwatt maintain` drops what retention says, and keeps no
 -- record of its runs.
 CREATE OR REPLACE VIEW policy AS
 SELECT

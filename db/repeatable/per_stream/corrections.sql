@@ -112,7 +112,7 @@ BEGIN
 END
 $$;
 
--- Whoever may call these may change history: the owner and, by db/roles.sql, the service.
+-- Who may call these may change history: the owner and, by db/roles.sql, the service.
 REVOKE ALL ON FUNCTION replace_$stream(text, timestamptz, jsonb, text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION remove_$stream(text, timestamptz, timestamptz, text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION undo_$stream(bigint, text) FROM PUBLIC;

@@ -1,8 +1,8 @@
 -- What a device's curve says of spans of time: energy as V(end) - V(start), and what was read meanwhile.
 
--- In: boundaries in order. Out: the buckets between neighbours, which hold their start and not their end, as
--- far as there is something in them; energy is NULL where the curve is unknown, `estimated` where the start
--- or the end of all lies in the bucket and cuts a step longer than two intervals.
+-- In: boundaries in order. Out: the buckets between neighbours, [start, end), as far as there
+-- is something in them. Energy is NULL where the curve is unknown. It is `estimated` where the start or the
+-- end of all lies in the bucket and cuts a step longer than two intervals.
 CREATE OR REPLACE FUNCTION ${stream}_buckets(device text, boundaries timestamptz[], max_kw double precision)
 RETURNS TABLE (
     number integer, energy_kwh double precision, last_kwh double precision, readings bigint, falls bigint,

@@ -13,13 +13,13 @@ END
 $$;
 
 -- In: hours, cuts, and the hours that the aggregate knows all of. Out: these hours and a few before and
--- after, in order, each as a piece of the curve; `before` is the time, the register and the mark of the last
--- reading before it, `seed` the same of its own last reading, where a scan may begin with that: where it is
--- plain. An hour is plain where its own steps and the one to it are plausible, and no register lies under the
--- running mark by more than a register may fall, as far as hours tell: then it has no glitch and no reset, if
--- the step to the next reading is plausible as well, which makes it `sure`. It has four readings at least:
--- fewer may lie inside a glitch that has both its ends elsewhere. Of what raw has no more, the aggregate is
--- taken at its word.
+-- after, in order, each as a piece of the curve. `before` is the time, the register and the mark of the last
+-- reading before it. `seed` is the same of its own last reading, where a scan may begin with that: where it
+-- is plain. In a plain hour its own steps and the one to it are plausible, and no register falls too
+-- far under the running mark. If the step to the next reading is plausible as well, the
+-- hour is `sure`: it has no glitch and no reset. It has four readings at
+-- least: fewer may lie inside a glitch that has both its ends elsewhere. Of what raw has no more, the
+-- aggregate is taken at its word.
 CREATE OR REPLACE FUNCTION ${stream}_curve_hours(
     device text, origin timestamptz, low timestamptz, beyond timestamptz, cuts double precision[],
     fresh tstzmultirange,

@@ -79,8 +79,8 @@ END
 $$;
 
 -- In: a device and cuts. Out: the pieces that touch the span from the first cut to the last, and perhaps some
--- before and after it. Whole hours that need no scan, as they and the hour before are sure to be plain, come
--- from the aggregate, those that a cut parts from a look at raw, all else from a scan of raw. Where raw is
+-- before and after it. Whole hours that are sure to be plain, as is the hour before, come from the aggregate.
+-- Those that a cut parts come from a look at raw, all else from a scan of raw. Where raw is
 -- gone the aggregate is all there is.
 CREATE OR REPLACE FUNCTION ${stream}_pieces(
     device text, origin timestamptz, cuts double precision[], max_kw double precision

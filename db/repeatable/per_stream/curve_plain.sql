@@ -1,5 +1,5 @@
--- The short way to one span's energy, where hours tell it: the whole ones by their highest registers, the two
--- that the span's ends cut by a look at the readings on either side of the cut. It says what
+-- The short way to one span's energy, where hours say it. The whole ones do so by their highest registers.
+-- For the two that the span's ends cut, it looks at the readings on either side of the cut. It says what
 -- ${stream}_pieces() come to.
 
 -- In: an hour and a time in it. Out: of its readings before the time and from it on: when the nearest was
@@ -30,8 +30,8 @@ $$;
 
 -- In: hours that the aggregate knows all of. Out: whether all of them and the one before are sound, as
 -- ${stream}_curve_hours() has it; what the curve rises by in those between the first and the last, and their
--- sums; the marks that the first and the last begin with, the times of the readings before them, the first's
--- highest register, and when the last's last reading was taken, and its register.
+-- sums; the marks that the first and the last begin with, and the times of the readings before them; the
+-- first's highest register; the time and the register of the last's last reading.
 CREATE OR REPLACE FUNCTION ${stream}_plain_hours(
     device text, origin timestamptz, low timestamptz, high timestamptz, max_kw double precision,
     OUT sound boolean, OUT rise double precision, OUT readings bigint, OUT mean_sum double precision,

@@ -1,5 +1,5 @@
 -- Where a device's curve comes from: its hours from the aggregate, its readings from raw. Each is asked by
--- one of two bodies, as chunks are excluded while planning and a plan without that locks every chunk there is
+-- one of two bodies: chunks are excluded while planning, and a plan without that locks every chunk there is
 -- (decision 26). `recent` is planned once a session, for tables that now() bounds; `older` is planned
 -- at each call. Times are microseconds since `origin`, a whole UTC hour.
 
@@ -142,7 +142,7 @@ END
 $$;
 
 -- In: hours, and those that the aggregate knows all of. Out: what it has of these and of a few before and
--- after them, each with the last register and the highest of the hour with readings before, and the first
+-- after them. Each has the last and the highest register of the hour with readings before, and the first
 -- register of the one after.
 CREATE OR REPLACE FUNCTION ${stream}_neighbours(
     device text, origin timestamptz, low timestamptz, beyond timestamptz, fresh tstzmultirange

@@ -1,5 +1,5 @@
--- Every device of the stream that is registered or has reported, once: its entry with its interval in effect,
--- whether it has reported, the time of its newest reading, and the age past which that is stale, in s.
+-- Every device of the stream that is registered or has reported, once. A row has its entry with its interval
+-- in effect, whether it has reported, and the time of its newest reading. `stale_age` is in s.
 -- `max_kw` is NULL where the default holds. Cost: one scan each of latest and of the register.
 CREATE OR REPLACE VIEW ${stream}_device AS
 SELECT

@@ -1,4 +1,4 @@
--- Erasure of one device of a stream. Whoever calls it needs the right to delete, which the service has not.
+-- Erasure of one device of a stream. The caller needs the right to delete, which the service has not.
 
 -- In: a device. Removes all that is known of it: readings, aggregates, latest, mappings with their changes,
 -- the entry in the register, corrections with what they keep. No record stays.

@@ -92,9 +92,9 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 10000 AS $$
     ) AS judged (sound)
 $$;
 
--- In: a window, devices that are alone on their meter, and whom to count (NULL: everybody). Out: by hour,
+-- In: a window, devices that are alone on their meter, and whom to count (NULL: all). Out: by hour,
 -- from the one before the window to the one that begins at its end, and by whether devices are alone: sums of
--- what their hours tell, of how many they are, and `unsound`, the devices of which an hour does not tell
+-- what their hours say, of how many they are, and `unsound`, the devices of which an hour does not say
 -- enough.
 CREATE OR REPLACE FUNCTION ${stream}_hour_sums(
     since timestamptz, until timestamptz, fresh timestamptz, alone text[], wanted text[],
@@ -200,7 +200,7 @@ END
 $$;
 
 -- In: the boundaries of buckets, in order; up to when hours come from the aggregate; devices that are alone
--- on their meter, and whom to count (NULL: everybody). Out: each bucket's sums over all devices; `alone_kwh`
+-- on their meter, and whom to count (NULL: all). Out: each bucket's sums over all devices; `alone_kwh`
 -- is the energy of those alone.
 CREATE OR REPLACE FUNCTION ${stream}_fleet(
     boundaries timestamptz[], fresh timestamptz, alone text[], wanted text[], otherwise_kw double precision
@@ -275,7 +275,7 @@ BEGIN
 END
 $$;
 
--- In: a window. Out: the devices of which each hour of it tells enough, if both its ends are whole hours.
+-- In: a window. Out: the devices of which each hour of it says enough, if both its ends are whole hours.
 CREATE OR REPLACE FUNCTION ${stream}_sound_totals(
     since timestamptz, until timestamptz, fresh timestamptz, otherwise_kw double precision
 )

@@ -10,7 +10,7 @@
 -- release has made it.
 
 -- In: the newest readings of devices, sorted by id, of which latest may have some. Makes the rows of devices
--- that are not there. Fails, so that the writer tries again, where another transaction has made one of them
+-- that are not there. Fails, so that the writer retries, where another transaction has made one of them
 -- in between: to lock a row that is there now would lock rows out of order.
 CREATE OR REPLACE FUNCTION add_latest_$stream($parameters) RETURNS void
 LANGUAGE plpgsql
@@ -200,7 +200,7 @@ CREATE OR REPLACE FUNCTION store_$stream(
     $parameters, older boolean[], OUT positions bigint[], OUT removed bigint[], OUT conflicts jsonb
 )
 LANGUAGE plpgsql
--- A few readings would else be planned anew each time.
+-- A few readings would else be planned again each time.
 SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     INSERT INTO $history ($columns)

@@ -1,5 +1,5 @@
 -- In: an hourly aggregate. Out: the end of the last hour that it has materialized, where a real-time
--- aggregate goes on from raw.
+-- aggregate continues with raw.
 CREATE OR REPLACE FUNCTION materialized_until(aggregate text) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(mat_hypertable_id))

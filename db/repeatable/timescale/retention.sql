@@ -159,7 +159,7 @@ LANGUAGE sql STABLE AS $$
     LIMIT 1
 $$;
 
--- What the database does by itself, and how it went. A policy that drops raw is run by the guard and shows
+-- What the database's policies do, and how it went. A policy that drops raw is run by the guard and shows
 -- the guard's runs.
 CREATE OR REPLACE VIEW policy AS
 WITH declared AS (

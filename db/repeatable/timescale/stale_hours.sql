@@ -1,9 +1,9 @@
 -- What of an aggregate may lack a reading that came later, so that an exact answer reads it from raw.
 --
 -- TimescaleDB's invalidation logs say so, in the same transaction in which the reading was stored or the
--- hour was refreshed (fleetwatt keeps no list of its own): the hypertable's log until a refresh starts, the
--- aggregate's own until it has read that, and from 2.22 on the ranges that a refresh is at, or was at when it
--- failed. An aggregate that was never refreshed is stale throughout.
+-- hour was refreshed; fleetwatt keeps no list of its own. The hypertable's log has it until a refresh starts,
+-- and the aggregate's own until the refresh has read that. From 2.22 on there are also the ranges that a
+-- refresh is at, or was at when it failed. An aggregate that was never refreshed is stale throughout.
 --
 -- In plpgsql, which plans once a session. (Some callers would have it plan each time.)
 

@@ -95,7 +95,7 @@ def _say_tables(tables: list[dict[str, Any]]) -> None:
 def _say_policies(policies: list[dict[str, Any]]) -> None:
     click.echo()
     if not policies:
-        click.echo("There are no policies: nothing is refreshed, compressed or dropped by itself.")
+        click.echo("There are no policies: the database refreshes, compresses and drops nothing.")
         return
     output.echo_table(
         ("policy", "last run", "result", "next run"),

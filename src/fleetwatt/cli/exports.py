@@ -46,5 +46,5 @@ def opened_table(file: str, *, force: bool) -> Iterator[IO[str]]:
         try:
             yield text
         finally:
-            # Whoever opened it closes it.
+            # The caller opened it, and closes it.
             text.detach()

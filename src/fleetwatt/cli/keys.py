@@ -110,14 +110,14 @@ def list_keys(*, as_json: bool) -> None:
 def revoke(prefix: str) -> None:
     """End a key, named by its prefix.
 
-    Every process refuses it within 5 seconds.
+    Every process rejects it within 5 seconds.
     """
     with opened_database() as database:
         row = database.execute_once("revoke_key", prefix=_prefix(prefix))
     if row is None:
         raise click.ClickException(f"there is no key {prefix}")
     _audit("key revoked", row)
-    click.echo(f"{row['prefix']} is revoked; every process refuses it within 5 seconds.", err=True)
+    click.echo(f"{row['prefix']} is revoked; every process rejects it within 5 seconds.", err=True)
 
 
 @keys.command()

@@ -22,8 +22,8 @@ MOST_PROBLEMS = 100  # that are listed
 def mappings() -> None:
     """Move the history of mappings in and out.
 
-    A table in CSV: vehicleId, meterId, validFrom, validTo. An empty validFrom is since ever, an
-    empty validTo still. `-` is standard input or output.
+    A table in CSV: vehicleId, meterId, validFrom, validTo. An empty validFrom means from the
+    beginning, an empty validTo still. `-` is standard input or output.
     """
 
 

@@ -149,14 +149,14 @@ def _url(_: click.Context, _parameter: click.Parameter, value: str) -> str:
     type=click.FloatRange(0, 86_400),
     default=120,
     show_default=True,
-    help="seconds for which a request is tried again before giving up",
+    help="seconds for which a request is retried before giving up",
 )
 @click.option("--json", "as_json", is_flag=True, help="print the account as one JSON object")
 def simulate(**options: Any) -> None:
     """Send the readings of a simulated fleet to an API.
 
     With --since, all from then on; without it, a reading per device a minute in real time. A fleet
-    goes on from what is stored of it, unless something is stored after the start. At the
+    continues from what is stored of it, unless something is stored after the start. At the
     end it says what was sent and what the API acknowledged of it. Exit status 1: it had to give
     up, or a reading was rejected.
     """
@@ -211,7 +211,7 @@ def _known(api: Client, plan: Plan) -> Known | None:
     if not may_be_continued(known, plan):
         _say(
             f"Readings after {format_minute(plan.start)} are stored already: unless they are of "
-            "this very run, counters will not fit. Without --since a run goes on from them."
+            "this very run, counters will not fit. Without --since a run continues from them."
         )
         return None
     if known:

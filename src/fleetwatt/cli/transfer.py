@@ -121,7 +121,7 @@ def import_(
     """Store the readings of FILE.
 
     CSV, NDJSON or Parquet, gzip or not; - is standard input. By the rules of the ingestion routes:
-    a reading that is there already counts as a duplicate. Interrupted, it goes on where it was.
+    a reading that is there already counts as a duplicate. Interrupted, it resumes when run again.
     The options from --delimiter on say how a CSV file is written. Exit status 1: lines were
     rejected.
     """

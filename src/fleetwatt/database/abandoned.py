@@ -1,4 +1,4 @@
-"""Ends questions whose client is gone: what nobody waits for keeps others waiting.
+"""Ends questions whose client is gone: they keep others waiting.
 
 The thread that asks can't look: it waits inside libpq. So another one does, now and then.
 """

@@ -56,9 +56,9 @@ def insert_rows(
 ) -> list[Inserted]:
     """Store sorted readings in one transaction.
 
-    A transaction that PostgreSQL gave up in favour of another (40P01, 40001) is tried again.
+    A transaction that PostgreSQL gave up in favour of another (40P01, 40001) is retried.
     """
-    # One statement is a transaction by itself, and saves three round trips.
+    # One statement is a transaction, and saves three round trips.
     statement = SQL(" UNION ALL ").join(SQL(queries[f"{rows.stream.name}.store"]) for rows in batch)
     arguments = {name: text for rows in batch for name, text in _arguments(rows)}
     for _ in range(MAX_RETRIES):

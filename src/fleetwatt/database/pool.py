@@ -127,7 +127,7 @@ def cut_unanswered(seconds: float) -> None:
         for connection, asked in list(_asked.items()):
             if time.monotonic() - asked > seconds:
                 _asked[connection] = _CUT
-                # It may have broken by itself just now.
+                # It may have broken just now.
                 with suppress(psycopg2.Error, OSError), _socket(connection) as own:
                     own.shutdown(socket.SHUT_RDWR)
 
@@ -155,7 +155,7 @@ class Share:
 
     Attributes:
         most: How many connections at once.
-        may_wait: How many threads may wait for one of them; others are refused at once.
+        may_wait: How many threads may wait for one of them; others get Busy at once.
     """
 
     most: int
@@ -168,8 +168,8 @@ class Pool:
     """Up to `size` connections that threads take turns with, the last used first.
 
     `_changed` guards `_idle`, `_open` and what is taken of shares. A thread holds it to take a
-    connection, to return one, or to reserve the right to open one, never while it talks to the
-    database. The pool has no thread.
+    connection, to return one, or to reserve the right to open one. It never holds it while it talks
+    to the database. The pool has no thread.
     """
 
     def __init__(self, open_one: Callable[[], Connection], size: int, timeout: float) -> None:

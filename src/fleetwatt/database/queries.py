@@ -1,9 +1,9 @@
 """Loads the named queries of sql/.
 
-A block starts with `-- name --`, then comment lines that say what it answers, what it costs and
-how many rows it returns, then the statement with psycopg2's `%(parameter)s`, and `$name` for what
-derives from streams.py and figures.py. The last of these lines is `-- Rows: one.`, `at most one.`
-or `many.`, which says what method of Database runs it; `Run once: …` after it says why
+A block starts with `-- name --`. Comment lines follow that say what it answers, what it costs and
+how many rows it returns. Then comes the statement, with psycopg2's `%(parameter)s`, and `$name` for
+what derives from streams.py and figures.py. The last comment is `-- Rows: one.`, `at most one.` or
+`many.`, which says what method of Database runs it; `Run once: …` after it says why
 `execute_once` has to. The blocks in per_stream/ are there once for each stream, as `meter.name` and
 `vehicle.name`; so are the functions of db/repeatable/per_stream.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Files of what dashboards draw, which may be a moment old. Never what a write goes by, nor status.
 FOR_REPLICA = {"analytics.sql", "fleet.sql", "series.sql"}
-# Files of what may take long: few of these are asked at once, and none that nobody waits for.
+# Files of what may take long: few of these are asked at once, and none whose client is gone.
 ANALYTIC = FOR_REPLICA | {"sessions.sql"}
 # Files of short questions that wait for no others: about keys and health, and what a write goes by.
 FIRST = {"keys.sql", "service.sql"}

@@ -3,13 +3,13 @@
 No request is answered before its commit.
 
 A request's thread puts its readings into a queue and waits. The first of a process's writing
-threads takes what has gathered, writes it with one statement, which is a transaction, and wakes the
-first of the requests. Each request wakes the next as it goes on: all at once they would only wait
-for each other's turn with the interpreter. While the thread writes, the next requests gather. Those
-that shared a transaction tend to be back together, so the thread waits a moment for as many as last
-time: the busier it gets, the more requests share a commit. While it is busy, the second thread
-takes what is worth a transaction of its own. Without it, a few large batches would keep only one of
-the database's cores busy.
+threads takes what has gathered and writes it with one statement, which is a transaction. It wakes
+the first of the requests. Each request wakes the next as it goes on: all at once they would only
+wait for each other's turn with the interpreter. While the thread writes, the next requests gather.
+Those that shared a transaction tend to be back together, so the thread waits a moment for as many
+as last time: the busier it gets, the more requests share a commit. While it is busy, the second
+thread takes what is worth a transaction of its own. Without it, a few large batches would keep only
+one of the database's cores busy.
 
 `_lock` guards `_queue`, `_queued`, `_writing`, `_wanted`, `_threads`, `_closed` and which of a
 transaction's requests were woken or have left; no thread holds it while it talks to the database. A

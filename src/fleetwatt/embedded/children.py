@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them: none is left behind, whoever is killed."""
+"""Processes that end with the one that started them: none is left behind, whichever is killed."""
 
 from __future__ import annotations
 

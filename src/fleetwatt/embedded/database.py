@@ -26,9 +26,9 @@ class EmbeddedDatabaseError(Exception):
 class EmbeddedDatabase:
     """TimescaleDB on a folder, served on 127.0.0.1 by a process of its own.
 
-    The process ends with `stop()`, or by itself when this one dies: it reads from a pipe that
-    closes then. A lock on the folder lasts as long as either process holds it open, so that no two
-    databases ever write there, and a kill leaves no lock behind.
+    The process ends with `stop()`, or when this one dies: it reads from a pipe that closes then. A
+    lock on the folder lasts as long as either process holds it open. So no two databases ever write
+    there, and a kill leaves no lock behind.
     """
 
     def __init__(

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 POLL = 0.2  # seconds between looks at the children, and at make
 START_TIMEOUT = 60.0  # seconds for the API to answer
-# Seconds for requests under way, for all processes but the database, and for that: whoever stops
-# the service waits no longer than 10.
+# Seconds for requests under way, for all processes but the database, and for that: a stop of
+# the service takes no longer than 10.
 GRACE, STOP_TIMEOUT, DATABASE_STOP_TIMEOUT = 3, 4.0, 4.0
 MAX_RESTARTS = 5  # of the database, in RESTART_WINDOW seconds
 RESTART_WINDOW = 60.0
@@ -149,7 +149,7 @@ def _say_urls(config: Config, database_url: str) -> None:
     if database_url:
         click.echo(f"  database       {database_url}")
     if config.auth == "off":
-        click.echo(f"  keys           none are needed by whoever reaches {config.host}")
+        click.echo(f"  keys           no client of {config.host} needs one")
     click.echo("Ctrl-C stops it; the data stays.")
 
 

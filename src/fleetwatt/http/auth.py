@@ -107,7 +107,7 @@ def devices() -> Mapping[Stream, frozenset[str]] | None:
 
 
 def may(scope: str) -> bool:
-    """Return whether the request's key has a scope; where keys are off, everybody has all."""
+    """Return whether the request's key has a scope; where keys are off, every request has all."""
     key: ApiKey | None = g.get("key")
     if key is None:
         # On an open route a request may come without one.
@@ -149,7 +149,7 @@ def _authenticated(keyring: Keyring, limits: Limits) -> ApiKey:
             raise
     if known is None:
         if not keyring.was_valid(given):
-            # Whoever guesses is stopped before each guess costs a query.
+            # A client that guesses is stopped before each guess costs a query.
             limits.check("guess", client_of(request.remote_addr))
         known = keyring.looked_up(given, prefix)
     if known is None:

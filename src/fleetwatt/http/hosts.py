@@ -1,7 +1,7 @@
 """Under which host names the service answers, where keys are off.
 
-A page of a foreign site can have its own name resolve to this machine (DNS rebinding), and then
-post and read here with its visitor's browser. It can't choose the name that the browser sends.
+A page of a foreign site can have its own name resolve to this machine (DNS rebinding). Then it
+posts and reads here with its visitor's browser. It can't choose the name that the browser sends.
 """
 
 from __future__ import annotations

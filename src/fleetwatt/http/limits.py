@@ -30,8 +30,8 @@ STORAGE_TIMEOUT = 0.5  # seconds
 class ProcessMemory(Storage):
     """The counts of one process.
 
-    limits has such a storage, but it starts a thread up to a hundred times a second that looks at
-    every count, and a fleet has ten thousand keys. `_lock` guards both attributes.
+    limits has such a storage, but it starts a thread up to a hundred times a second, which looks at
+    every count. A fleet has ten thousand keys. `_lock` guards both attributes.
     """
 
     def __init__(self) -> None:

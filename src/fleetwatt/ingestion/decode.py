@@ -1,6 +1,6 @@
 """From a request's bytes to rows of each stream, or to errors with an index and a field.
 
-msgspec decodes and validates; `explain` says what is wrong with what it refuses.
+msgspec decodes and validates; `explain` says what is wrong with what it rejects.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Bounds:
     max_faults: int = MAX_FAULTS
 
     def refusal(self, stream: Stream, device: str, time: datetime) -> tuple[str, str] | None:
-        """Name the field for which a reading is refused and say why, or None."""
+        """Name the field for which a reading is rejected and say why, or None."""
         if self.devices is not None and device not in self.devices[stream]:
             return stream.id.name, "Not one of the devices that the API key may write for."
         if time > self.newest:

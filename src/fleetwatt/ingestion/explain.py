@@ -1,4 +1,4 @@
-"""What is wrong with a reading that the decoder refused, field by field.
+"""What is wrong with a reading that the decoder rejected, field by field.
 
 The marshmallow schemas that document the routes say so. They derive from `streams`, as the decoder
 does, and a test shows that the two agree.
@@ -29,7 +29,7 @@ _RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 def explain(
     item: bytes, streams: Sequence[Stream], *, ignore_unknown: bool = False
 ) -> Iterator[tuple[str | None, str]]:
-    """Say field by field what is wrong with a reading that the decoder refused.
+    """Say field by field what is wrong with a reading that the decoder rejected.
 
     Args:
         item: The reading.
@@ -103,7 +103,7 @@ def why_not_json(body: bytes) -> str | None:
 
 
 def reject_constant(name: str) -> Any:
-    """Refuse NaN and infinities, which Python reads as numbers."""
+    """Reject NaN and infinities, which Python reads as numbers."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -115,7 +115,7 @@ def repeated_names(item: bytes, raw_fields: Mapping[str, msgspec.Raw]) -> list[s
     kept = 2 * len(raw_fields) + sum(bytes(raw).count(b'"') for raw in raw_fields.values())
     if item.count(b'"') == kept or len(item) > MAX_EXPLAINED:
         return []
-    # As floats, since Python refuses to read integers of thousands of digits.
+    # As floats, since Python does not read integers of thousands of digits.
     pairs: list[tuple[str, Any]] = json.loads(item, object_pairs_hook=list, parse_int=float)
     return [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
 

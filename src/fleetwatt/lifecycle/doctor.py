@@ -1,6 +1,6 @@
 """What is well and what is not with a database: each finding says what to do about it.
 
-It looks at one that fleetwatt would refuse to serve on, too.
+It looks at one that fleetwatt would not serve on, too.
 """
 
 from __future__ import annotations

@@ -27,5 +27,5 @@ def traces(database: Database, stream: Stream, device: str) -> dict[str, int]:
 
 
 def erase(database: Database, stream: Stream, device: str) -> None:
-    """Remove all of it, in one transaction; whoever does needs the right to delete history."""
+    """Remove all of it, in one transaction; the caller needs the right to delete history."""
     database.execute_once(f"{stream.name}.erase", device=device)

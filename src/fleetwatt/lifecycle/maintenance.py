@@ -3,7 +3,7 @@
 | database | what | who does it |
 |---|---|---|
 | Community | jobs: refresh, columnstore, retention | its scheduler; what failed there, this |
-| embedded | the same jobs; vacuum, checkpoint | this: nothing there runs by itself |
+| embedded | the same jobs; vacuum, checkpoint | this, since nothing else runs them |
 | Apache | retention; there are no jobs | this, by drop_chunks() |
 """
 

@@ -1,7 +1,7 @@
 """The policies by which the database drops, compresses and refreshes, and the rules between them.
 
-Only the database knows them: they are read each time, whoever changed them last. A change is
-planned here, checked against the rules, and made by one statement, as a whole or not at all.
+Only the database knows them, so each question reads them. A change is planned here, checked against
+the rules, and made by one statement, as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # A refresh of dropped raw erases the aggregate (timescaledb#2198): it stays this far inside.
 MARGIN = DAY
 BUCKET = HOUR
-# TimescaleDB refuses a refresh window of less than two buckets.
+# TimescaleDB rejects a refresh window of less than two buckets.
 LEAST_WINDOW = 2 * BUCKET
 TABLES = {table: stream for stream in STREAMS for table in (stream.history, stream.hourly)}
 HISTORIES = {stream.history: stream for stream in STREAMS}

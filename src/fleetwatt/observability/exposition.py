@@ -1,7 +1,7 @@
 """Shows the metrics of all processes in Prometheus's text format.
 
-With PROMETHEUS_MULTIPROC_DIR set before `metrics` is imported (`serving/metrics_folder.py` does),
-each process counts in files of its own in that folder, and any of them answers for all. When one
+`serving/metrics_folder.py` sets PROMETHEUS_MULTIPROC_DIR before `metrics` is imported. Then each
+process counts in files of its own in that folder, and any of them answers for all. When one
 has ended, `bury` adds its files to those of the dead, so that they don't grow in number and no
 counter falls.
 """

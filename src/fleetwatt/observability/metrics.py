@@ -131,7 +131,7 @@ DATABASE = {
         ("proc", "job_id", "table"),
     ),
     "fleetwatt_job_next_start_timestamp_seconds": Family(
-        "Unix time of a job's next start; absent while it runs or where it never starts by itself",
+        "Unix time of a job's next start; absent while it runs or where nothing starts it",
         ("proc", "job_id", "table"),
     ),
     "fleetwatt_job_last_success_timestamp_seconds": Family(

@@ -70,7 +70,7 @@ class StoredTable(Answer):
 
 
 class StoredPolicy(Answer):
-    """What the database does with a table by itself, and how it went."""
+    """What a policy does with a table, and how it went."""
 
     table = _text("The table", METER.history, attribute="table_name")
     kind = ma.fields.String(
@@ -127,7 +127,7 @@ class Storage(Answer):
     )
     policies = ma.fields.List(
         ma.fields.Nested(StoredPolicy),
-        metadata={"description": "What the database does by itself"},
+        metadata={"description": "What the database's policies do"},
     )
     warnings = ma.fields.List(
         ma.fields.Nested(StorageWarning), metadata={"description": "Rules that do not hold"}

@@ -124,7 +124,7 @@ class Timestamp(ma.fields.AwareDateTime):
 
 
 def in_our_age(time: datetime) -> None:
-    """Refuse a time that leaves no room to count with."""
+    """Reject a time that leaves no room to count with."""
     if not 1970 <= time.year <= 9000:
         raise ma.ValidationError("Must lie between the years 1970 and 9000.")
 

@@ -84,7 +84,7 @@ class Mapping(Answer):
     )
     validFrom = optional(
         Timestamp,
-        "Start; null: since ever",
+        "Start; null: from the beginning",
         attribute="valid_from",
         example="2024-02-09T10:00:00Z",
     )
@@ -97,7 +97,7 @@ class Mapping(Answer):
 
 
 class MappingCursor(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """The mapping after which a page ended; one since ever starts at None."""
+    """The mapping after which a page ended; one from the beginning starts at None."""
 
     vehicle_id: Annotated[str, msgspec.Meta(pattern=f"^{ID_PATTERN}\\Z")]
     valid_from: Annotated[datetime, msgspec.Meta(tz=True)] | None
@@ -131,7 +131,9 @@ class MappingPage(Answer):
 class MappingSpan(Answer):
     """When a mapping is valid, [validFrom, validTo)."""
 
-    validFrom = optional(Timestamp, "Start; null: since ever", example="2024-02-09T10:00:00Z")
+    validFrom = optional(
+        Timestamp, "Start; null: from the beginning", example="2024-02-09T10:00:00Z"
+    )
     validTo = optional(Timestamp, "End, exclusive; null: open", example="2024-02-10T10:00:00Z")
 
 

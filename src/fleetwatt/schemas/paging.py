@@ -1,4 +1,4 @@
-"""Pages of lists that are too long for one answer: each goes on where the one before ended."""
+"""Pages of lists that are too long for one answer: each starts where the one before ended."""
 
 from __future__ import annotations
 

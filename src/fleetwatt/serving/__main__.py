@@ -1,7 +1,7 @@
 """Serves with gunicorn by the settings beside this: what `fleetwatt serve` becomes.
 
-It is a program of its own because the settings have to come before anything declares a metric, and
-because the workers of a master share all that it has loaded.
+It is a program of its own because the settings have to come before anything declares a metric. And
+the workers of a master share all that it has loaded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gunicorn.app.wsgiapp import WSGIApplication
 
 
 class Service(WSGIApplication):  # type: ignore[misc]
-    """gunicorn, of whose command line nothing is left to say; GUNICORN_CMD_ARGS is read as ever."""
+    """gunicorn, of whose command line nothing is left to say; GUNICORN_CMD_ARGS still counts."""
 
     def init(self, parser: Any, opts: Any, args: Any) -> None:
         """Take settings and app from the package, whatever the folder holds."""

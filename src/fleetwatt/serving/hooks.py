@@ -36,7 +36,7 @@ _served = memoryview(mmap.mmap(-1, 4 * _MOST_WORKERS)).cast("i")
 
 
 def on_starting(server: Arbiter) -> None:
-    """Refuse an open door and a schema that is behind; do without a database that is away.
+    """Reject an open door and a schema that is behind; do without a database that is away.
 
     A server that may forget what it acknowledged is served on, with a warning.
     """
@@ -106,7 +106,7 @@ def post_worker_init(worker: Worker) -> None:
     A batch makes thousands of objects and no cycle: at its usual threshold the collector would look
     at them all again and again.
 
-    What fails, as counts do on a full disk, is tried again, and keeps nothing else from being done.
+    What fails, as counts do on a full disk, is retried, and keeps nothing else from being done.
     """
     gc.collect()
     gc.freeze()

@@ -28,7 +28,7 @@ class Logger(glogging.Logger):  # type: ignore[misc]
 
 
 LINGER = 4  # milliseconds that a thread waits for the next request of the connection that it served
-UNREAD = 100_000_000  # bytes of a refused body that are read before its connection is closed
+UNREAD = 100_000_000  # bytes of a rejected body that are read before its connection is closed
 TAKING = 5  # times as long as a request may arrive, its answer may be taken
 PATIENCE = 20  # times a millisecond or more that a worker leaves a connection to the others
 
@@ -37,7 +37,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     """Cuts the reading side of a connection when its request is late, then both.
 
     A request whose body was being read is still answered, with what it lacks; one that had arrived
-    whole is answered as ever, and its connection closed after it. `_busy` belongs to the pool's
+    whole is answered as usual, and its connection closed after it. `_busy` belongs to the pool's
     threads, one entry each, and to the main thread, which looks at a copy and again before it cuts.
 
     Attributes:
@@ -94,21 +94,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 return kept
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
-        """Read what a refused request still sends, and say whether its connection is kept.
+        """Read what a rejected request still sends, and say whether its connection is kept.
 
-        To close it at once resets it, and a client that is still sending finds a broken pipe where
-        it would have found the answer. gunicorn reads 64 KiB, of connections that are kept.
+        To close it at once resets it. A client that is still sending then finds a broken pipe, not
+        the answer. gunicorn reads 64 KiB, of connections that are kept.
         """
         end = time.monotonic() + self._limit
         whole = conn.parser.finish_body(deadline=end, max_bytes=UNREAD)
         return bool(keepalive and whole)
 
     def is_parent_alive(self) -> bool:
-        """Whether the master lives; where it doesn't, this worker ends as if it had been told to.
+        """Whether the master lives; where it doesn't, this worker ends as after a signal.
 
-        gunicorn's own goes on for its kept-alive connections until their clients pause, and lets
-        new ones wait in its socket, into which the kernel puts a share of what the next master's
-        workers ought to get.
+        gunicorn's own goes on for its kept-alive connections until their clients pause. New ones
+        wait in its socket, into which the kernel puts a share of the next master's connections.
         """
         if super().is_parent_alive():
             return True

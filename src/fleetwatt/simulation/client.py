@@ -99,11 +99,11 @@ class Client:
                 self._failing = True
                 self._say(f"{trouble}; trying again for up to {self._patience:g} s …")
             if self._stopped.wait(pause):
-                raise SendingFailed(f"{trouble}; not tried again, since this stops")
+                raise SendingFailed(f"{trouble}; not retried, since this stops")
             retries += 1
 
     def stop(self) -> None:
-        """Let requests that are being tried again fail now."""
+        """Let requests that are being retried fail now."""
         self._stopped.set()
 
     def close(self) -> None:

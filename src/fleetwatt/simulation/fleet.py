@@ -63,7 +63,7 @@ class Fleet:
     """
 
     def __init__(self, plan: Plan, known: Known | None = None) -> None:
-        """Make a fleet, which goes on from the readings that are known of it."""
+        """Make a fleet, which continues from the readings that are known of it."""
         self._plan = plan
         self._chance = chance = plan.chance("fleet")
         self._phase = chance.uniform(0, math.tau)

@@ -1,4 +1,4 @@
-"""What the API knows of a fleet before a run, which goes on from there."""
+"""What the API knows of a fleet before a run, which continues from there."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Sender:
                 self.flush()
                 self._settle(0)
         finally:
-            # After an exception, what is being tried again is given up.
+            # After an exception, what is being retried is given up.
             self._client.stop()
             self._threads.shutdown(cancel_futures=True)
             self._client.close()

@@ -112,7 +112,7 @@ def _csv(raw: IO[bytes], stream: Stream) -> Iterator[Write]:
     try:
         yield write
     finally:
-        # Whoever opened it closes it.
+        # The caller opened it, and closes it.
         file.detach()
 
 

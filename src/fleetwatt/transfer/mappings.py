@@ -1,6 +1,6 @@
 """The history of mappings as a table: who was on which meter, from when to when.
 
-An empty validFrom is since ever, an empty validTo still.
+An empty validFrom means from the beginning, an empty validTo still.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class FileIsThere(Exception):
-    """A file of that name is there already, and nobody said that it is to be replaced."""
+    """A file of that name is there already, and the caller does not replace it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is there already: --force replaces it")

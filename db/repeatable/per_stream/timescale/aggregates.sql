@@ -1,5 +1,5 @@
--- What the hourly aggregate has materialized, without its real-time half: that would be planned each time, and never
--- read.
+-- What the hourly aggregate has materialized, without its real-time half: that would be planned each time,
+-- and never read.
 DO $$
 BEGIN
     EXECUTE (

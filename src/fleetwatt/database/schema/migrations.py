@@ -47,7 +47,7 @@ ON CONFLICT (file) DO UPDATE SET checksum = excluded.checksum, applied_at = now(
 """
 # Files that this release has no more. Their rows stay: an older release looks for them.
 _RETIRED = frozenset({"repeatable/aggregates.sql", "repeatable/status.sql"})
-# Functions with their owner's rights keep the path that they were made on: else whoever calls them
+# Functions with their owner's rights keep the path that they were made on: else a caller
 # could put a temporary table in the place of one of ours.
 _TEMPORARY_LAST = """
 SELECT set_config('search_path', concat_ws(', ', current_setting('search_path'), 'pg_temp'), false)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PATIENCE = "60s"  # how long an upgrade waits for another's transaction, as PostgreSQL writes it
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('fleetwatt_schema', 0))"
-# Of other roles' sessions everybody sees the process, the role and the program's name.
+# Every role sees other roles' processes, names and programs.
 _HOLDER = """
 SELECT pid, usename, application_name
 FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -31,7 +31,7 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 1
 def taken(connection: Connection) -> Iterator[DatabaseCursor]:
     """Open a transaction that no other upgrade runs beside.
 
-    Any role can take the lock and keep it: so nobody waits for it without end.
+    Any role can take the lock and keep it, so each wait for it has an end.
 
     Raises:
         Busy: Another session holds the lock for too long; the message says whose.

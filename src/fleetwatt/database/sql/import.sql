@@ -1,5 +1,5 @@
 -- database_identity --
--- What tells this database from every other, also from one restored from its dump. Cost: none.
+-- What distinguishes this database from every other, also from one restored from its dump. Cost: none.
 -- Rows: one.
 SELECT concat_ws('/', system_identifier, oid) AS identity
 FROM pg_control_system()

@@ -10,9 +10,9 @@ FROM map_vehicle(
 )
 
 -- put_mappings --
--- Puts vehicles on meters over spans, each as map_vehicle does with both ends named; NULL: since ever, or
--- still. They come sorted by vehicle, or two at once may block each other; what became of each comes in the
--- same order. Cost: as map_vehicle for each.
+-- Puts vehicles on meters over spans, each as map_vehicle does with both ends named; NULL: from the
+-- beginning, or still. They come sorted by vehicle, or two at once may block each other; what became of each
+-- comes in the same order. Cost: as map_vehicle for each.
 -- Rows: one. Run once: a second run says that the mappings were there already.
 SELECT
     array_agg(outcome ORDER BY position) AS outcomes,
@@ -34,8 +34,8 @@ FROM unplug_vehicle(%(vehicle_id)s, %(at)s::timestamptz, %(author)s)
 
 -- mappings --
 -- A page of the history of mappings, of all or of one vehicle or meter, after a vehicle's mapping with a
--- start (NULL: since ever). Cost: one look-up, or where nothing is named the whole table, of which the page's
--- rows are sorted.
+-- start (NULL: from the beginning). Cost: one look-up, or where nothing is named the whole table, of which
+-- the page's rows are sorted.
 -- Rows: many.
 SELECT vehicle_id, meter_id, lower(valid) AS valid_from, upper(valid) AS valid_to
 FROM vehicle_meter_mapping

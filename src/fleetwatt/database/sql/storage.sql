@@ -44,7 +44,7 @@ WHERE %(table)s::text IS NULL OR table_name = %(table)s
 ORDER BY table_name, range_start
 
 -- policies --
--- What the database does by itself, and how it went. Cost: one look at the jobs' catalog and at each job's
+-- What the database's policies do, and how it went. Cost: one look at the jobs' catalog and at each job's
 -- last failure.
 -- Rows: many.
 SELECT

@@ -1,5 +1,5 @@
 -- audit_hours --
--- Random hours of those that history still has chunks of, and whether each awaits a refresh of the hourly
+-- Random hours of those that history still has chunks of. Each says whether it awaits a refresh of the hourly
 -- aggregate, so that answers read it from raw. Hours that retention has dropped are left out: only the
 -- aggregate knows them. Cost: one look at the chunks' catalog.
 -- Rows: many.

@@ -7,8 +7,8 @@ WHERE hypertable_schema = current_schema() AND hypertable_name = '$history'
   AND range_start > now() + $max_ahead
 
 -- unrefreshed --
--- How many hours of history, up to three ago, the aggregate still lacks readings of, and how many of them no
--- refresh policy will ever reach. Cost: one look at the invalidation logs.
+-- How many hours of history, up to three ago, the aggregate still lacks readings of. `unreached_…` bounds
+-- those that no refresh policy will ever reach. Cost: one look at the invalidation logs.
 -- Rows: one.
 WITH kept AS (
     SELECT min(range_start) AS since FROM timescaledb_information.chunks

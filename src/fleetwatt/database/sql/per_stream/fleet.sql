@@ -1,7 +1,8 @@
 -- freshness --
--- How many devices, all or those of a site, report, are stale, or have been silent since a window's start, by
--- the newest reading of each. One is stale past `stale_after`, or by its own interval where that is null; one
--- that is registered and has never reported is silent. Cost: one scan each of latest and of the register.
+-- How many devices, all or those of a site, report, are stale, or have been silent since a window's start.
+-- The newest reading of each decides. One is stale past `stale_after`, or by its own interval where that is
+-- null; one that is registered and has never reported is silent. Cost: one scan each of latest and of the
+-- register.
 -- Rows: one.
 SELECT
     count(*) FILTER (WHERE time >= %(start)s::timestamptz AND age <= bound) AS reporting,

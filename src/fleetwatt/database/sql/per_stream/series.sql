@@ -1,6 +1,6 @@
 -- buckets --
 -- One device's curve by the buckets between neighbouring boundaries, [start, end), a row each; what each
--- tells of the measures. Hours that no boundary parts come from the aggregate, everything else from raw.
+-- says of the measures. Hours that no boundary parts come from the aggregate, everything else from raw.
 -- Cost: a row an hour of the aggregate, twice, and one index range scan of raw for each stretch of the rest.
 -- Rows: many.
 WITH asked AS MATERIALIZED (
@@ -73,7 +73,7 @@ WITH asked AS MATERIALIZED (
             LIMIT 1
         ), %(end)s::timestamptz) AS until
 ), piece AS MATERIALIZED (
-    -- Once: a join would scan anew for each reading.
+    -- Once: a join would scan again for each reading.
     SELECT asked.origin, scanned.*
     FROM asked
     CROSS JOIN LATERAL ${stream}_scanned(
