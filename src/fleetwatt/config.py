@@ -147,6 +147,13 @@ class Config:
         unit="s",
         kind=PositiveSeconds,
     )
+    address_connections: int = _setting(
+        200,
+        "connections of one address (IPv6: of one /64 network) that a worker keeps; for one more "
+        "it closes the one that was silent longest; 0: no limit",
+        unit="connections",
+        kind=Natural,
+    )
     pool_size: int = _setting(
         4,
         "database connections of a worker, one of them for writes, keys and health alone",

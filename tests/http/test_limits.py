@@ -19,7 +19,7 @@ from limits import parse
 from fleetwatt.app import create_app
 from fleetwatt.config import Config
 from fleetwatt.http import limits
-from fleetwatt.http.auth import client_of
+from fleetwatt.http.addresses import client_of
 from fleetwatt.http.limits import Limits, ProcessMemory
 from fleetwatt.http.problems import RateLimited
 from fleetwatt.security import keys

@@ -12,17 +12,19 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
 import pytest
 from gunicorn import glogging, http, util
 from gunicorn.config import Config
-from gunicorn.http import wsgi
+from gunicorn.http import parser, wsgi
 from gunicorn.workers import base
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from fleetwatt.serving import gunicorn_patches
+from tests.waiting import eventually
 
 ADDRESS = ("127.0.0.1", 8000)
 OWN_RESPONSE = gunicorn_patches.Response.__mro__[1]
@@ -39,6 +41,12 @@ PINNED: dict[Callable[..., Any], str] = {
     ThreadWorker._keepalive_after: "4ebdbbc8bf5a",
     ThreadWorker.is_parent_alive: "3517612f7763",
     ThreadWorker.murder_pending: "7bf11f464542",
+    ThreadWorker.enqueue_req: "c9f428953d24",
+    ThreadWorker.murder_keepalived: "4459960c4ccc",
+    ThreadWorker.wait_for_and_dispatch_events: "ea969b352482",
+    TConn.close: "6d1c334ed197",
+    parser.SocketUnreader.chunk: "9f62532259f8",
+    parser.Parser.__init__: "604084ecb33b",
     ThreadWorker.set_accept_enabled: "140150ebfd3c",
 }
 
@@ -46,7 +54,13 @@ PINNED: dict[Callable[..., Any], str] = {
 @pytest.fixture
 def patched(monkeypatch: pytest.MonkeyPatch) -> None:
     """gunicorn as the service has it; the other tests of this process find it as it was."""
-    for module, name in ((wsgi, "SERVER"), (wsgi, "Response"), (util, "write_error")):
+    replaced = (
+        (wsgi, "SERVER"),
+        (wsgi, "Response"),
+        (util, "write_error"),
+        (parser, "SocketUnreader"),
+    )
+    for module, name in replaced:
         monkeypatch.setattr(module, name, getattr(module, name))
     gunicorn_patches.install()
 
@@ -109,6 +123,21 @@ def test_what_is_no_request_is_answered_with_a_problem(
 
     assert b"\r\nContent-Type: application/problem+json\r\n" in head
     assert json.loads(body)["status"] == 400
+
+
+@pytest.mark.usefixtures("patched")
+def test_a_thread_lets_it_be_known_while_it_waits_for_its_client(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    server, _ = ends
+    with ThreadPoolExecutor() as pool:
+        answering = pool.submit(next, http.get_parser(Config(), server, ADDRESS))
+        eventually(lambda: server in gunicorn_patches.awaited, "no thread waits")
+        sides, _ = gunicorn_patches.awaited[server]
+        server.shutdown(sides)
+
+        assert isinstance(answering.exception(), http.errors.NoMoreData | StopIteration)
+    assert gunicorn_patches.awaited == {}
 
 
 def test_gunicorn_itself_would_send_the_head_apart_and_say_its_name_and_a_page(

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ import pytest
 
 from tests.conftest import serving
 from tests.examples import meter
+from tests.waiting import eventually
 
 THREADS = 2
 PATIENCE = 60.0  # seconds; generous, since no test is about how fast a machine is
@@ -150,6 +152,99 @@ def is_cut(connection: socket.socket) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+@pytest.fixture(scope="module")
+def whole(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """A worker as it serves by default."""
+    with serving(database_url, 1, tmp_path_factory.mktemp("gunicorn") / "log") as url:
+        parts = urlsplit(url)
+        assert parts.hostname
+        assert parts.port
+        yield parts.hostname, parts.port
+
+
+def test_clients_that_pipeline_unread_and_silent_ones_keep_nobody_from_being_served(
+    whole: tuple[str, int],
+) -> None:
+    request = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(closing(connect(whole)))
+        for _ in range(140):
+            client = stack.enter_context(closing(connect(whole)))
+            with suppress(ConnectionError):  # it made room already
+                client.sendall(20 * request)
+
+        assert is_served(whole)
+        assert is_served(whole)
+
+
+def test_a_client_that_waits_after_its_last_answer_keeps_nobody_from_being_served(
+    whole: tuple[str, int],
+) -> None:
+    with ExitStack() as stack:
+        for _ in range(40):
+            client = stack.enter_context(closing(connect(whole)))
+            client.sendall(b"NONSENSE\r\n\r\n")
+
+        assert is_served(whole)
+
+
+def test_a_connection_that_asks_for_nothing_is_closed(whole: tuple[str, int]) -> None:
+    with closing(connect(whole)) as silent:
+        assert everything(silent) == b""
+
+
+def test_one_connection_more_than_an_address_may_have_closes_the_longest_silent_one(
+    few: tuple[str, int],
+) -> None:
+    clients = [http.client.HTTPConnection(*few, timeout=PATIENCE) for _ in range(4)]
+    for client in clients:
+        client.request("GET", "/healthz")
+        assert client.getresponse().read()
+
+    first, *others = clients
+    for client in others:
+        own = client.sock
+        client.request("GET", "/healthz")
+        assert client.getresponse().status == 200
+        assert client.sock is own
+    assert first.sock
+    assert everything(first.sock) == b""
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def few(database_url: str, tmp_path: Path) -> Iterator[tuple[str, int]]:
+    """A worker that keeps three connections of an address."""
+    yield from addresses(database_url, tmp_path / "log", FLEETWATT_ADDRESS_CONNECTIONS="3")
+
+
+def _answered(log: Path) -> int:
+    return log.read_text().count("/openapi.json")
+
+
+def test_a_request_is_served_once_the_answer_before_was_taken(
+    database_url: str, tmp_path: Path
+) -> None:
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    last = request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    with serving(database_url, 1, tmp_path / "log", FLEETWATT_LOG_REQUESTS="1000") as url:
+        parts = urlsplit(url)
+        answered = partial(_answered, tmp_path / "log")
+        with closing(socket.socket()) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            client.settimeout(PATIENCE)
+            client.connect((parts.hostname, parts.port))
+            client.sendall(4 * request + last)
+            eventually(lambda: answered() == 1, "the first request is not answered")
+            for _ in range(5):
+                assert is_served((str(parts.hostname), int(parts.port or 0)))
+
+            assert answered() == 1
+            assert everything(client).count(b"HTTP/1.1 200") == 5
 
 
 def test_a_request_that_arrives_in_parts_but_in_time_is_served(server: tuple[str, int]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import cache
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 import apispec
@@ -13,6 +12,7 @@ from werkzeug.routing import RequestRedirect
 
 from fleetwatt.database.errors import DatabaseError
 from fleetwatt.http import problems
+from fleetwatt.http.addresses import client_of
 from fleetwatt.http.limits import Limits
 from fleetwatt.http.problems import Forbidden, RateLimited, Unauthenticated
 from fleetwatt.http.request_log import audit
@@ -158,17 +158,6 @@ def _authenticated(keyring: Keyring, limits: Limits) -> ApiKey:
     if known.refusal:
         raise _unauthenticated(prefix, known.refusal)
     return known.key
-
-
-def client_of(address: str | None) -> str:
-    """Return whose limits an address counts for: an IPv6 client has a network of /64."""
-    try:
-        parsed = ip_address(address or "")
-    except ValueError:
-        return address or ""
-    if isinstance(parsed, IPv6Address):
-        return str(parsed.ipv4_mapped or ip_network(f"{parsed}/64", strict=False))
-    return str(parsed)
 
 
 def _unauthenticated(prefix: str | None, refusal: str) -> Unauthenticated:

@@ -1,22 +1,49 @@
 """What gunicorn does otherwise here, where it has no setting for it.
 
-`install` puts it into gunicorn's own modules, once, before workers are forked. Each of the three
+`install` puts it into gunicorn's own modules, once, before workers are forked. Each of them
 has a test in tests/serving/test_gunicorn_patches.py, which fails where another gunicorn has changed
 what is replaced.
 """
 
 from __future__ import annotations
 
+import socket
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 from gunicorn import util
-from gunicorn.http import wsgi
+from gunicorn.http import parser, unreader, wsgi
 
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Iterator
+
+# Sockets on whose clients a thread waits at this moment: which sides to shut to end its wait (one
+# that sends its request gets an answer yet), and since when. A thread adds and removes its own.
+awaited: dict[socket.socket, tuple[int, float]] = {}
+PIECE = 65_536  # bytes that are sent at once: each is a new wait
 
 SERVER = "fleetwatt"  # in the header Server: which version answers concerns clients no further
+
+
+@contextmanager
+def _awaiting(sock: socket.socket, sides: int) -> Iterator[None]:
+    awaited[sock] = sides, time.monotonic()
+    try:
+        yield
+    finally:
+        del awaited[sock]
+
+
+class SocketUnreader(unreader.SocketUnreader):  # type: ignore[misc]
+    """Reads a request, and lets it be known that it waits for one."""
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """Return what arrives next."""
+        with _awaiting(self.sock, socket.SHUT_RD):
+            arrived: bytes = super().chunk(size_hint)
+        return arrived
 
 
 class Response(wsgi.Response):  # type: ignore[misc]
@@ -37,7 +64,12 @@ class Response(wsgi.Response):  # type: ignore[misc]
         if self.chunked:
             data = b"%X\r\n%b\r\n" % (len(data), data)
         head, self._head = self._head, b""
-        self.sock.sendall(head + data if head else data)
+        self._send(head + data if head else data)
+
+    def _send(self, data: bytes) -> None:
+        for start in range(0, len(data), PIECE):
+            with _awaiting(self.sock, socket.SHUT_RDWR):
+                self.sock.sendall(data[start : start + PIECE])
 
     def can_sendfile(self) -> bool:
         """Leave files to `write`: the kernel would send one before its head."""
@@ -47,7 +79,7 @@ class Response(wsgi.Response):  # type: ignore[misc]
         """Send what is left."""
         self.send_headers()
         if self._head:
-            self.sock.sendall(self._head)
+            self._send(self._head)
             self._head = b""
         super().close()
 
@@ -67,7 +99,11 @@ def write_problem(sock: socket.socket, status: int, reason: str, message: str) -
 
 
 def install() -> None:
-    """Let gunicorn name no version, send a head with its body, and answer with problems."""
+    """Let gunicorn name no version, send a head with its body, and answer with problems.
+
+    Its threads let it be known when they wait for their clients.
+    """
+    parser.SocketUnreader = SocketUnreader
     wsgi.SERVER = SERVER
     wsgi.Response = Response
     util.write_error = write_problem
