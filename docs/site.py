@@ -1,7 +1,8 @@
-"""Hooks of mkdocs: the pages at the repository's root, and the decisions in the menu."""
+"""Hooks of mkdocs: pages from the repository's root and from the code, decisions in the menu."""
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+
+from docs.reference import generate
 
 ROOT = Path(__file__).parents[1]
 # Page of the site: file of the repository.
@@ -30,9 +33,12 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that stand at the root."""
+    """Add the pages that stand at the root, and what the code says of the API."""
     for page, source in FROM_ROOT.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
+    files.append(File.generated(config, "reference/schemas.md", content=generate.schemas()))
+    document = json.dumps(generate.openapi(), indent=2)
+    files.append(File.generated(config, "reference/openapi.json", content=document))
     return files
 
 

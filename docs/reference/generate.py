@@ -105,10 +105,39 @@ def _sentences(paragraph: str) -> str:
     )
 
 
-def routes() -> str:
+def openapi() -> dict[str, Any]:
     app = create_app(Config())
     document: dict[str, Any] = app.extensions["flask-smorest"]["apis"][""]["ext_obj"].spec.to_dict()
-    return table("route|does|scope|arguments", _route_rows(document["paths"]))
+    return document
+
+
+def routes() -> str:
+    return table("route|does|scope|arguments", _route_rows(openapi()["paths"]))
+
+
+def schemas() -> str:
+    """Describe what requests and answers hold, for the site alone."""
+    sections = ["# Requests and answers\n\nWhat each object of the API holds, from `openapi.json`."]
+    for name, schema in sorted(openapi()["components"]["schemas"].items()):
+        rows = (
+            (f"`{field}`", _type(described), cell(described.get("description", "")))
+            for field, described in schema.get("properties", {}).items()
+        )
+        sections.append(f"## {name}\n\n" + table("field|type|meaning", rows))
+    return "\n\n".join(sections) + "\n"
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if reference := schema.get("$ref"):
+        name = reference.rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "items" in schema:
+        return f"list of {_type(schema['items'])}"
+    either = [_type(part) for key in ("anyOf", "allOf", "oneOf") for part in schema.get(key, [])]
+    if either:
+        return " or ".join(either)
+    kind = schema.get("format", schema.get("type", "any"))
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
 
 
 def _route_rows(paths: dict[str, Any]) -> Iterator[tuple[str, ...]]:

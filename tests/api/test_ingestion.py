@@ -117,7 +117,7 @@ def test_a_bad_reading_costs_its_neighbours_nothing(client: FlaskClient, sql: Co
             {
                 "index": 500,
                 "field": "voltage",
-                "message": "Must be greater than or equal to 0 and less than or equal to 1e+100.",
+                "message": "Must be from 0 to 1e+100; -1 came.",
             }
         ],
         "errorsOmitted": 0,
@@ -130,7 +130,9 @@ def test_atomic_stores_all_or_nothing(client: FlaskClient, sql: Connection) -> N
 
     assert response.status_code == 422
     assert response.json
-    assert response.json["errors"] == [{"index": 1, "field": "voltage", "message": "Not a number."}]
+    assert response.json["errors"] == [
+        {"index": 1, "field": "voltage", "message": 'Not a number; "230" came.'}
+    ]
     assert history(sql) == []
 
 

@@ -76,7 +76,7 @@ def test_one_bad_line_in_a_thousand_costs_no_other_and_is_named(
         {
             "line": 500,
             "field": "voltage",
-            "reason": "Must be greater than or equal to 0 and less than or equal to 1e+100.",
+            "reason": "Must be from 0 to 1e+100; -1 came.",
             "text": json.dumps(readings[499]),
         }
     ]
@@ -258,13 +258,19 @@ def test_bad_cells_of_csv_are_named_by_line_and_field(
         (rejection["line"], rejection["field"], rejection["reason"])
         for rejection in rejections(file)
     ]
+    assert found[0][2] == "Must be from 0 to 100; 171 came."
+    assert found[5][2].startswith("More than 5 minutes ahead of the server's clock")
     assert found == [
-        (2, "soc", "Must be greater than or equal to 0 and less than or equal to 100."),
-        (3, "soc", "Not a number."),
-        (4, "soc", "Not a number."),
-        (5, "kwhDeliveredDc", "Missing data for required field."),
+        (2, "soc", found[0][2]),
+        (3, "soc", 'Not a number; "nan" came.'),
+        (4, "soc", 'Not a number; "1_0" came.'),
+        (5, "kwhDeliveredDc", "Missing."),
         (6, "vehicleId", found[4][2]),
-        (7, "timestamp", "More than 5 minutes ahead of the server's clock."),
+        (
+            7,
+            "timestamp",
+            "More than 5 minutes ahead of the server's clock: set the device's clock.",
+        ),
         (8, "timestamp", found[6][2]),
         (9, None, "has 2 cells where the header has 5"),
         (10, None, "is not CSV: unexpected end of data"),

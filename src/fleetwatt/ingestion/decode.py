@@ -88,11 +88,14 @@ class Bounds:
             return stream.id.name, "Not one of the devices that the API key may write for."
         if time > self.newest:
             minutes = MAX_AHEAD.seconds // 60
-            return TIMESTAMP.name, f"More than {minutes} minutes ahead of the server's clock."
+            return (
+                TIMESTAMP.name,
+                f"More than {minutes} minutes ahead of the server's clock: set the device's clock.",
+            )
         if time < self.oldest[stream]:
             return (
                 TIMESTAMP.name,
-                "Older than the raw history that is kept: it would be dropped unseen.",
+                "Older than the raw history that is kept; retention would drop it.",
             )
         return None
 

@@ -59,7 +59,7 @@ def explain(
         yield from _invalid_values(raw_fields, named[0])
     for name in raw_fields:
         if name in looked_at and name not in known:
-            yield echoed(name), "Unknown field."
+            yield echoed(name), "Unknown field; remove it, or ask for unknown fields to be ignored."
 
 
 def _invalid_values(
@@ -70,9 +70,15 @@ def _invalid_values(
     reading = {name: _value(raw) for name, raw in raw_fields.items() if name in known}
     if isinstance(time := reading.get(TIMESTAMP.name), str):
         reading[TIMESTAMP.name] = before_leap_second(time) or time
+    nullable = {field.name for field in stream.fields if field.nullable}
     for name, messages in READING_SCHEMAS[stream].validate(reading).items():
         for message in messages:
-            yield name, message
+            if name in raw_fields:
+                came = echoed(bytes(raw_fields[name]).decode().strip())
+                yield name, f"{message.removesuffix('.')}; {came} came."
+            else:
+                advice = "; send null where it is unknown" if name in nullable else ""
+                yield name, f"Missing{advice}."
 
 
 def before_leap_second(time: str) -> str | None:

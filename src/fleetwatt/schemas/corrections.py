@@ -14,6 +14,7 @@ from fleetwatt.schemas.fields import (
     Identifier,
     Timestamp,
     WholeArgument,
+    between,
     count,
     in_our_age,
     optional,
@@ -162,7 +163,7 @@ class Correction(Answer):
 class _CorrectionQuery(ma.Schema):
     limit = paging.limit("Corrections")
     after = WholeArgument(
-        validate=ma.validate.Range(1, paging.GREATEST_ID),
+        validate=between(1, paging.GREATEST_ID),
         metadata={"description": "`next` of the page before"},
     )
 

@@ -9,7 +9,7 @@ import marshmallow as ma
 
 from fleetwatt import calendar
 from fleetwatt.schemas import paging
-from fleetwatt.schemas.fields import Answer, Identifier, Number, optional, quantity
+from fleetwatt.schemas.fields import Answer, Identifier, Number, between, optional, quantity
 
 MOST_NAME = 200  # characters
 DEFAULT_INTERVAL = 60.0  # seconds
@@ -60,14 +60,14 @@ class DeviceEntry(ma.Schema):
         "s",
         900,
         attribute="interval_seconds",
-        validate=ma.validate.Range(SHORTEST_INTERVAL, LONGEST_INTERVAL),
+        validate=between(SHORTEST_INTERVAL, LONGEST_INTERVAL),
     )
     maxKw = quantity(
         "Highest power that it can have; null: FLEETWATT_MAX_KW",
         "kW",
         22,
         attribute="max_kw",
-        validate=ma.validate.Range(LEAST_KW, MOST_KW),
+        validate=between(LEAST_KW, MOST_KW),
     )
 
 

@@ -35,6 +35,12 @@ class Answer(ma.Schema):
         field_obj.required = field_name not in self.sometimes
 
 
+def between(least: float, most: float | None = None) -> ma.validate.Range:
+    """Check the bounds of an argument; the message names them and what came."""
+    allowed = "at least {min}" if most is None else "from {min} to {max}"
+    return ma.validate.Range(least, most, error=f"Must be {allowed}; {{input}} came.")
+
+
 class Identifier(ma.fields.String):
     """A device's id."""
 
@@ -171,7 +177,10 @@ def schema_field(field: Field, **kwargs: Any) -> ma.fields.Field[Any]:
         case "timestamptz":
             return Timestamp(in_url=False, metadata=metadata, **kwargs)
     if field.minimum is not None or field.maximum is not None:
-        kwargs["validate"] = ma.validate.Range(field.minimum, field.maximum)
+        # `explain` adds what came, as it was sent.
+        kwargs["validate"] = ma.validate.Range(
+            field.minimum, field.maximum, error="Must be from {min:g} to {max:g}."
+        )
     return Number(metadata=metadata, **kwargs)
 
 

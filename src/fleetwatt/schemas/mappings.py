@@ -9,7 +9,15 @@ import marshmallow as ma
 import msgspec
 
 from fleetwatt.schemas import paging
-from fleetwatt.schemas.fields import Answer, Flag, Identifier, Timestamp, WholeArgument, optional
+from fleetwatt.schemas.fields import (
+    Answer,
+    Flag,
+    Identifier,
+    Timestamp,
+    WholeArgument,
+    between,
+    optional,
+)
 from fleetwatt.streams import ID_PATTERN
 from fleetwatt.times import rfc3339
 
@@ -183,7 +191,7 @@ class MappingChangeQuery(ma.Schema):
     meterId = Identifier(metadata={"description": "Of this meter only"})
     limit = paging.limit("Changes")
     after = WholeArgument(
-        validate=ma.validate.Range(1, paging.GREATEST_ID),
+        validate=between(1, paging.GREATEST_ID),
         metadata={"description": "`next` of the page before"},
     )
 

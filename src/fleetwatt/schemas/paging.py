@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import marshmallow as ma
 import msgspec
 
-from fleetwatt.schemas.fields import WholeArgument
+from fleetwatt.schemas.fields import WholeArgument, between
 
 T = TypeVar("T")
 GREATEST_ID = 2**63 - 1  # of what the database counts
@@ -51,7 +51,7 @@ def limit(what: str, default: int = 100, most: int = 1000) -> WholeArgument:
     """Return the argument that says how many of something a page holds at most."""
     return WholeArgument(
         load_default=default,
-        validate=ma.validate.Range(1, most),
+        validate=between(1, most),
         metadata={"description": f"{what} a page"},
     )
 

@@ -15,6 +15,7 @@ from fleetwatt.schemas.fields import (
     NumberArgument,
     Timestamp,
     WholeArgument,
+    between,
     bucket_fields,
     count,
     quantity,
@@ -55,7 +56,7 @@ class GapsQuery(WindowQuery):
     """A window and which silence counts; it ends now at the latest."""
 
     longerThan = NumberArgument(
-        validate=ma.validate.Range(0),
+        validate=between(0),
         metadata={
             "description": f"Only spans longer than this; default {SILENCE} of the device's "
             "intervals (s)",
@@ -64,7 +65,7 @@ class GapsQuery(WindowQuery):
     )
     limit = WholeArgument(
         load_default=100,
-        validate=ma.validate.Range(1, 1000),
+        validate=between(1, 1000),
         metadata={"description": "Most spans to list"},
     )
 

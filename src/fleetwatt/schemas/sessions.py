@@ -16,6 +16,7 @@ from fleetwatt.schemas.fields import (
     Identifier,
     NumberArgument,
     Timestamp,
+    between,
     in_our_age,
     optional,
     quantity,
@@ -52,7 +53,7 @@ class SessionQuery(SummaryQuery):
 
     pause = NumberArgument(
         load_default=PAUSE.total_seconds(),
-        validate=ma.validate.Range(0, MOST_PAUSE.total_seconds()),
+        validate=between(0, MOST_PAUSE.total_seconds()),
         metadata={"description": "Longest pause inside a session (s)", "x-unit": "s"},
     )
     limit = paging.limit("Sessions")

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import marshmallow as ma
 
 from fleetwatt import calendar
-from fleetwatt.schemas.fields import Timestamp, WholeArgument, in_our_age
+from fleetwatt.schemas.fields import Timestamp, WholeArgument, between, in_our_age
 from fleetwatt.times import DAY, HOUR
 
 MOST_HOURS = 744  # of a window: 31 days
@@ -41,7 +41,7 @@ def zone_argument(use: str) -> ZoneArgument:
 def hours_argument(most: int, limits: str = "") -> WholeArgument:
     """Return the argument `hours`."""
     return WholeArgument(
-        validate=ma.validate.Range(1, most),
+        validate=between(1, most),
         metadata={
             "description": f"Length of the window, instead of `start`{limits} (h)",
             "x-unit": "h",
