@@ -133,6 +133,27 @@ def test_what_no_import_has_made_is_neither_cut_nor_followed(
     assert stored(sql) == (0, 0)
 
 
+@pytest.mark.parametrize("name", ["meters.ndjson.checkpoint", "meters.ndjson.checkpoint.new"])
+@pytest.mark.parametrize("is_link", [False, True], ids=["file", "link"])
+def test_what_has_a_checkpoint_s_name_and_no_import_has_made_stays(
+    command: Command, tmp_path: Path, name: str, is_link: bool
+) -> None:
+    file, foreign, named = tmp_path / "meters.ndjson", tmp_path / "notes", tmp_path / name
+    file.write_bytes(ndjson(meters(1)))
+    foreign.write_text("mine")
+    if is_link:
+        named.symlink_to(foreign)
+    else:
+        foreign.rename(named)
+
+    result = command("import", str(file), "--restart")
+
+    assert result.exit_code == int(name.endswith("checkpoint"))
+    assert name not in result.stderr or "is no checkpoint of an import" in result.stderr
+    assert named.read_text() == "mine"
+    assert named.is_symlink() == is_link
+
+
 def test_a_link_to_nowhere_is_not_followed(command: Command, tmp_path: Path) -> None:
     file, link = tmp_path / "meters.ndjson", tmp_path / "link"
     file.write_bytes(b"{}\n")

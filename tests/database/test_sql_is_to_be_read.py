@@ -76,6 +76,7 @@ RUN_OTHERWISE = {
     "doctor_settings": "doctor asks on a connection of its own",
     "overdue_jobs": "doctor asks on a connection of its own",
     "jobs_of_others": "doctor asks on a connection of its own",
+    "roles_that_add_jobs": "doctor asks on a connection of its own",
     "expired_chunks": "doctor asks on a connection of its own",
     "future_chunks": "doctor asks on a connection of its own",
     "unrefreshed": "doctor asks on a connection of its own",

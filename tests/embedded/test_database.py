@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -222,3 +223,22 @@ def test_npm_says_what_it_fetches(
     assert begun == "Installing the embedded database (npm ci) …"
     assert npm.startswith("npm ci ")
     assert "--loglevel http" in npm
+
+
+def test_the_embedded_database_is_installed_without_running_its_scripts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    named = {"name": "scripted", "version": "1.0.0"}
+    package = named | {"scripts": {"install": "node -e \"require('fs').writeFileSync('ran', '')\""}}
+    lock = named | {"lockfileVersion": 3, "packages": {"": named}}
+    (tmp_path / "package.json").write_text(json.dumps(package))
+    (tmp_path / "package-lock.json").write_text(json.dumps(lock))
+    monkeypatch.setattr(node, "FOLDER", tmp_path)
+    installed = tmp_path / "node_modules" / ".package-lock.json"
+    installed.parent.mkdir()
+    monkeypatch.setattr(node, "_INSTALLED_LOCK", installed)
+    monkeypatch.setattr(Path, "touch", lambda _: None)  # without packages npm leaves no folder
+
+    node.install()
+
+    assert not (tmp_path / "ran").exists()

@@ -51,6 +51,8 @@ def install() -> None:
     print("Installing the embedded database (npm ci) …", flush=True)  # noqa: T201
     # With a line for each package that it fetches: this may take minutes.
     command = [*_npm(), "ci", "--prefix", str(FOLDER), "--no-audit", "--no-fund"]
+    # A package needs to be unpacked, not to run what it likes on this machine.
+    command.append("--ignore-scripts")
     done = subprocess.run(  # noqa: S603
         [*command, "--loglevel", "http"],
         check=False,

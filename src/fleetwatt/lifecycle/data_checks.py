@@ -54,6 +54,7 @@ def of_data(ask: Ask, *, is_apache: bool) -> Iterator[Finding]:
     if not is_apache:
         yield from of_jobs(ask("failing_jobs"), ask("overdue_jobs"))
         yield from of_owners(ask("jobs_of_others"))
+        yield from of_adding(ask("roles_that_add_jobs"))
         yield from _of_aggregates(ask)
     yield from _of_retention(ask, is_apache=is_apache)
     yield from _of_future(ask)
@@ -136,6 +137,18 @@ def of_owners(jobs_of_others: list[Row]) -> Iterator[Finding]:
             f"job {row['job_id']} ({row['what']}) is {row['owner']}'s, not {row['schema_owner']}'s "
             "as the schema is: `fleetwatt maintain` leaves it, and then raw is never dropped",
             f"run `fleetwatt db roles` as {row['owner']} or a superuser: it hands the job over",
+        )
+
+
+def of_adding(roles: list[Row]) -> Iterator[Finding]:
+    """Judge whether anybody but the owner may fill the scheduler with jobs."""
+    if roles:
+        names = ", ".join(row["role"] for row in roles)
+        yield Finding(
+            "jobs",
+            "warning",
+            f"{names} may add jobs, and many jobs keep the policies from being run",
+            "run `fleetwatt db roles` as a superuser: it keeps add_job to the owner",
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class TooOld(Exception):
 
 
 class ForeignFile(Exception):
-    """The file for rejected lines is there, and no import has made it."""
+    """A file has the name of one that an import makes, and no import has made it."""
 
 
 @dataclass
@@ -75,7 +76,10 @@ class Checkpoint:
     """How far an import of a file into a database went, in a file beside it.
 
     It counts for the same file alone, by size and time of its last change, and for the same
-    database.
+    database. What has its name and was made by nobody here stays as it is.
+
+    Raises:
+        ForeignFile: There is such a file, or a link.
     """
 
     def __init__(self, file: Path, database: str) -> None:
@@ -83,24 +87,43 @@ class Checkpoint:
         about = file.stat()
         self.size = about.st_size
         self._of = f"{self.size} {about.st_mtime_ns} {database}"
+        self._saved = self._read()
 
     def load(self) -> Progress | None:
         """Return the progress of an earlier run, or None where there is nothing to resume."""
-        with suppress(OSError, msgspec.DecodeError):
-            saved = msgspec.json.decode(self.path.read_bytes(), type=tuple[str, Progress])
-            if saved[0] == self._of:
-                return saved[1]
-        return None
+        return self._saved[1] if self._saved and self._saved[0] == self._of else None
+
+    def _read(self) -> tuple[str, Progress] | None:
+        try:
+            with open(self.path, "rb", opener=_without_links) as file:
+                saved = file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._foreign() from error
+        try:
+            return msgspec.json.decode(saved, type=tuple[str, Progress]) if saved else None
+        except msgspec.DecodeError as error:
+            raise self._foreign() from error
+
+    def _foreign(self) -> ForeignFile:
+        return ForeignFile(f"{self.path} is no checkpoint of an import: move it away")
 
     def save(self, progress: Progress) -> None:
         """Replace the progress in one step, so that a crash leaves the one before."""
-        new = self.path.with_name(self.path.name + ".new")
-        new.write_bytes(msgspec.json.encode((self._of, progress)))
-        new.replace(self.path)
+        handle, new = tempfile.mkstemp(".new", f"{self.path.name}.", self.path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(msgspec.json.encode((self._of, progress)))
+            Path(new).replace(self.path)
+        except BaseException:
+            Path(new).unlink()
+            raise
 
     def remove(self) -> None:
         """Remove the checkpoint: the import has ended, or restarts."""
         self.path.unlink(missing_ok=True)
+        self._saved = None
 
 
 def database_identity(database: Database) -> str:

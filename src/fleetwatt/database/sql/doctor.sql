@@ -55,6 +55,22 @@ JOIN pg_class ON oid = to_regclass('fleetwatt_schema')
 WHERE proc_schema = current_schema() AND proc_name = 'retention_guard' AND owner::oid <> relowner
 ORDER BY job_id
 
+-- roles_that_add_jobs --
+-- The roles that may log in and add jobs, besides superusers and the schema's owner. Cost: one look at the
+-- catalog.
+-- Rows: many.
+SELECT rolname::text AS role
+FROM pg_roles
+JOIN pg_class ON pg_class.oid = to_regclass('fleetwatt_schema')
+WHERE rolcanlogin AND NOT rolsuper AND NOT pg_has_role(rolname, relowner, 'USAGE')
+  AND EXISTS (
+      SELECT FROM pg_proc
+      JOIN pg_depend ON classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
+      JOIN pg_extension ON pg_extension.oid = refobjid AND extname = 'timescaledb'
+      WHERE proname = 'add_job' AND has_function_privilege(rolname, pg_proc.oid, 'EXECUTE')
+  )
+ORDER BY rolname
+
 -- expired_chunks --
 -- The chunks that retention should have dropped two days ago. Cost: one look at the chunks' catalog.
 -- Rows: many.
