@@ -236,7 +236,7 @@ def plans(connection: Connection, statement: str, given: dict[str, Any]) -> str:
             ("auto_explain.log_timing", "off"),
             ("auto_explain.log_min_duration", "0"),
             ("client_min_messages", "log"),
-            # Workers would not tell what they do.
+            # Workers would not show what they do.
             ("max_parallel_workers_per_gather", "0"),
         ):
             cursor.execute("SELECT set_config(%s, %s, false)", (name, value))

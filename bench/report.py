@@ -12,7 +12,7 @@ LIMITS = {"batches": "COPY", "backlogs": "COPY", "singles": "empty route"}
 
 
 def say(progress: str) -> None:
-    """Tell on stderr how far it is."""
+    """Print on stderr how far it is."""
     sys.stderr.write(f"{progress} …\n")
 
 

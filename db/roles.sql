@@ -6,9 +6,9 @@
 --   fleetwatt_dashboard  reads the views, the hourly aggregates, the mappings, devices and sites
 --
 -- Run it by `fleetwatt db roles` or `psql --single-transaction -f`, as a superuser or a role that may create
--- roles, before the first upgrade or at any time later, as often as you like. `fleetwatt db upgrade` runs it
--- again where the roles exist. It takes over every table, view and function in the schema but those of
--- extensions: the schema has to be fleetwatt's alone.
+-- roles. It may run before the first upgrade or at any time later, as often as you like. `fleetwatt db
+-- upgrade` runs it again where the roles exist. It takes over every table, view and function in the schema
+-- but those of extensions: the schema has to be fleetwatt's alone.
 
 -- Makes the roles that are missing.
 DO $$

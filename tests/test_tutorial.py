@@ -136,11 +136,20 @@ def test_every_command_of_a_console_runs(name: str, database_url: str, tmp_path:
         assert bool(done.returncode) == printed.startswith("fleetwatt: "), done.stderr
 
 
-def test_every_command_of_the_how_tos_is_run_or_says_what_it_needs() -> None:
+@pytest.mark.community
+def test_the_audit_of_the_page_on_energy_runs(database_url: str, tmp_path: Path) -> None:
+    [audit] = steps(DOCS / "explanation" / "energy.md")
+
+    assert_printed(audit, tmp_path, FLEETWATT_DATABASE_URL=database_url)
+
+
+def test_every_command_of_the_docs_is_run_or_says_what_it_needs() -> None:
+    run_above = {*PAGES, *(HOW_TO / f"{name}.md" for name in HOW_TOS)}
+    run_above |= {DOCS / "tutorial" / "fleet.md", DOCS / "explanation" / "energy.md"}
     left_out = [
         f"{page.stem}: {step.command}"
-        for page in sorted(HOW_TO.glob("*.md"))
-        if page.stem not in HOW_TOS
+        for page in sorted({*DOCS.rglob("*.md"), ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md"})
+        if page not in run_above
         for step in steps(page)
         if not step.mark.startswith("needs:")
     ]

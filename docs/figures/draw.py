@@ -76,11 +76,11 @@ def main() -> None:
         line(kept[5:], "#888"),
         *(dot(point, "#888") for point in kept),
         dot(REGISTER[IGNORED], "#c33", "white"),
-        text(255, 24, "a spike: ignored", "#c33"),
-        text(430, 200, "a reset: counts 0", "#c33"),
+        text(264, 31, "a spike: ignored", "#c33"),
+        text(430, 233, "a reset: counts 0", "#c33"),
         text(60, 110, "register", "#888"),
         line(CURVE, "#26a"),
-        text(60, 212, "energy", "#26a"),
+        text(60, 194, "energy", "#26a"),
     )
     x, _ = placed((BOUNDARY, 0))
     picture(

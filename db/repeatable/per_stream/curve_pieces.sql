@@ -34,9 +34,9 @@ BEGIN
 END
 $$;
 
--- In: a span, the time, register and mark of a kept reading before it, and how many readings after it tell of
--- its last ones. Out: all these readings from raw, a piece each. Where that seed is NULL, or what follows it
--- is not plausible, the scan begins as far back as it has to.
+-- In: a span, the time, register and mark of a kept reading before it, and how many readings after it decide
+-- about its last ones. Out: all these readings from raw, a piece each. Where that seed is NULL, or what
+-- follows it is not plausible, the scan begins as far back as it has to.
 CREATE OR REPLACE FUNCTION ${stream}_scanned(
     device text, origin timestamptz, low timestamptz, high timestamptz, max_kw double precision,
     seed double precision[], ahead integer

@@ -96,7 +96,7 @@ END
 $$;
 
 -- In: a span, and whether it is to be narrowed to its first and last reading. Out: what ${stream}_spans()
--- says of it; no row where hours do not tell that: where one is stale, is older than a day or two, or may
+-- says of it; no row where hours do not say that: where one is stale, is older than a day or two, or may
 -- have a glitch or a reset.
 CREATE OR REPLACE FUNCTION ${stream}_plain_span(
     device text, start timestamptz, stop timestamptz, closed boolean, max_kw double precision,

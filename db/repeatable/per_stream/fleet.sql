@@ -1,6 +1,6 @@
 -- The curves of a whole stream over whole hours, set by set. Hours up to `fresh` come from the aggregate as
 -- it is, also those that a late reading has made stale since: fleet_exact_until() says from when on. Later
--- ones are made of raw, device by device, as no index is by time alone. Devices of which hours do not tell
+-- ones are made of raw, device by device, as no index is by time alone. Devices of which hours do not say
 -- enough are asked one by one.
 
 -- In: an hour. Out: what each device's hour has. (As a runtime key, the condition on `fresh` costs nothing
@@ -51,8 +51,8 @@ $$;
 
 -- In: an hour of a window from `since` to the hour that begins at `until`. Out: each device's hour, joined
 -- with the one before. What the curve rises by from the last reading of that to the hour's start, and from
--- there to its last reading; NULL where the two do not tell (by the rules of ${stream}_curve_hours(), as far
--- as two hours show them). `is_cut` says that a window's end cuts a step longer than two intervals.
+-- there to its last reading; NULL where the two do not say it (by the rules of ${stream}_curve_hours(), as
+-- far as two hours show them). `is_cut` says that a window's end cuts a step longer than two intervals.
 CREATE OR REPLACE FUNCTION ${stream}_joined_hour(
     hour timestamptz, since timestamptz, until timestamptz, fresh timestamptz, otherwise_kw double precision
 )
@@ -234,7 +234,7 @@ BEGIN
 END
 $$;
 
--- In: a window. Out: every device that says anything of it: those whose hours all tell enough by these, the
+-- In: a window. Out: every device that says anything of it: those whose hours all say enough by these, the
 -- others as each says of itself.
 CREATE OR REPLACE FUNCTION ${stream}_totals(
     since timestamptz, until timestamptz, fresh timestamptz, otherwise_kw double precision

@@ -74,7 +74,7 @@ def _of_vehicle(
 
 
 def of_curves(told: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what is to be known of the energy that curves tell."""
+    """Yield what is to be known of the energy of curves."""
     for warning, figure in (
         ("counter_reset", "falls"),
         ("implausible_step", "jumps"),

@@ -15,5 +15,5 @@ blueprint = Blueprint("admin", __name__, url_prefix="/v1/admin", description="Fo
 @blueprint.response(200, Storage)
 @raises(blueprint, 422, 503)
 def stored() -> dict[str, Any]:
-    """Tell what is stored, what it costs, and what will be dropped and when."""
+    """Return what is stored, what it costs, and what will be dropped and when."""
     return storage.report(current_database())

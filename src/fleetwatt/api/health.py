@@ -16,7 +16,7 @@ blueprint = Blueprint("service", __name__, description="Liveness and readiness")
 @blueprint.route("/healthz")
 @blueprint.response(200, Health)
 def healthz() -> dict[str, str]:
-    """Say that the process lives."""
+    """Return 200 while the process lives."""
     return {"status": "ok"}
 
 
@@ -24,7 +24,7 @@ def healthz() -> dict[str, str]:
 @blueprint.response(200, Readiness)
 @raises(blueprint, 503)
 def readyz() -> dict[str, Any]:
-    """Say that the database answers and takes writes, and its schema is up to date.
+    """Return 200 while the database answers, takes writes and has the current schema.
 
     A replica that is away is reported, and changes nothing: the primary answers in its place.
     """

@@ -45,7 +45,7 @@ def upgrade(until: int | None) -> None:
 @db.command()
 @click.option("--json", "as_json", is_flag=True, help="print it as GET /v1/admin/storage does")
 def status(*, as_json: bool) -> None:
-    """Tell what is stored, what it costs and what will be dropped."""
+    """Show what is stored, what it costs and what will be dropped."""
     with opened_database() as database:
         report = storage.report(database)
     if as_json:

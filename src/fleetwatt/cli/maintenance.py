@@ -78,7 +78,7 @@ def _maintain(database: Database) -> bool:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="print the findings as JSON")
 def doctor(*, as_json: bool) -> None:
-    """Say what is well with the database, and what to do if not.
+    """Check the database, and advise on what is wrong.
 
     Exit status 1: there is a problem; a warning is none.
     """

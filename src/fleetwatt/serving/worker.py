@@ -193,7 +193,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._close(conn)
 
     def notify(self) -> None:
-        """Tell the master that this worker lives, and the others how many connections it serves."""
+        """Show the master that this worker lives, and the others how many connections it serves."""
         super().notify()
         self._tell()
 

@@ -76,7 +76,7 @@ class Checkpoint:
     """How far an import of a file into a database went, in a file beside it.
 
     It counts for the same file alone, by size and time of its last change, and for the same
-    database. What has its name and was made by nobody here stays as it is.
+    database. A file of that name that no import made stays as it is.
 
     Raises:
         ForeignFile: There is such a file, or a link.
