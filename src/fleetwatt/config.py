@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 from dataclasses import dataclass, field, fields, replace
@@ -50,6 +51,21 @@ RedisUrl = Annotated[
 
 
 UNKNOWN_FIELDS = ("reject", "ignore")
+# Variables that are read elsewhere: by commands, by docker-compose.yml.
+OTHER_VARIABLES = frozenset(
+    {
+        "FLEETWATT_API_KEY",
+        "FLEETWATT_APP_PASSWORD",
+        "FLEETWATT_DASHBOARD_PASSWORD",
+        "FLEETWATT_DB_PASSWORD",
+        "FLEETWATT_DB_PORT",
+        "FLEETWATT_GRAFANA_PASSWORD",
+        "FLEETWATT_OWNER_PASSWORD",
+        "FLEETWATT_PUBLISH",
+    }
+)
+# What begins so is the tests' own.
+OF_TESTS = ("FLEETWATT_TEST_", "FLEETWATT_NATIVE")
 
 
 class ConfigError(Exception):
@@ -232,6 +248,12 @@ class Config:
         "json", "`json`, one object a line, or `text`", kind=Literal["json", "text"]
     )
 
+    audit_log: str = _setting(
+        "",
+        "file to which audit lines are appended; empty: stderr, or the system's log where a "
+        "command's stderr is a terminal",
+    )
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Config:
         """Read the settings.
@@ -340,3 +362,25 @@ class Setting:
 
 
 SETTINGS = tuple(Setting(field.name, field.default, **field.metadata) for field in fields(Config))
+
+
+def misspelt(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return a warning for each variable that begins as a setting does and is none.
+
+    The warning names the nearest right one, where one is near.
+    """
+    right = {setting.variable for setting in SETTINGS} | OTHER_VARIABLES
+    return {
+        variable: f"{variable} is no setting and does nothing{_suggestion(variable, right)}"
+        for variable in sorted(environ)
+        if variable.startswith(PREFIX)
+        and variable not in right
+        and not variable.startswith(OF_TESTS)
+    }
+
+
+def _suggestion(variable: str, right: set[str]) -> str:
+    # Without the prefix, which makes all of them alike.
+    names = {name.removeprefix(PREFIX): name for name in right}
+    near = difflib.get_close_matches(variable.removeprefix(PREFIX), names, n=1, cutoff=0.6)
+    return f": did you mean {names[near[0]]}?" if near else "; `fleetwatt config` lists them"

@@ -192,4 +192,4 @@ def test_without_a_database_it_says_which_setting_is_missing() -> None:
     result = CliRunner().invoke(fleetwatt, ["audit"], env={"FLEETWATT_DATABASE_URL": ""})
 
     assert result.exit_code == 1
-    assert "FLEETWATT_DATABASE_URL" in str(result.exception)
+    assert "FLEETWATT_DATABASE_URL" in result.stderr

@@ -185,6 +185,16 @@ def test_a_gzipped_body_is_read(client: FlaskClient, name: str) -> None:
     assert response.status_code == 201
 
 
+@pytest.mark.parametrize("path", ["/v1/ingestion/meter", "/v1/ingestion/mapping"])
+def test_gzip_without_its_header_is_said_to_look_like_gzip(client: FlaskClient, path: str) -> None:
+    response = client.post(path, data=gzip.compress(b"{}"), content_type="application/json")
+
+    assert response.status_code == 400
+    assert response.json
+    assert response.json["type"] == "urn:fleetwatt:problem:not-json"
+    assert "begins with 1f 8b, as gzip does" in response.json["detail"]
+
+
 def test_a_gzipped_body_may_have_been_put_together(client: FlaskClient) -> None:
     lines = (json.dumps(meter(meterId=f"M-{number}")).encode() + b"\n" for number in range(100))
     response = client.post(

@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 
 from fleetwatt.database.pool import Row, fetch
 from tests.examples import ago
+from tests.examples import meter as reading
 
 
 def plug(client: FlaskClient, meter: str, **fields: Any) -> TestResponse:
@@ -43,7 +44,19 @@ def test_a_first_mapping_is_valid_since_ever(client: FlaskClient) -> None:
         "meterId": "M-1",
         "validFrom": None,
         "validTo": None,
+        "warnings": ["unknown_meter", "unknown_vehicle"],
     }
+
+
+def test_a_device_that_has_reported_or_is_registered_is_not_warned_of(
+    client: FlaskClient,
+) -> None:
+    client.post("/v1/ingestion/meter", json=reading(meterId="M-1"))
+    assert (plug(client, "M-1").json or {})["warnings"] == ["unknown_vehicle"]
+
+    client.put("/v1/devices/vehicles/V-1", json={})
+    assert (plug(client, "M-1").json or {})["warnings"] == []
+    assert (plug(client, "M-2").json or {})["warnings"] == ["unknown_meter"]
 
 
 def test_a_first_mapping_is_valid_from_when_it_says(client: FlaskClient) -> None:

@@ -8,7 +8,6 @@ import pytest
 from click.testing import Result
 from psycopg2.extensions import connection as Connection
 
-from fleetwatt.database.errors import NotInEdition, PolicyRejected
 from fleetwatt.database.schema import editions
 from tests.conftest import rows
 from tests.storage import load, put_back, run, run_jobs
@@ -76,8 +75,8 @@ def test_a_dry_run_changes_nothing(compression: Compression, sql: Connection) ->
 def test_compression_inside_the_lateness_is_refused(compression: Compression) -> None:
     result = compression("set", "meter_telemetry", "6d", "--yes")
 
-    assert isinstance(result.exception, PolicyRejected)
-    assert "(FLEETWATT_LATENESS): 7d at least" in str(result.exception)
+    assert result.exit_code == 1
+    assert "(FLEETWATT_LATENESS): 7d at least" in result.stderr
 
 
 def test_where_there_is_no_columnstore_it_says_so(
@@ -86,4 +85,4 @@ def test_where_there_is_no_columnstore_it_says_so(
     if editions.edition(sql) != "apache":
         pytest.skip("there is one")
 
-    assert isinstance(compression("set", "meter_telemetry", "30d").exception, NotInEdition)
+    assert "has no columnstore" in compression("set", "meter_telemetry", "30d").stderr

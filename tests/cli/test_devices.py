@@ -198,3 +198,26 @@ def test_what_cannot_be_said_is_refused_in_a_line(
     assert done.exit_code in {1, 2}
     assert reason in done.output
     assert said(command("devices", "export", "-")) == DEVICES
+
+
+def test_a_spreadsheet_s_dialect_is_read(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "geräte.csv"
+    file.write_text("Gerät;Leistung;Bemerkung\nM-1;22,5;alt\n", "utf-8-sig")
+
+    done = command(
+        *("devices", "import", str(file), "--delimiter", ";", "--decimal", ","),
+        *("--column", "Gerät=id", "--column", "Leistung=maxKw", "--column", "Bemerkung="),
+        *("--set", "stream=meter"),
+    )
+
+    assert done.exit_code == 0, done.output
+    assert said(command("devices", "export", "-")) == (
+        "stream,id,name,site,intervalSeconds,maxKw\nmeter,M-1,,,,22.5\n"
+    )
+
+
+def test_a_field_that_no_device_has_is_not_set(command: Command) -> None:
+    done = command("devices", "import", "-", "--set", "colour=red", stdin=b"stream,id\n")
+
+    assert done.exit_code == 2
+    assert "none of the devices has colour" in done.stderr

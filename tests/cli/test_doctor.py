@@ -367,3 +367,43 @@ def test_a_job_that_fails_for_a_reason_of_its_own_is_a_problem_beside_it() -> No
 def test_a_server_without_timescaledb_is_a_problem() -> None:
     (finding,) = server_checks.of_server(None)
     assert (finding.level, finding.says) == ("problem", "not installed")
+
+
+ARCHIVER: dict[str, Any] = {
+    "archives": True,
+    "last_archived_time": datetime(2024, 2, 9, 10, tzinfo=UTC),
+    "last_failed_time": None,
+    "last_failed_wal": None,
+    "may_list": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("archiver", "ended", "level", "says"),
+    [
+        ({"archives": False}, None, "unknown", "archives no WAL"),
+        ({}, None, "unknown", "no record of a base backup"),
+        ({}, datetime(2024, 2, 9, 3, tzinfo=UTC), "ok", "base backup ended at 2024-02-09T03:00Z"),
+        (
+            {"last_failed_time": datetime(2024, 2, 9, 11, tzinfo=UTC), "last_failed_wal": "0" * 24},
+            datetime(2024, 2, 9, 3, tzinfo=UTC),
+            "problem",
+            "fails, last at 2024-02-09T11:00Z",
+        ),
+    ],
+    ids=["no archive", "no base backup", "a base backup", "archiving fails"],
+)
+def test_a_backup_is_judged_by_what_the_server_knows(
+    archiver: dict[str, Any], ended: datetime | None, level: str, says: str
+) -> None:
+    finding = server_checks.of_backups(ARCHIVER | archiver, ended)
+
+    assert (finding.check, finding.level) == ("backup", level)
+    assert says in finding.says
+
+
+def test_strict_fails_for_a_warning(command: Command) -> None:
+    levels = {finding["level"] for finding in json.loads(command("doctor", "--json").stdout)}
+
+    assert command("doctor", "--strict").exit_code == int(bool(levels & {"warning", "problem"}))
+    assert command("doctor").exit_code == int("problem" in levels)

@@ -203,3 +203,42 @@ def test_an_export_into_no_folder_is_one_line(command: Command, tmp_path: Path) 
     assert refused.exit_code == 1
     assert "No such file or directory" in refused.output
     assert "Traceback" not in refused.output
+
+
+def test_a_spreadsheet_s_dialect_is_read(
+    command: Command, client: FlaskClient, tmp_path: Path
+) -> None:
+    file = tmp_path / "plan.csv"
+    file.write_text("Fahrzeug;Säule;Beginn\nV-1;M-1;01.02.2024 10:00\n", "utf-8-sig")
+
+    imported = command(
+        *("mappings", "import", str(file), "--delimiter", ";", "--tz", "Europe/Berlin"),
+        *("--time-format", "%d.%m.%Y %H:%M", "--column", "Fahrzeug=vehicleId"),
+        *("--column", "Säule=meterId", "--column", "Beginn=validFrom"),
+    )
+
+    assert imported.exit_code == 0, imported.output
+    assert [item["validFrom"] for item in listed(client)] == ["2024-02-01T09:00:00Z"]
+
+
+def test_a_time_that_is_written_otherwise_is_said_by_line_and_field(
+    command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "plan.csv"
+    file.write_text("vehicleId,meterId,validTo\nV-1,M-1,soon\n")
+
+    imported = command("mappings", "import", str(file), "--time-format", "%d.%m.%Y")
+
+    assert imported.exit_code == 1
+    assert "line 2: validTo: 'soon' is not written as --time-format says" in imported.stderr
+
+
+def test_devices_that_are_neither_registered_nor_heard_of_are_named(
+    command: Command, client: FlaskClient, file: Path
+) -> None:
+    client.put("/v1/devices/meters/M-1", json={})
+
+    imported = command("mappings", "import", str(file))
+
+    assert imported.exit_code == 0
+    assert "meter:DE*ABC*E123, meter:M-2, vehicle:V-1, vehicle:V-2" in imported.stderr

@@ -74,6 +74,8 @@ RUN_OTHERWISE = {
     "takes_writes": "check_ready gives its connection up where the answer is no",
     "doctor_server": "doctor asks on a connection of its own",
     "doctor_settings": "doctor asks on a connection of its own",
+    "doctor_archiver": "doctor asks on a connection of its own",
+    "doctor_base_backup": "doctor asks on a connection of its own",
     "overdue_jobs": "doctor asks on a connection of its own",
     "jobs_of_others": "doctor asks on a connection of its own",
     "roles_that_add_jobs": "doctor asks on a connection of its own",

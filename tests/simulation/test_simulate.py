@@ -150,6 +150,19 @@ def test_a_later_run_continues_the_same_fleet(server_url: str, client: FlaskClie
         assert summary["counterResets"] == 0
 
 
+def test_a_second_backfill_goes_on_after_the_first(server_url: str, client: FlaskClient) -> None:
+    account(simulate(server_url, "--since", "5m", *FLEET))
+
+    again = simulate(server_url, "--since", "10m", *FLEET)
+
+    said = account(again)
+    assert "going on after them" in again.stderr
+    # A minute or two at most may have passed meanwhile: nothing is sent over what is there.
+    assert all(counts["duplicates"] == counts["repeated"] for counts in said["streams"].values())
+    summary = answer(client, "/v1/analytics/performance/V-00001", hours="1")
+    assert (summary["counterResets"], summary["ignoredReadings"]) == (0, 0)
+
+
 def test_a_run_before_what_is_stored_says_that_it_does_not_fit(server_url: str) -> None:
     account(simulate(server_url, *SPAN, *FLEET))
     earlier = START + timedelta(minutes=30)

@@ -13,7 +13,7 @@ from flask import Response, current_app, request
 
 from fleetwatt.database.shared_transaction import WriteResult
 from fleetwatt.http import auth
-from fleetwatt.http.body import encoding_of, received
+from fleetwatt.http.body import check_plain, encoding_of, received
 from fleetwatt.http.openapi import Blueprint, current_database, documented, raises
 from fleetwatt.http.problems import BodyTooLarge, BrokenEncoding, InvalidReadings, UnsupportedMedia
 from fleetwatt.ingestion import outcome
@@ -147,7 +147,10 @@ def _body() -> bytes:
     request.max_content_length = sys.maxsize  # what counts is the size after decompression
     sent = received(request, MAX_BYTES + 1)
     _check_size(len(sent))
-    return sent if encoding == "identity" else _gunzip(sent)
+    if encoding == "identity":
+        check_plain(sent, "send the header `Content-Encoding: gzip` with it")
+        return sent
+    return _gunzip(sent)
 
 
 def _gunzip(sent: bytes) -> bytes:

@@ -19,6 +19,7 @@ from fleetwatt.schemas.mappings import (
     MappingPage,
     MappingQuery,
     MappingRequest,
+    StoredMapping,
     UnplugQuery,
     described_span,
 )
@@ -35,14 +36,15 @@ blueprint = Blueprint("mappings", __name__, url_prefix="/v1", description="Vehic
 @blueprint.route("/ingestion/mapping", methods=["POST"])
 @blueprint.arguments(MappingOptions, location="query")
 @blueprint.arguments(MappingRequest)
-@blueprint.response(201, Mapping, description="The vehicle is on the meter over that span")
-@blueprint.alt_response(200, schema=Mapping, description="That very mapping is there already")
+@blueprint.response(201, StoredMapping, description="The vehicle is on the meter over that span")
+@blueprint.alt_response(200, schema=StoredMapping, description="That very mapping is there already")
 @raises(blueprint, 400, 408, 409, 413, 415, 503)
 def map_vehicle(options: dict[str, Any], mapping: dict[str, Any]) -> tuple[Row, int]:
     """Put a vehicle on a meter, from now on or over a span, which may be past.
 
     One that stays open ends the vehicle's open mapping. Any other mapping in the way is a conflict,
-    unless `replace=true` cuts it.
+    unless `replace=true` cuts it. A meter or a vehicle may be mapped before its first reading: then
+    `warnings` names it, as it may be misspelt.
     """
     auth.check_device(VEHICLE, mapping["vehicleId"])
     row = current_database().execute_once(

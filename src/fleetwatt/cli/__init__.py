@@ -23,21 +23,29 @@ from fleetwatt.cli import (
     simulate,
     transfer,
 )
+from fleetwatt.cli.program import Program, end, warn_of_misspelt
 from fleetwatt.config import Config, ConfigError
-from fleetwatt.database.errors import DatabaseError, SchemaBehind, Unavailable
-from fleetwatt.embedded.database import EmbeddedDatabaseError
-from fleetwatt.embedded.node import NodeError
 from fleetwatt.observability import logs
 
 
-@click.group()
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="fleetwatt")
-def fleetwatt() -> None:
+@click.pass_context
+def fleetwatt(context: click.Context) -> None:
     """Energy telemetry of vehicle fleets on TimescaleDB.
 
     `fleetwatt dev` serves the API on a database of its own, `fleetwatt serve` on yours; `config`
     and `simulate` need none, and the others the one that FLEETWATT_DATABASE_URL names.
+
+    Completion in bash (zsh_source, fish_source for other shells):
+    eval "$(_FLEETWATT_COMPLETE=bash_source fleetwatt)"
     """
+    # The service logs them itself, as it may be started without this.
+    if context.invoked_subcommand != service.serve.name:
+        warn_of_misspelt()
 
 
 for _command in (
@@ -67,10 +75,10 @@ database.db.add_command(roles.roles)
 
 
 def main() -> None:
-    """Run the command; what goes wrong in a known way is one line, not a traceback."""
+    """Run the command of this process's arguments."""
     try:
-        logging.config.dictConfig(logs.settings(Config.from_environment()))
-        fleetwatt()
-    except (ConfigError, EmbeddedDatabaseError, NodeError, DatabaseError) as error:
-        is_away = isinstance(error, Unavailable) and not isinstance(error, SchemaBehind)
-        sys.exit(f"fleetwatt: {'FLEETWATT_DATABASE_URL: ' if is_away else ''}{error}")
+        on_terminal = sys.stderr.isatty()
+        logging.config.dictConfig(logs.settings(Config.from_environment(), on_terminal=on_terminal))
+    except ConfigError as error:
+        end(str(error), 1)
+    fleetwatt()

@@ -6,9 +6,9 @@ import secrets
 import sys
 
 import click
-import msgspec
 
 from fleetwatt.analytics import audit as auditing
+from fleetwatt.cli import output
 from fleetwatt.cli.database import opened_database
 
 _COUNT = click.IntRange(min=1)
@@ -31,12 +31,14 @@ def audit(sample: int, hours: int, seed: str | None, *, repair: bool, as_json: b
     """
     seed = seed or secrets.token_hex(4)
     with opened_database() as database:
-        findings = auditing.audit(database, sample=sample, hours=hours, seed=seed)
+        with output.working("Comparing"):
+            findings = auditing.audit(database, sample=sample, hours=hours, seed=seed)
         _say_findings(findings, seed, as_json=as_json)
         if repair and any(finding.differences for finding in findings):
-            for finding in findings:
-                auditing.repair(database, finding)
-            findings = auditing.audit(database, sample=sample, hours=hours, seed=seed)
+            with output.working("Repairing"):
+                for finding in findings:
+                    auditing.repair(database, finding)
+                findings = auditing.audit(database, sample=sample, hours=hours, seed=seed)
             _say_findings(findings, seed, as_json=as_json)
     sys.exit(int(any(finding.differences for finding in findings)))
 
@@ -44,7 +46,7 @@ def audit(sample: int, hours: int, seed: str | None, *, repair: bool, as_json: b
 def _say_findings(findings: list[auditing.Findings], seed: str, *, as_json: bool) -> None:
     if as_json:
         streams = {finding.stream.name: finding.as_json() for finding in findings}
-        click.echo(msgspec.json.encode({"seed": seed, "streams": streams}))
+        output.echo_json({"seed": seed, "streams": streams})
         return
     for finding in findings:
         click.echo(f"{finding} (seed {seed})")

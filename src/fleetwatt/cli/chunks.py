@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,8 @@ from fleetwatt.lifecycle import chunk_advice, policies, storage
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from fleetwatt.database.pool import Row
+
 _HISTORY = f"TABLE is {' or '.join(policies.HISTORIES)}."
 
 
@@ -24,10 +26,14 @@ def chunks() -> None:
 
 @chunks.command("list", epilog=f"TABLE is one of {', '.join(storage.ORDER)}.")
 @click.argument("table", type=click.Choice(storage.ORDER), required=False, metavar="[TABLE]")
-def list_(table: str | None) -> None:
+@output.JSON
+def list_(table: str | None, *, as_json: bool) -> None:
     """List the chunks of TABLE, or of all tables, oldest first."""
     with opened_database() as database:
         stored = database.query("stored_chunks", table=table)
+    if as_json:
+        output.echo_json([_described(chunk) for chunk in stored])
+        return
     output.echo_table(
         ("chunk", "table", "from", "to", "rows", "size", "uncompressed", "indexes"),
         [
@@ -46,12 +52,45 @@ def list_(table: str | None) -> None:
     )
 
 
+def _described(chunk: Row) -> dict[str, Any]:
+    return {
+        "chunk": chunk["chunk"],
+        "table": chunk["table_name"],
+        "start": chunk["range_start"],
+        "end": chunk["range_end"],
+        "rows": chunk["rows"],
+        "compressed": chunk["compressed"],
+        "bytes": chunk["bytes"],
+        "bytesUncompressed": chunk["bytes_uncompressed"],
+        "indexBytes": chunk["index_bytes"],
+    }
+
+
 @chunks.command()
-def interval() -> None:
+@output.JSON
+def interval(*, as_json: bool) -> None:
     """Show how much time a chunk holds, and how much would be good."""
     with opened_database() as database:
         stored = storage.ordered(database.query("stored_tables"))
         advice = chunk_advice.advise(database)
+    if as_json:
+        output.echo_json(
+            {
+                "sharedBuffersBytes": advice.shared_buffers,
+                "activeIndexBytes": advice.taken,
+                "tables": [
+                    {
+                        "table": row["table_name"],
+                        "chunkIntervalSeconds": output.seconds(row["chunk_interval"]),
+                        "chunks": row["chunks"],
+                        "indexBytesPerChunk": advice.indexes.get(row["table_name"]),
+                        "fittingSeconds": output.seconds(advice.fitting.get(row["table_name"])),
+                    }
+                    for row in stored
+                ],
+            }
+        )
+        return
     output.echo_table(
         ("table", "a chunk holds", "chunks", "indexes of a chunk"),
         [
@@ -79,7 +118,9 @@ def interval() -> None:
 @click.argument("table", type=click.Choice(list(policies.HISTORIES)), metavar="TABLE")
 @click.argument("interval", type=parameters.Duration(least=policies.BUCKET), metavar="DURATION")
 @changing
-def set_interval(table: str, interval: timedelta, *, yes: bool, dry_run: bool) -> None:
+def set_interval(
+    table: str, interval: timedelta, *, yes: bool, dry_run: bool, as_json: bool
+) -> None:
     """Let each new chunk of TABLE hold DURATION.
 
     A duration is written as 12h, 1d or 1w. The chunks that are there stay as they are.
@@ -93,8 +134,19 @@ def set_interval(table: str, interval: timedelta, *, yes: bool, dry_run: bool) -
         click.echo(
             f"{table}: a chunk holds {output.duration(now)} now, "
             f"new ones {output.duration(interval)} then. "
-            "Chunks are dropped and compressed as a whole, once all of one is old enough."
+            "Chunks are dropped and compressed as a whole, once all of one is old enough.",
+            err=as_json,
         )
-        if confirm(yes=yes, dry_run=dry_run):
+        is_changed = confirm(yes=yes, dry_run=dry_run, as_json=as_json)
+        if is_changed:
             database.execute_once("set_chunk_interval", table=table, interval=interval)
-            click.echo(f"New chunks of {table} hold {output.duration(interval)}.")
+            click.echo(f"New chunks of {table} hold {output.duration(interval)}.", err=as_json)
+    if as_json:
+        output.echo_json(
+            {
+                "table": table,
+                "beforeSeconds": output.seconds(now),
+                "afterSeconds": output.seconds(interval),
+                "changed": is_changed,
+            }
+        )

@@ -12,7 +12,7 @@ import click
 from fleetwatt.cli import output
 from fleetwatt.config import Config
 from fleetwatt.database.client import Database
-from fleetwatt.database.errors import translated
+from fleetwatt.database.errors import NotAllowed, translated
 from fleetwatt.database.pool import connect
 from fleetwatt.database.schema import migrations
 from fleetwatt.lifecycle import storage
@@ -28,7 +28,16 @@ def db() -> None:
 def opened_database() -> Iterator[Database]:
     """Open the database for a command."""
     with closing(Database(Config.of_a_command())) as database:
-        yield database
+        try:
+            yield database
+        except NotAllowed as refused:
+            found = database.query_one("schema_owner")
+            if found is None or found["role"] == found["owner"]:
+                raise
+            raise NotAllowed(
+                f"{refused}: the role {found['role']} may not do that; name {found['owner']}, "
+                "which owns the schema, in FLEETWATT_DATABASE_URL"
+            ) from refused
 
 
 @db.command()
@@ -37,16 +46,60 @@ def opened_database() -> Iterator[Database]:
     type=click.IntRange(1),
     help="apply migrations up to this number alone, beside a release that serves on",
 )
-def upgrade(until: int | None) -> None:
+@click.option("--dry-run", is_flag=True, help="list what would be applied and change nothing")
+@output.JSON
+def upgrade(until: int | None, *, dry_run: bool, as_json: bool) -> None:
     """Bring the schema up to date; does nothing where it is."""
-    upgrade_schema(Config.of_a_command(), until)
+    config = Config.of_a_command()
+    if not dry_run:
+        upgrade_schema(config, until, as_json=as_json)
+        return
+    with translated(), closing(connect(config)) as connection:
+        pending = migrations.pending(connection, until)
+    if as_json:
+        output.echo_json({"pending": pending, "applied": []})
+        return
+    for file in pending:
+        click.echo(f"  would apply {file}")
+    click.echo("Nothing was changed." if pending else "The schema is up to date.")
+
+
+@db.command()
+@output.JSON
+def history(*, as_json: bool) -> None:
+    """List what was applied to the schema and when, in order."""
+    with translated(), closing(connect(Config.of_a_command())) as connection:
+        applied = migrations.history(connection)
+    if as_json:
+        output.echo_json(
+            [
+                {
+                    "file": row["file"],
+                    "appliedAt": row["applied_at"],
+                    "checksum": row["checksum"],
+                    "state": row["state"],
+                }
+                for row in applied
+            ]
+        )
+        return
+    if not applied:
+        click.echo("Nothing was applied yet.")
+        return
+    output.echo_table(
+        ("file", "applied", "checksum", "state"),
+        [
+            (row["file"], output.time(row["applied_at"]), row["checksum"][:12], row["state"])
+            for row in applied
+        ],
+    )
 
 
 @db.command()
 @click.option("--json", "as_json", is_flag=True, help="print it as GET /v1/admin/storage does")
 def status(*, as_json: bool) -> None:
     """Show what is stored, what it costs and what will be dropped."""
-    with opened_database() as database:
+    with opened_database() as database, output.working("Counting"):
         report = storage.report(database)
     if as_json:
         click.echo(Storage().dumps(report))
@@ -111,12 +164,17 @@ def _say_policies(policies: list[dict[str, Any]]) -> None:
     )
 
 
-def upgrade_schema(config: Config, until: int | None = None) -> None:
+def upgrade_schema(config: Config, until: int | None = None, *, as_json: bool = False) -> None:
     """Apply what is missing, or migrations up to a number alone, and say so file by file."""
     with translated():
         # A migration takes as long as it takes.
         connection = connect(replace(config, statement_timeout=0))
-    with closing(connection):
+    applied = []
+    with closing(connection), output.working("Upgrading"):
         for file in migrations.upgrade(connection, until):
-            click.echo(f"  applied {file}")
+            click.echo(f"  applied {file}", err=as_json)
+            applied.append(file)
+    if as_json:
+        output.echo_json({"pending": [], "applied": applied})
+        return
     click.echo("The schema is up to date." if until is None else f"Migration {until} is applied.")

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 import marshmallow as ma
 
-from fleetwatt.cli import exports, output, parameters
+from fleetwatt.cli import dialects, exports, output, parameters
 from fleetwatt.cli.database import opened_database
 from fleetwatt.lifecycle import register
 from fleetwatt.lifecycle.register import RegisterRefused
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from fleetwatt.database.pool import Row
+    from fleetwatt.transfer.dialect import Dialect
 
 _DEVICE = click.argument("device", type=parameters.StreamDevice())
 _SITE = click.argument("site", type=parameters.Id())
@@ -50,14 +51,15 @@ def sites() -> None:
     type=click.Choice([stream.name for stream in STREAMS]),
     help="only devices of this stream",
 )
-def list_devices(site: str | None, stream: str | None) -> None:
+@output.JSON
+def list_devices(site: str | None, stream: str | None, *, as_json: bool) -> None:
     """List the devices in the register; - is a default."""
     with opened_database() as database:
         rows = DEVICES.stored(database)
     chosen = [
         row for row in rows if site in {None, row["site"]} and stream in {None, row["stream"]}
     ]
-    _echo_table(DEVICES, chosen)
+    _echo(DEVICES, chosen, as_json=as_json)
 
 
 @devices.command("set")
@@ -67,8 +69,14 @@ def list_devices(site: str | None, stream: str | None) -> None:
 @click.option("--interval", type=parameters.Duration(), help="time between two readings, as 15m")
 @click.option("--max-kw", "maxKw", type=float, help="highest power that it can have, in kW")
 @_DRY_RUN
+@output.JSON
 def set_device(
-    device: tuple[Stream, str], interval: timedelta | None, *, dry_run: bool, **fields: Any
+    device: tuple[Stream, str],
+    interval: timedelta | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    **fields: Any,
 ) -> None:
     """Register DEVICE, or replace its entry.
 
@@ -77,13 +85,14 @@ def set_device(
     stream, device_id = device
     given = {"intervalSeconds": interval and interval.total_seconds(), **fields}
     entry = {"stream": stream.name, "id": device_id, **_checked(DeviceEntry(), given)}
-    _put(DEVICES, entry, dry_run=dry_run)
+    _put(DEVICES, entry, dry_run=dry_run, as_json=as_json)
 
 
 @devices.command("remove")
 @_DEVICE
 @_DRY_RUN
-def remove_device(device: tuple[Stream, str], *, dry_run: bool) -> None:
+@output.JSON
+def remove_device(device: tuple[Stream, str], *, dry_run: bool, as_json: bool) -> None:
     """Take DEVICE out of the register; its readings stay."""
     stream, device_id = device
     key = {"stream": stream.name, "id": device_id}
@@ -93,14 +102,15 @@ def remove_device(device: tuple[Stream, str], *, dry_run: bool) -> None:
             if dry_run
             else database.execute_once("remove_device", **key)
         )
-    _say_removed(row, f"{stream.name} {device_id}", dry_run=dry_run)
+    _say_removed(row, f"{stream.name} {device_id}", dry_run=dry_run, as_json=as_json)
 
 
 @sites.command("list")
-def list_sites() -> None:
+@output.JSON
+def list_sites(*, as_json: bool) -> None:
     """List the sites."""
     with opened_database() as database:
-        _echo_table(SITES, SITES.stored(database))
+        _echo(SITES, SITES.stored(database), as_json=as_json)
 
 
 @sites.command("set")
@@ -108,18 +118,21 @@ def list_sites() -> None:
 @click.option("--name", help="what people call it")
 @click.option("--time-zone", "timeZone", help="IANA name of its time zone  [UTC]")
 @_DRY_RUN
-def set_site(site: str, *, dry_run: bool, **fields: Any) -> None:
+@output.JSON
+def set_site(site: str, *, dry_run: bool, as_json: bool, **fields: Any) -> None:
     """Make SITE, or replace its entry.
 
     What is left out is back at its default.
     """
-    _put(SITES, {"id": site, **_checked(SiteEntry(), fields)}, dry_run=dry_run)
+    entry = {"id": site, **_checked(SiteEntry(), fields)}
+    _put(SITES, entry, dry_run=dry_run, as_json=as_json)
 
 
 @sites.command("remove")
 @_SITE
 @_DRY_RUN
-def remove_site(site: str, *, dry_run: bool) -> None:
+@output.JSON
+def remove_site(site: str, *, dry_run: bool, as_json: bool) -> None:
     """Remove SITE, which no device may be registered at."""
     with opened_database() as database:
         row = (
@@ -127,33 +140,38 @@ def remove_site(site: str, *, dry_run: bool) -> None:
             if dry_run
             else _or_fail(lambda: register.remove_site(database, site))
         )
-    _say_removed(row, f"site {site}", dry_run=dry_run)
+    _say_removed(row, f"site {site}", dry_run=dry_run, as_json=as_json)
 
 
 def _file_commands(group: click.Group, part: Part) -> None:
     """Add the commands that read and write a part of the register as CSV."""
-    what = group.name
+    what = group.name or ""
 
     @group.command("export", help=f"Write the {what} of the register to FILE as CSV; - is stdout.")
     @exports.FILE
     @exports.FORCE
-    def export(file: str, *, force: bool) -> None:
+    @output.JSON
+    def export(file: str, *, force: bool, as_json: bool) -> None:
         with opened_database() as database:
             entries = part.stored(database)
         with exports.opened_table(file, force=force) as table:
             files.write(part, entries, table)
-        click.echo(f"{len(entries):,} {what} in {file}", err=True)
+        exports.say(len(entries), what, file, as_json=as_json)
 
     @group.command(
         "import",
         help=f"Store the {what} of FILE, in CSV.\n\n"
         "As `export` writes it; - is standard input. All of them, or none where a line is wrong; "
-        "an empty cell is a default. Entries that FILE lacks stay as they are.",
+        "an empty cell is a default. Entries that FILE lacks stay as they are. The options from "
+        "--delimiter on say how the file is written.",
     )
     @click.argument("file", type=click.File(encoding="utf-8"))
     @_DRY_RUN
-    def import_(file: IO[str], *, dry_run: bool) -> None:
-        entries = _read(part, file)
+    @dialects.options
+    @output.JSON
+    def import_(file: IO[str], *, dry_run: bool, as_json: bool, **written: Any) -> None:
+        dialect = dialects.dialect(written, set(part.columns), f"none of the {what} has")
+        entries = _read(part, file, dialect)
         with opened_database() as database:
             if unknown := files.unknown_sites(database, entries):
                 raise click.ClickException(
@@ -162,8 +180,13 @@ def _file_commands(group: click.Group, part: Part) -> None:
             found = files.changes(database, part, entries)
             if found.entries and not dry_run:
                 _or_fail(lambda: part.put(database, found.entries))
+        changed = len(found.entries) - found.created
+        if as_json:
+            counts = {"created": found.created, "changed": changed, "unchanged": found.unchanged}
+            output.echo_json({**counts, "stored": not dry_run})
+            return
         click.echo(
-            f"{found.created:,} {what} are new, {len(found.entries) - found.created:,} change, "
+            f"{found.created:,} {what} are new, {changed:,} change, "
             f"{found.unchanged:,} are as they were."
         )
         if dry_run:
@@ -174,9 +197,9 @@ _file_commands(devices, DEVICES)
 _file_commands(sites, SITES)
 
 
-def _read(part: Part, file: IO[str]) -> list[files.Entry]:
+def _read(part: Part, file: IO[str], dialect: Dialect) -> list[files.Entry]:
     try:
-        return files.read(part, file)
+        return files.read(part, file, dialect)
     except UnreadableTable as error:
         raise click.ClickException(f"{file.name} {error}") from None
     except InvalidLines as error:
@@ -197,13 +220,17 @@ def _checked(schema: ma.Schema, given: Mapping[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def _put(part: Part, entry: Mapping[str, Any], *, dry_run: bool) -> None:
+def _put(part: Part, entry: Mapping[str, Any], *, dry_run: bool, as_json: bool) -> None:
     with opened_database() as database:
         if unknown := files.unknown_sites(database, [entry]):
             raise click.ClickException(f"there is no site {unknown[0]}")
         found = files.changes(database, part, [entry])
         if not dry_run:
             _or_fail(lambda: part.put(database, [entry]))
+    if as_json:
+        outcome = "created" if found.created else "changed" if found.entries else "unchanged"
+        output.echo_json({"outcome": outcome, "stored": not dry_run})
+        return
     outcome = "is new" if found.created else "changes" if found.entries else "is as it was"
     click.echo(f"{' '.join(part.key(entry))} {outcome}.")
     if dry_run:
@@ -217,14 +244,20 @@ def _or_fail(change: Callable[[], T]) -> T:
         raise click.ClickException(str(error)) from None
 
 
-def _say_removed(row: Row | None, what: str, *, dry_run: bool) -> None:
+def _say_removed(row: Row | None, what: str, *, dry_run: bool, as_json: bool) -> None:
     if row is None:
         raise click.ClickException(f"the register has no {what}")
+    if as_json:
+        output.echo_json({"removed": not dry_run})
+        return
     click.echo("Nothing was changed." if dry_run else f"The {what} is removed.")
 
 
-def _echo_table(part: Part, rows: list[Row]) -> None:
+def _echo(part: Part, rows: list[Row], *, as_json: bool) -> None:
     columns = list(part.database_columns())
+    if as_json:
+        output.echo_json([{name: row[column] for name, column in columns} for row in rows])
+        return
     output.echo_table(
         [name for name, _ in columns],
         [

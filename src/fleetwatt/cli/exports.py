@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from fleetwatt.cli import output
 from fleetwatt.transfer.new_file import FileIsThere, new_file
 
 if TYPE_CHECKING:
@@ -48,3 +49,12 @@ def opened_table(file: str, *, force: bool) -> Iterator[IO[str]]:
         finally:
             # The caller opened it, and closes it.
             text.detach()
+
+
+def say(count: int, what: str, file: str, *, as_json: bool) -> None:
+    """Say how much was exported: on stderr where standard output is the export."""
+    is_stdout = file == STDOUT
+    if as_json:
+        output.echo_json({what: count, "file": file}, err=is_stdout)
+    else:
+        click.echo(f"{count:,} {what} in {file}", err=is_stdout)

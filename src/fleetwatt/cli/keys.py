@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import click
-import msgspec
 
 from fleetwatt.cli import output, parameters
 from fleetwatt.cli.database import opened_database
@@ -53,11 +52,14 @@ def keys() -> None:
     "--expires", type=parameters.Duration(), help="how long it is valid, as 90d; without: for ever"
 )
 @click.option("--name", default="", callback=_printable, help="whose it is or what for")
+@output.JSON
 def create(
     scopes: tuple[str, ...],
     devices: tuple[tuple[Stream, str], ...],
     expires: timedelta | None,
     name: str,
+    *,
+    as_json: bool,
 ) -> None:
     """Make a key and print it, once: it can't be shown again."""
     if devices and set(scopes) != {INGEST}:
@@ -73,18 +75,18 @@ def create(
             devices=sorted({f"{stream.name}:{device}" for stream, device in devices}) or None,
             lifetime=expires,
         )
-    _say_made(row, whole, "key created")
+    _say_made(row, whole, "key created", as_json=as_json)
 
 
 @keys.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="print them as JSON")
+@output.JSON
 def list_keys(*, as_json: bool) -> None:
     """List the keys, without their secrets."""
     with opened_database() as database:
         rows = database.query("keys")
     described = [_described(row) for row in rows]
     if as_json:
-        click.echo(msgspec.json.encode(described))
+        output.echo_json(described)
         return
     if not described:
         click.echo("There are no keys.")
@@ -107,7 +109,8 @@ def list_keys(*, as_json: bool) -> None:
 
 @keys.command()
 @click.argument("prefix")
-def revoke(prefix: str) -> None:
+@output.JSON
+def revoke(prefix: str, *, as_json: bool) -> None:
     """End a key, named by its prefix.
 
     Every process rejects it within 5 seconds.
@@ -117,6 +120,8 @@ def revoke(prefix: str) -> None:
     if row is None:
         raise click.ClickException(f"there is no key {prefix}")
     _audit("key revoked", row)
+    if as_json:
+        output.echo_json(_described(row))
     click.echo(f"{row['prefix']} is revoked; every process rejects it within 5 seconds.", err=True)
 
 
@@ -129,7 +134,8 @@ def revoke(prefix: str) -> None:
     show_default=True,
     help="how long the old one stays valid",
 )
-def rotate(prefix: str, grace: timedelta) -> None:
+@output.JSON
+def rotate(prefix: str, grace: timedelta, *, as_json: bool) -> None:
     """Make a key that replaces another, and print it, once.
 
     It has the same rights and as long a life.
@@ -141,7 +147,7 @@ def rotate(prefix: str, grace: timedelta) -> None:
         )
     if row is None:
         raise click.ClickException(f"there is no key {prefix} that is valid")
-    _say_made(row, whole, "key rotated", replaces=_prefix(prefix))
+    _say_made(row, whole, "key rotated", as_json=as_json, replaces=_prefix(prefix))
 
 
 def _prefix(given: str) -> str:
@@ -149,11 +155,16 @@ def _prefix(given: str) -> str:
     return api_keys.prefix_of(given) or given
 
 
-def _say_made(row: dict[str, Any] | None, whole: str, event: str, **facts: str) -> None:
+def _say_made(
+    row: dict[str, Any] | None, whole: str, event: str, *, as_json: bool, **facts: str
+) -> None:
     assert row is not None  # noqa: S101 - an INSERT that returns
     _audit(event, row, **facts)
     click.echo(f"{row['prefix']} is valid now. This is the only time that it is shown:", err=True)
-    click.echo(whole)
+    if as_json:
+        output.echo_json({"key": whole, **_described(row)})
+    else:
+        click.echo(whole)
 
 
 def _audit(event: str, row: dict[str, Any], **facts: str) -> None:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
+import threading
+import time as clock
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from fleetwatt import times
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+JSON = click.option("--json", "as_json", is_flag=True, help="print it as JSON")
+PATIENCE = 2.0  # seconds for which a terminal shows nothing of what is under way
 
 
 def chunks(counted: Mapping[str, Any]) -> str:
@@ -53,6 +62,55 @@ def echo_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             *(text.rjust(width) for text, width in zip(others, widths[1:], strict=True)),
         ]
         click.echo("  ".join(cells).rstrip())
+
+
+def seconds(span: timedelta | None) -> float | None:
+    """Return a duration as JSON has it; None: there is none."""
+    return None if span is None else span.total_seconds()
+
+
+def echo_json(value: Any, *, err: bool = False) -> None:
+    """Print a value as one line of JSON."""
+    click.echo(_JSON_LINE.encode(value), err=err)
+
+
+_JSON_LINE = msgspec.json.Encoder(decimal_format="number")
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal how long something has been under way whose end can't be foreseen."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    is_done = threading.Event()
+    clock_line = threading.Thread(target=_show_clock, args=(what, is_done), daemon=True)
+    clock_line.start()
+    try:
+        yield
+    finally:
+        is_done.set()
+        clock_line.join()
+
+
+def _show_clock(what: str, is_done: threading.Event) -> None:
+    started, width = clock.monotonic(), 0
+    while not is_done.wait(1 if width else PATIENCE):
+        line = f"{what} … {clock.monotonic() - started:.0f} s"
+        width = len(line)
+        click.echo(f"\r{line}", nl=False, err=True)
+    if width:
+        click.echo(f"\r{' ' * width}\r", nl=False, err=True)
+
+
+@contextmanager
+def counting(steps: Iterable[Any], length: int, what: str) -> Iterator[Iterable[Any]]:
+    """Show on a terminal how many of some steps are done."""
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(
+        steps, length=length, label=what, file=sys.stderr, hidden=hidden, show_pos=True
+    ) as bar:
+        yield bar
 
 
 def user() -> str:

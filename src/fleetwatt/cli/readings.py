@@ -16,7 +16,7 @@ from fleetwatt.schemas.corrections import REPLACEMENT_SCHEMAS, Correction, check
 from fleetwatt.times import rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from fleetwatt.database.pool import Row
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _DEVICE = click.argument("device", type=parameters.StreamDevice(), metavar="DEVICE")
-_JSON = click.option("--json", "as_json", is_flag=True, help="print it as the API does")
 
 
 def _reason(_: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -59,7 +58,7 @@ def readings() -> None:
     help="new value of a field, or null; each field of the reading has to be set",
 )
 @_REASON
-@_JSON
+@output.JSON
 def replace(
     device: tuple[Stream, str], time: datetime, values: Sequence[str], reason: str, *, as_json: bool
 ) -> None:
@@ -88,7 +87,11 @@ def replace(
 @_REASON
 @changing
 def remove(
-    device: tuple[Stream, str], start: datetime, end: datetime, reason: str, **consent: bool
+    device: tuple[Stream, str],
+    start: datetime,
+    end: datetime,
+    reason: str,
+    **consent: bool,
 ) -> None:
     """Remove DEVICE's readings of a span.
 
@@ -97,13 +100,18 @@ def remove(
     if start >= end:
         raise click.UsageError("--start must lie before --end")
     stream, device_id = device
+    as_json = consent["as_json"]
     with opened_database() as database:
         history = DeviceHistory(database, stream, device_id)
         count = _or_fail(lambda: history.count(start, end))
-        click.echo(f"{count:,} readings of {stream.name} {device_id} lie in the span.")
+        click.echo(f"{count:,} readings of {stream.name} {device_id} lie in the span.", err=as_json)
+        removed = 0
         if count and confirm(**consent):
-            removed = _or_fail(lambda: history.remove(start, end, _signature(reason)))
-            click.echo(f"{removed:,} readings were removed.")
+            with output.working("Removing"):
+                removed = _or_fail(lambda: history.remove(start, end, _signature(reason)))
+            click.echo(f"{removed:,} readings were removed.", err=as_json)
+    if as_json:
+        output.echo_json({"found": count, "removed": removed})
 
 
 @readings.command(name="corrections")
@@ -115,7 +123,7 @@ def remove(
     show_default=True,
     help="how many, at most",
 )
-@_JSON
+@output.JSON
 def list_corrections(device: tuple[Stream, str] | None, limit: int, *, as_json: bool) -> None:
     """List corrections, the newest first."""
     with opened_database() as database:
@@ -124,7 +132,7 @@ def list_corrections(device: tuple[Stream, str] | None, limit: int, *, as_json: 
 
 @readings.command()
 @click.argument("correction", type=click.IntRange(1))
-@_JSON
+@output.JSON
 def undo(correction: int, *, as_json: bool) -> None:
     """Undo CORRECTION.
 
@@ -145,7 +153,7 @@ def undo(correction: int, *, as_json: bool) -> None:
     help="as meter:M-123 or vehicle:V-999",
 )
 @changing
-def erase(device: tuple[Stream, str], **consent: bool) -> None:
+def erase(device: tuple[Stream, str], *, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Erase all that is known of a device.
 
     Its readings, aggregates, latest, mappings with their changes, corrections, and its entry in
@@ -154,18 +162,28 @@ def erase(device: tuple[Stream, str], **consent: bool) -> None:
     """
     stream, device_id = device
     with opened_database() as database:
-        found = erasure.traces(database, stream, device_id)
-        if not found:
-            click.echo(f"Nothing is known of {stream.name} {device_id}.")
-            return
-        click.echo(f"Of {stream.name} {device_id} there are:")
-        output.echo_table(
-            ("what", "how many"),
-            [(erasure.TRACES[name], f"{count:,}") for name, count in found.items()],
-        )
-        if confirm(**consent):
-            erasure.erase(database, stream, device_id)
-            click.echo("All of it was erased.")
+        with output.working("Counting"):
+            found = erasure.traces(database, stream, device_id)
+        if not as_json:
+            _say_traces(f"{stream.name} {device_id}", found)
+        is_erased = bool(found) and confirm(yes=yes, dry_run=dry_run, as_json=as_json)
+        if is_erased:
+            with output.working("Erasing"):
+                erasure.erase(database, stream, device_id)
+            click.echo("All of it was erased.", err=as_json)
+    if as_json:
+        output.echo_json({"found": found, "erased": is_erased})
+
+
+def _say_traces(device: str, found: Mapping[str, int]) -> None:
+    if not found:
+        click.echo(f"Nothing is known of {device}.")
+        return
+    click.echo(f"Of {device} there are:")
+    output.echo_table(
+        ("what", "how many"),
+        [(erasure.TRACES[name], f"{count:,}") for name, count in found.items()],
+    )
 
 
 def _signature(reason: str) -> Signature:

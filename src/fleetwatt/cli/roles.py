@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from fleetwatt.cli import output
 from fleetwatt.config import Config
 from fleetwatt.database.errors import translated
 from fleetwatt.database.pool import connect
@@ -30,8 +31,13 @@ def _password_of(role: str) -> Callable[[Command], Command]:
 @_password_of("owner")
 @_password_of("app")
 @_password_of("dashboard")
+@output.JSON
 def roles(
-    owner_password: str | None, app_password: str | None, dashboard_password: str | None
+    owner_password: str | None,
+    app_password: str | None,
+    dashboard_password: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Create roles in the database and grant each what it needs.
 
@@ -47,6 +53,9 @@ def roles(
         for role, password in passwords.items():
             if password:
                 database_roles.set_password(connection, role, password)
+    if as_json:
+        output.echo_json({role: {"passwordSet": bool(passwords[role])} for role in passwords})
+        return
     click.echo(
         "fleetwatt_owner owns the schema, fleetwatt_app serves, fleetwatt_dashboard reads. "
         "Those that shall log in need a password, by FLEETWATT_OWNER_PASSWORD and the like or "

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import click
 
+from fleetwatt.cli import output
 from fleetwatt.cli.database import upgrade_schema
 from fleetwatt.config import SETTINGS, Config
 from fleetwatt.embedded import dev as supervisor
@@ -15,9 +16,26 @@ from fleetwatt.embedded.children import Make
 
 
 @click.command()
-def config() -> None:
+@output.JSON
+def config(*, as_json: bool) -> None:
     """List the settings: value, default and meaning."""
     current = Config.from_environment()
+    if as_json:
+        output.echo_json(
+            {
+                setting.variable: {
+                    "value": setting.shown(current)
+                    if setting.secret
+                    else getattr(current, setting.name),
+                    "default": setting.default,
+                    "unit": setting.unit,
+                    "meaning": setting.meaning,
+                    "allowed": setting.legal,
+                }
+                for setting in SETTINGS
+            }
+        )
+        return
     for setting in SETTINGS:
         click.echo(f"{setting.variable} = {setting.shown(current)}")
         click.echo(f"    {setting.meaning} (default: {setting.default!r})")

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ _say = partial(click.echo, err=True)
 
 
 def _moment(
-    _: click.Context, _parameter: click.Parameter, value: str | None, sign: int
+    context: click.Context, parameter: click.Parameter, value: str | None, sign: int
 ) -> datetime | None:
     """Read a duration, from now on (1) or back (-1), or a time; in whole minutes."""
     if value is None:
@@ -51,7 +52,9 @@ def _moment(
     try:
         moment = datetime.now(UTC) + sign * parse_duration(value, least=MINUTE)
     except ValueError as no_duration:
-        moment = _time(value, no_duration)
+        return minute_of(_time(value, no_duration))
+    # The command has to know of a start whether it was named or counted back.
+    context.meta[f"{__name__}.{parameter.name}"] = True
     return minute_of(moment)
 
 
@@ -167,6 +170,7 @@ def simulate(**options: Any) -> None:
             f"{error.name} is missing; install fleetwatt with its extra: fleetwatt[simulate]"
         ) from None
     plan, end = _planned(options)
+    counted_back = f"{__name__}.since" in click.get_current_context().meta
     api = client.Client(
         options["url"],
         api_key=options["api_key"] or "",
@@ -176,7 +180,8 @@ def simulate(**options: Any) -> None:
     )
     sender = sending.Sender(api, connections=options["connections"], batch_size=options["batch"])
     try:
-        run = sending.Run(plan, end, sender, _known(api, plan))
+        plan, known = _continued(api, plan, end, counted_back=counted_back)
+        run = sending.Run(plan, end, sender, known)
     except client.SendingFailed as error:
         api.close()
         raise click.ClickException(str(error)) from None
@@ -198,25 +203,43 @@ def simulate(**options: Any) -> None:
     sys.exit(int(bool(failure or report["firstError"])))
 
 
-def _known(api: Client, plan: Plan) -> Known | None:
-    """Ask what is stored of the fleet; None where the run does not go on from it, which it says."""
+def _continued(
+    api: Client, plan: Plan, end: datetime | None, *, counted_back: bool
+) -> tuple[Plan, Known | None]:
+    """Ask what is stored of the fleet, and plan to go on from there.
+
+    A start that is counted back from now says how much history there is to be: what is stored of
+    it already is not sent again. A start that is named may be of the very run that sent it.
+
+    Returns:
+        The plan, and the readings from which the fleet goes on; None: from none, which it says.
+    """
     from fleetwatt.simulation.client import NotAllowed
-    from fleetwatt.simulation.known import may_be_continued, newest_readings
+    from fleetwatt.simulation.known import may_be_continued, newest_of, newest_readings
 
     try:
         known = newest_readings(api)
     except NotAllowed:
         _say("The key may not read what is stored: counters start at values of their own.")
-        return None
+        return plan, None
+    if counted_back and not may_be_continued(known, plan):
+        start = newest_of(known) + MINUTE
+        if end and start > end:
+            start = end
+        _say(
+            f"Readings up to {format_minute(newest_of(known))} are stored already: going on after "
+            "them. To send over them, name the start as a time."
+        )
+        plan = replace(plan, start=start)
     if not may_be_continued(known, plan):
         _say(
             f"Readings after {format_minute(plan.start)} are stored already: unless they are of "
             "this very run, counters will not fit. Without --since a run continues from them."
         )
-        return None
+        return plan, None
     if known:
         _say(f"Going on from the newest readings of {len(known):,} devices.")
-    return known
+    return plan, known
 
 
 def _planned(options: dict[str, Any]) -> tuple[Plan, datetime | None]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from fleetwatt.cli import exports, parameters
+from fleetwatt.cli import dialects, exports, output, parameters
 from fleetwatt.cli.database import opened_database
 from fleetwatt.streams import STREAMS, TIMESTAMP
 from fleetwatt.transfer import exporting, importing
@@ -32,79 +32,6 @@ from fleetwatt.transfer.increments import Registers
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 _TIME = parameters.Time()
 _NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def _delimiter(_: click.Context, _parameter: click.Parameter, value: str) -> str:
-    delimiter = {"tab": "\t", r"\t": "\t"}.get(value, value)
-    if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise click.BadParameter(f"{value!r} is no single character, nor the word tab")
-    return delimiter
-
-
-def _time_format(_: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None:
-        try:
-            datetime.strptime(datetime.now(UTC).strftime(value), value)  # noqa: DTZ007 - unused
-        except ValueError as error:
-            raise click.BadParameter(f"{error}: write it as %d.%m.%Y %H:%M") from None
-    return value
-
-
-_CSV_OPTIONS = (
-    click.option(
-        "--delimiter",
-        callback=_delimiter,
-        default=",",
-        show_default=True,
-        help="what stands between cells, as ; or tab",
-    ),
-    click.option(
-        "--decimal",
-        type=click.Choice([".", ","]),
-        default=".",
-        show_default=True,
-        help="what stands before the decimals of a number",
-    ),
-    click.option(
-        "--time-format",
-        callback=_time_format,
-        help="how times are written, as '%d.%m.%Y %H:%M'  [RFC 3339]",
-    ),
-    click.option(
-        "--tz",
-        "zone",
-        type=parameters.Zone(),
-        help="time zone of times without an offset, as Europe/Berlin",
-    ),
-    click.option(
-        "--column",
-        "columns",
-        multiple=True,
-        type=parameters.Pair("COLUMN=FIELD"),
-        metavar="COLUMN=FIELD",
-        help="field that a column of another name holds; COLUMN= leaves it out; may be repeated",
-    ),
-    click.option(
-        "--set",
-        "constants",
-        multiple=True,
-        type=parameters.Pair("FIELD=VALUE"),
-        metavar="FIELD=VALUE",
-        help="value of a field that has no column; null: unknown; may be repeated",
-    ),
-    click.option(
-        "--increments",
-        is_flag=True,
-        help="the energy of a line is what was added since the device's line before, in kWh",
-    ),
-)
-
-
-def _csv_options(command: Command) -> Command:
-    for option in reversed(_CSV_OPTIONS):
-        command = option(command)
-    return command
 
 
 @click.command("import")
@@ -114,9 +41,21 @@ def _csv_options(command: Command) -> Command:
 @click.option(
     "--restart", is_flag=True, help="start from the beginning, whatever an interrupted run has done"
 )
-@_csv_options
+@dialects.options
+@click.option(
+    "--increments",
+    is_flag=True,
+    help="the energy of a line is what was added since the device's line before, in kWh",
+)
+@output.JSON
 def import_(
-    file: str, rejected: Path | None, *, skip_old: bool, restart: bool, **written: Any
+    file: str,
+    rejected: Path | None,
+    *,
+    skip_old: bool,
+    restart: bool,
+    as_json: bool,
+    **written: Any,
 ) -> None:
     """Store the readings of FILE.
 
@@ -151,26 +90,20 @@ def import_(
                     skip_old=skip_old,
                 )
                 _import(store, source, checkpoint, progress)
-            _say_result(progress, rejected)
-            for span in importing.refresh_spans(database, progress):
-                click.echo(f"Refreshed {span}.")
+            _say_result(progress, rejected, as_json=as_json)
+            with output.working("Refreshing"):
+                for span in importing.refresh_spans(database, progress):
+                    click.echo(f"Refreshed {span}.", err=as_json)
             if checkpoint:
                 checkpoint.remove()
     sys.exit(int(progress.rejected > 0))
 
 
 def _dialect(written: Mapping[str, Any]) -> Dialect:
-    """Make a dialect of the options that say how a CSV file is written."""
-    dialect = Dialect(**written)
-    if dialect.delimiter == dialect.decimal:
-        raise click.UsageError("--decimal , needs another --delimiter, as --delimiter ';'")
+    """Make a dialect of the options that say how a CSV file of readings is written."""
     known = {field.name for stream in STREAMS for field in stream.fields}
-    renamed = {field for _, field in dialect.columns if field}
-    constant = {field for field, _ in dialect.constants}
-    for option, unfit in (("--column", renamed - known), ("--set", constant - known)):
-        if unfit:
-            raise click.BadParameter(f"no reading has {', '.join(unfit)}", param_hint=option)
-    if TIMESTAMP.name in constant:
+    dialect = dialects.dialect(written, known, "no reading has")
+    if TIMESTAMP.name in dict(dialect.constants):
         raise click.BadParameter("readings of a device differ in time", param_hint="--set")
     return dialect
 
@@ -191,9 +124,20 @@ def _import(
             show(source.consumed())
 
 
-def _say_result(progress: Progress, rejected: Path) -> None:
-    conflicts = f"{progress.conflicts:,} conflicts, " if progress.conflicts else ""
+def _say_result(progress: Progress, rejected: Path, *, as_json: bool) -> None:
     listed = progress.rejected or progress.conflicts
+    if as_json:
+        output.echo_json(
+            {
+                "accepted": progress.accepted,
+                "duplicates": progress.duplicates,
+                "conflicts": progress.conflicts,
+                "rejected": progress.rejected,
+                "rejectedFile": str(rejected) if listed else None,
+            }
+        )
+        return
+    conflicts = f"{progress.conflicts:,} conflicts, " if progress.conflicts else ""
     click.echo(
         f"{progress.accepted:,} readings stored, {progress.duplicates:,} were there already, "
         f"{conflicts}{progress.rejected:,} rejected" + (f": see {rejected}" if listed else "")
@@ -217,8 +161,15 @@ def _say_result(progress: Progress, rejected: Path) -> None:
     help="only this device; may be repeated",
 )
 @exports.FORCE
+@output.JSON
 def export(
-    stream: str, file: str, devices: tuple[str, ...], *, force: bool, **bounds: datetime | None
+    stream: str,
+    file: str,
+    devices: tuple[str, ...],
+    *,
+    force: bool,
+    as_json: bool,
+    **bounds: datetime | None,
 ) -> None:
     """Write a stream's readings to FILE, as its suffix says.
 
@@ -243,7 +194,7 @@ def export(
             for number, span in enumerate(spans, 1):
                 readings += exporting.export(database, selection, span, write)
                 show(number)
-    click.echo(f"{readings:,} readings in {file}", err=file == exports.STDOUT)
+    exports.say(readings, "readings", file, as_json=as_json)
 
 
 @contextmanager

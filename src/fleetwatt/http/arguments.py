@@ -12,7 +12,7 @@ from flask_smorest import abort
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from fleetwatt.http.body import encoding_of, received
+from fleetwatt.http.body import check_plain, encoding_of, received
 from fleetwatt.http.problems import BodyTooLarge, UnsupportedMedia
 from fleetwatt.ingestion.explain import reject_constant
 from fleetwatt.ingestion.split import NotJson
@@ -55,8 +55,10 @@ class ArgumentsParser(FlaskParser):
         if encoding != "identity":
             raise UnsupportedMedia(f"Content-Encoding is {encoding}; send none")
         try:
+            sent = received(req)
+            check_plain(sent, "this route takes plain JSON alone")
             arguments = json.loads(
-                received(req),
+                sent,
                 object_pairs_hook=_unique,
                 parse_constant=reject_constant,
                 parse_float=_finite,

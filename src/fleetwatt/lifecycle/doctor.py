@@ -45,6 +45,10 @@ def examine(config: Config) -> Iterator[Finding]:
             with closing(connect(config, timezone=None)) as plain:
                 (row,) = fetch(plain, "SELECT current_setting('TimeZone') AS timezone")
             yield server_checks.of_timezone(row["timezone"])
+            (archiver,) = ask("doctor_archiver")
+            may_list = archiver["archives"] and archiver["may_list"]
+            ended = ask("doctor_base_backup")[0]["ended"] if may_list else None
+            yield server_checks.of_backups(archiver, ended)
         drift = migrations.drift(connection)
         yield from data_checks.of_schema(drift)
         if not drift.missing:

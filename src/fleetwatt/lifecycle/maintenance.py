@@ -39,6 +39,22 @@ def is_needed(database: Database) -> bool:
     return is_apache or not has_scheduler or bool(database.query("failing_jobs"))
 
 
+def scope(database: Database) -> str:
+    """Say what a round of maintenance looks at."""
+    is_apache, has_scheduler = _kind(database)
+    if is_apache:
+        kept = ", ".join(
+            f"{row['table_name']} ({format_duration(row['drop_after'])})"
+            for row in database.query("kept")
+        )
+        return f"Looking for chunks that are past retention: {kept or 'no table has one'}."
+    found = database.query_one("job_counts")
+    assert found is not None  # noqa: S101 - it counts
+    if has_scheduler:
+        return f"Looking at {found['jobs']} jobs: the last run of {found['failing']} failed."
+    return f"Looking at {found['jobs']} jobs: {found['due']} are due; then vacuum and checkpoint."
+
+
 def maintain(database: Database) -> Iterator[Deed]:
     """Do what is due step by step, so that other sessions take their turn in between.
 

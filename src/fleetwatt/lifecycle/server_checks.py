@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from fleetwatt.database.errors import UPGRADE
 from fleetwatt.database.schema import editions
 from fleetwatt.lifecycle.findings import Finding
+from fleetwatt.times import format_minute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
     from fleetwatt.database.pool import Row
 
@@ -140,6 +142,37 @@ def of_settings(settings: Mapping[str, Mapping[str, Any]], server: Row) -> Itera
     for name, wanted, why in SWITCHES:
         value = settings[name]["setting"] if name in settings else wanted
         yield _setting(name, value, value == wanted, f"set it to {wanted}: {why}")
+
+
+def of_backups(archiver: Row, base_backup_ended: datetime | None) -> Finding:
+    """Judge what the server knows of backups, which others make."""
+    if not archiver["archives"]:
+        return Finding(
+            "backup",
+            "unknown",
+            "the server archives no WAL, and has no record of dumps",
+            "ask what makes the backups when the last one was",
+        )
+    archived, failed = archiver["last_archived_time"], archiver["last_failed_time"]
+    if failed and (archived is None or failed > archived):
+        return Finding(
+            "backup",
+            "problem",
+            f"archiving WAL fails, last at {format_minute(failed)} ({archiver['last_failed_wal']})",
+            "see archive_command, or archive_library, and the server's log",
+        )
+    up_to = f"WAL was archived last at {format_minute(archived)}" if archived else "no WAL is yet"
+    if base_backup_ended is None:
+        return Finding(
+            "backup",
+            "unknown",
+            f"{up_to}; pg_wal has no record of a base backup",
+            "make one, or ask what makes them (as `pgbackrest info`)"
+            if archiver["may_list"]
+            else "grant this role pg_monitor, so that it may look there",
+        )
+    ended = format_minute(base_backup_ended)
+    return Finding("backup", "ok", f"the last base backup ended at {ended}; {up_to}")
 
 
 def of_timezone(timezone: str) -> Finding:

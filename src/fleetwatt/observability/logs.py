@@ -10,18 +10,31 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from fleetwatt.config import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fleetwatt.config import Config
 
+SYSTEM_LOG = Path("/dev/log")
 _audit = logging.getLogger("fleetwatt.audit")
 
 
-def settings(config: Config) -> dict[str, Any]:
-    """Return what `logging.config.dictConfig` takes: every line to stderr, in the format asked."""
+def settings(config: Config, *, on_terminal: bool = False) -> dict[str, Any]:
+    """Return what `logging.config.dictConfig` takes: every line to stderr, in the format asked.
+
+    Args:
+        config: Names the file to which audit lines are appended instead, if there is one.
+        on_terminal: Whether stderr is a person's screen, which keeps no record: then audit lines go
+            to the system's log, where it takes them.
+
+    Raises:
+        ConfigError: The file can't be written.
+    """
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -36,7 +49,8 @@ def settings(config: Config) -> dict[str, Any]:
         },
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": config.log_format},
-            "audit": {"class": "logging.StreamHandler", "formatter": "json"},
+            "audit": _audit_handler(config.audit_log, on_terminal=on_terminal)
+            | {"formatter": "json"},
         },
         "root": {"level": config.log_level, "handlers": ["stderr"]},
         "loggers": {
@@ -49,6 +63,26 @@ def settings(config: Config) -> dict[str, Any]:
             "gunicorn.error": {"handlers": [], "propagate": True},
         },
     }
+
+
+def _audit_handler(file: str, *, on_terminal: bool) -> dict[str, Any]:
+    if file:
+        try:
+            Path(file).open("a").close()
+        except OSError as error:
+            raise ConfigError(
+                f"FLEETWATT_AUDIT_LOG={file!r}: can't be written ({error.strerror}): name a file "
+                "that this user may append to"
+            ) from None
+        # It opens the file again where something has rotated it.
+        return {"class": "logging.handlers.WatchedFileHandler", "filename": file}
+    if on_terminal and SYSTEM_LOG.is_socket():
+        return {
+            "class": "logging.handlers.SysLogHandler",
+            "address": str(SYSTEM_LOG),
+            "facility": "authpriv",
+        }
+    return {"class": "logging.StreamHandler"}
 
 
 def audit(event: str, **facts: Any) -> None:

@@ -104,6 +104,26 @@ class Mapping(Answer):
     )
 
 
+MAPPING_WARNINGS = {
+    "unknown_meter": "the meter has sent nothing yet and is not registered",
+    "unknown_vehicle": "the vehicle has sent nothing yet and is not registered",
+}
+
+
+class StoredMapping(Mapping):
+    """A vehicle's time on a meter, as it was just stored."""
+
+    warnings = ma.fields.List(
+        ma.fields.String(validate=ma.validate.OneOf(list(MAPPING_WARNINGS))),
+        metadata={
+            "description": "; ".join(
+                f"`{name}`: {text}" for name, text in MAPPING_WARNINGS.items()
+            ),
+            "example": [],
+        },
+    )
+
+
 class MappingCursor(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """The mapping after which a page ended; one from the beginning starts at None."""
 

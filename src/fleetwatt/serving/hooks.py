@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fleetwatt.config import Config, ConfigError
+from fleetwatt.config import Config, ConfigError, misspelt
 from fleetwatt.database.client import Database
 from fleetwatt.database.errors import DatabaseError, SchemaBehind
 from fleetwatt.observability import buffered, exposition
@@ -38,9 +38,12 @@ _served = memoryview(mmap.mmap(-1, 4 * _MOST_WORKERS)).cast("i")
 def on_starting(server: Arbiter) -> None:
     """Reject an open door and a schema that is behind; do without a database that is away.
 
-    A server that may forget what it acknowledged is served on, with a warning.
+    A server that may forget what it acknowledged is served on, with a warning; so are settings
+    whose names are misspelt.
     """
     gunicorn_patches.install()
+    for warning in misspelt(os.environ).values():
+        server.log.warning("%s", warning)
     config = Config.of_a_database()
     try:
         for address in server.address:

@@ -22,6 +22,9 @@ TIMEOUT = urllib3.Timeout(connect=5, read=60)
 _RETRY = urllib3.Retry()
 
 
+_NAME_IT = "where the API listens elsewhere, name it as in --url http://127.0.0.1:8001"
+
+
 class SendingFailed(Exception):
     """The API can't be reached, or takes nothing from this client."""
 
@@ -125,7 +128,7 @@ class Client:
                 retries=False,
             )
         except urllib3.exceptions.HTTPError as error:
-            return f"{self.url} does not answer ({error})", None, pause
+            return f"{self.url} does not answer ({error}; {_NAME_IT})", None, pause
         said = f"{self.url}{path} answers {response.status}"
         if response.status in TRY_AGAIN:
             return f"{said} ({_detail(response)})", None, _RETRY.get_retry_after(response) or pause
@@ -133,9 +136,16 @@ class Client:
             try:
                 return "", Reply(response.status, msgspec.json.decode(response.data), retries), 0
             except msgspec.DecodeError:
-                raise SendingFailed(f"{said} with something that isn't JSON") from None
+                raise SendingFailed(
+                    f"{said} with something that isn't JSON, as fleetwatt never does: {_NAME_IT}"
+                ) from None
         refused = NotAllowed if response.status == 403 else SendingFailed
-        raise refused(f"{said}: {_detail(response)}")
+        foreign = "" if _is_problem(response) else f"; that is no answer of fleetwatt's: {_NAME_IT}"
+        raise refused(f"{said}: {_detail(response)}{foreign}")
+
+
+def _is_problem(response: urllib3.BaseHTTPResponse) -> bool:
+    return response.headers.get("Content-Type", "").startswith("application/problem+json")
 
 
 def _detail(response: urllib3.BaseHTTPResponse) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from fleetwatt.simulation.fleet import Known, prefix
 from fleetwatt.streams import STREAMS, TIMESTAMP, Stream
-from fleetwatt.times import MINUTE
+from fleetwatt.times import MINUTE, minute_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,13 @@ def may_be_continued(known: Known, plan: Plan) -> bool:
     return all(
         datetime.fromisoformat(status[TIMESTAMP.name]) < plan.start + MINUTE
         for status in known.values()
+    )
+
+
+def newest_of(known: Known) -> datetime:
+    """Return the minute of the newest of some readings, of which there is at least one."""
+    return minute_of(
+        max(datetime.fromisoformat(status[TIMESTAMP.name]) for status in known.values())
     )
 
 

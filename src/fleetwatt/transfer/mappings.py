@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 from fleetwatt.schemas.mappings import MappingCursor, MappingRequest, described_span
 from fleetwatt.schemas.paging import cut
+from fleetwatt.streams import METER, VEHICLE
 from fleetwatt.times import rfc3339
 from fleetwatt.transfer.tables import InvalidLines, read_table, valid_lines, write_table
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fleetwatt.database.client import Database
+    from fleetwatt.transfer.dialect import Dialect
 
 IDS = ("vehicleId", "meterId")
 COLUMNS = (*IDS, "validFrom", "validTo")
@@ -44,10 +46,12 @@ class ImportedMappings:
     Attributes:
         outcomes: How many were `created` and how many `unchanged`.
         conflicts: What is in the way of which other line, a sentence each.
+        unknown: Devices, as meter:ID, that are neither registered nor have reported.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     conflicts: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
 
 def export_mappings(database: Database, file: IO[str]) -> int:
@@ -80,7 +84,7 @@ def _rows(database: Database) -> Iterator[Sequence[str]]:
 
 
 def import_mappings(
-    database: Database, file: IO[str], *, replacing: bool, author: str
+    database: Database, file: IO[str], dialect: Dialect, *, replacing: bool, author: str
 ) -> ImportedMappings:
     """Put vehicles on meters as a file says.
 
@@ -91,10 +95,10 @@ def import_mappings(
         UnreadableTable: It is no table of mappings.
     """
     problems: list[str] = []
-    lines = read_table(file, COLUMNS, IDS)
+    lines = read_table(file, COLUMNS, IDS, dialect)
     mappings = [
         MappingLine(number, *(given[name] for name in COLUMNS))
-        for number, given in valid_lines(lines, MappingRequest(), problems)
+        for number, given in valid_lines(lines, MappingRequest(), dialect, problems)
     ]
     if problems:
         raise InvalidLines(problems)
@@ -122,4 +126,10 @@ def import_mappings(
                 )
             else:
                 imported.outcomes[outcome] += 1
+    for stream, ids in (
+        (METER, {mapping.meter_id for mapping in mappings}),
+        (VEHICLE, {mapping.vehicle_id for mapping in mappings}),
+    ):
+        rows = database.query(f"{stream.name}.unknown_devices", ids=list(ids))
+        imported.unknown += [f"{stream.name}:{row['id']}" for row in rows]
     return imported

@@ -5,7 +5,6 @@ An empty cell is a field that is left out, and so at its default.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import marshmallow as ma
 from fleetwatt.calendar import DEFAULT_ZONE
 from fleetwatt.lifecycle import register
 from fleetwatt.schemas.devices import DeviceEntry, SiteEntry
-from fleetwatt.schemas.fields import Identifier, Number
+from fleetwatt.schemas.fields import Identifier
 from fleetwatt.streams import STREAMS
 from fleetwatt.transfer.tables import InvalidLines, read_table, valid_lines, write_table
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from fleetwatt.database.client import Database
     from fleetwatt.database.pool import Row
+    from fleetwatt.transfer.dialect import Dialect
 
 Entry = Mapping[str, Any]
 
@@ -102,36 +102,23 @@ def write(part: Part, entries: Sequence[Row], file: IO[str]) -> None:
     write_table(file, part.columns, ([entry[column] for column in columns] for entry in entries))
 
 
-def read(part: Part, file: IO[str]) -> list[Entry]:
+def read(part: Part, file: IO[str], dialect: Dialect) -> list[Entry]:
     """Read the entries of a CSV file, by their columns in the database.
 
     Raises:
         InvalidLines: Lines are no entries, or name one that an earlier line names.
         UnreadableTable: It is no CSV file with the columns of this part.
     """
-    lines = (
-        (number, {name: _value(part, name, cell) for name, cell in cells.items()})
-        for number, cells in read_table(file, part.columns, part.keys)
-    )
+    lines = read_table(file, part.columns, part.keys, dialect)
     problems: list[str] = []
     entries: dict[tuple[str, ...], Entry] = {}
-    for number, entry in valid_lines(lines, part.line, problems):
+    for number, entry in valid_lines(lines, part.line, dialect, problems):
         if part.key(entry) in entries:
             problems.append(f"line {number}: an earlier line is about the same")
         entries[part.key(entry)] = entry
     if problems:
         raise InvalidLines(problems)
     return list(entries.values())
-
-
-def _value(part: Part, name: str, cell: str) -> Any:
-    if isinstance(part.line.fields[name], Number):
-        try:
-            return json.loads(cell)
-        except ValueError:
-            # It is no number, as the schema will say.
-            return cell
-    return cell
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,34 @@ def ensure_timescaledb(connection: Connection) -> str:
         UnsupportedServer: The server has no TimescaleDB, or one older than 2.19, or its PostgreSQL
             is older than 15, or the database's encoding is not UTF8.
     """
+    if _checked(connection) is None:
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE EXTENSION timescaledb")
+    return edition(connection)
+
+
+def offered_edition(connection: Connection) -> str:
+    """Return the edition's name of a server, and change nothing.
+
+    Raises:
+        UnsupportedServer: As `ensure_timescaledb` would; or TimescaleDB is not loaded.
+    """
+    _checked(connection)
+    setting = "SELECT current_setting('timescaledb.license', true) AS edition"
+    name: str | None = fetch(connection, setting)[0]["edition"]
+    if name is None:
+        raise UnsupportedServer(
+            "this server does not load TimescaleDB: add it to shared_preload_libraries"
+        )
+    return name
+
+
+def _checked(connection: Connection) -> str | None:
+    """Return the installed version of TimescaleDB; None: it is to be created.
+
+    Raises:
+        UnsupportedServer: As `ensure_timescaledb` says.
+    """
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise UnsupportedServer(
@@ -67,10 +95,8 @@ def ensure_timescaledb(connection: Connection) -> str:
         raise UnsupportedServer(
             f"this server's TimescaleDB is {version}; fleetwatt needs 2.19 or later"
         )
-    if offered[0]["installed_version"] is None:
-        with connection.cursor() as cursor:
-            cursor.execute("CREATE EXTENSION timescaledb")
-    return edition(connection)
+    installed: str | None = offered[0]["installed_version"]
+    return installed
 
 
 def is_too_old(version: str) -> bool:

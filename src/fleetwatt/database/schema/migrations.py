@@ -23,13 +23,18 @@ from fleetwatt.database.errors import (
     SchemaBehind,
     translated,
 )
-from fleetwatt.database.pool import fetch
+from fleetwatt.database.pool import Row, fetch
 from fleetwatt.database.schema import roles, turns
-from fleetwatt.database.schema.editions import EDITIONS, edition, ensure_timescaledb
+from fleetwatt.database.schema.editions import (
+    EDITIONS,
+    edition,
+    ensure_timescaledb,
+    offered_edition,
+)
 from fleetwatt.streams import STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from importlib.resources.abc import Traversable
 
     from psycopg2.extensions import connection as Connection
@@ -150,6 +155,89 @@ def upgrade(connection: Connection, until: int | None = None) -> Iterator[str]:
             roles.apply(connection)
 
 
+def pending(connection: Connection, until: int | None = None) -> list[str]:
+    """Return the files that an upgrade would apply, in order; nothing is changed.
+
+    Args:
+        connection: To the database.
+        until: As `upgrade` has it.
+
+    Raises:
+        EditionChanged, MigrationChanged, UnsupportedServer: As `upgrade` would.
+    """
+    with translated():
+        name = offered_edition(connection)
+        applied = _applied(connection) if _begun(connection) else {}
+    leaving: list[str] = []
+    if foreign := _foreign(name, applied):
+        leaving = [f"leave/{_other(name)}.sql"]
+        applied = {
+            file: checksum
+            for file, checksum in applied.items()
+            if file not in foreign and not file.startswith("repeatable/")
+        }
+        _leave(name)
+    return leaving + [
+        script.file
+        for script in scripts(name)
+        if (until is None or not (script.repeatable or script.number > until))
+        and _is_missing(script, applied)
+    ]
+
+
+def history(connection: Connection) -> list[Row]:
+    """Return what was applied, in order: file, checksum, applied_at, and its state.
+
+    The state is `current` (as this release has it), `changed` (the release has another text),
+    `retired` (the release has it no more) or `unknown` (another release's).
+    """
+    if not _begun(connection):
+        return []
+    rows = fetch(connection, "SELECT * FROM fleetwatt_schema ORDER BY applied_at, file")
+    known = {script.file: script.checksum for script in scripts(edition(connection))}
+    for row in rows:
+        file = row["file"]
+        row["state"] = (
+            ("current" if known[file] == row["checksum"] else "changed")
+            if file in known
+            else ("retired" if file in _RETIRED else "unknown")
+        )
+    return rows
+
+
+def _other(edition_name: str) -> str:
+    (other,) = EDITIONS - {edition_name}
+    return other
+
+
+def _foreign(edition_name: str, applied: Mapping[str, str]) -> list[str]:
+    """Return the migrations that were applied and are the other edition's alone."""
+    own = scripts(edition_name)
+    return [
+        script.file
+        for script in scripts(_other(edition_name))
+        if script not in own
+        and not script.repeatable
+        and applied.get(script.file) == script.checksum
+    ]
+
+
+def _leave(edition_name: str) -> str:
+    """Return the SQL that makes way for an edition.
+
+    Raises:
+        EditionChanged: There is no way from the other.
+    """
+    other = _other(edition_name)
+    leave = files("fleetwatt_db").joinpath("leave", f"{other}.sql")
+    if not leave.is_file():
+        raise EditionChanged(
+            f"the schema was made for the edition {other} and the server's is {edition_name}: set "
+            f"timescaledb.license back to {other}, or import an export into a new database"
+        )
+    return leave.read_text(encoding="utf-8")
+
+
 def _change_edition(connection: Connection, name: str) -> list[str]:
     """Make way for an edition's own migrations where the other's were applied, and apply them.
 
@@ -158,34 +246,24 @@ def _change_edition(connection: Connection, name: str) -> list[str]:
     Returns:
         The files that were applied.
     """
-    (other,) = EDITIONS - {name}
-    applied = _applied(connection)
-    own = scripts(name)
-    foreign = [
-        script.file
-        for script in scripts(other)
-        if script not in own
-        and not script.repeatable
-        and applied.get(script.file) == script.checksum
-    ]
+    foreign = _foreign(name, _applied(connection))
     if not foreign:
         return []
-    leave = files("fleetwatt_db").joinpath("leave", f"{other}.sql")
-    if not leave.is_file():
-        raise EditionChanged(
-            f"the schema was made for the edition {other} and the server's is {name}: set "
-            f"timescaledb.license back to {other}, or import an export into a new database"
-        )
+    leave = _leave(name)
     with connection.cursor() as cursor:
         try:
             for stream in STREAMS:
-                cursor.execute(queries.of_stream(leave.read_text(encoding="utf-8"), stream))
+                cursor.execute(queries.of_stream(leave, stream))
         except errors.DependentObjectsStillExist as error:
             raise EditionChanged(
                 f"drop what you have built on these yourself, and create it again later: {error}"
             ) from error
         cursor.execute(_FORGET, (foreign,))
-    return [f"leave/{other}.sql", *(script.file for script in own if _apply(connection, script))]
+    own = scripts(name)
+    return [
+        f"leave/{_other(name)}.sql",
+        *(script.file for script in own if _apply(connection, script)),
+    ]
 
 
 @dataclass(frozen=True)
@@ -241,15 +319,24 @@ def _applied(connection: Connection) -> dict[str, str]:
 
 def _apply(connection: Connection, script: Script) -> bool:
     """Apply a script in the caller's transaction; return whether it was missing."""
-    applied = _applied(connection).get(script.file)
-    if applied == script.checksum:
+    if not _is_missing(script, _applied(connection)):
         return False
-    if applied is not None and not script.repeatable:
-        raise MigrationChanged(
-            f"{script.file} was applied and has been edited since: put it back as it was and "
-            "write a new migration instead"
-        )
     with connection.cursor() as cursor:
         cursor.execute(script.sql)
         cursor.execute(_RECORD, (script.file, script.checksum))
     return True
+
+
+def _is_missing(script: Script, applied: Mapping[str, str]) -> bool:
+    """Return whether a script has to be applied.
+
+    Raises:
+        MigrationChanged: It is a migration, and was applied with another text.
+    """
+    checksum = applied.get(script.file)
+    if checksum not in {None, script.checksum} and not script.repeatable:
+        raise MigrationChanged(
+            f"{script.file} was applied and has been edited since: put it back as it was and "
+            "write a new migration instead"
+        )
+    return checksum != script.checksum

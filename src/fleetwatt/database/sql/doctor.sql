@@ -35,6 +35,22 @@ WHERE name IN (
 UNION ALL
 SELECT 'databases', NULL, count(*) FROM pg_database WHERE datallowconn AND NOT datistemplate
 
+-- doctor_archiver --
+-- Whether the server archives WAL, when a file was last archived and when that last failed, and whether this
+-- role may list pg_wal. Cost: none.
+-- Rows: one.
+SELECT
+    current_setting('archive_mode') <> 'off' AS archives,
+    last_archived_time, last_failed_time, last_failed_wal,
+    has_function_privilege('pg_ls_waldir()', 'EXECUTE') AS may_list
+FROM pg_stat_archiver
+
+-- doctor_base_backup --
+-- When the newest base backup ended: its record stays in pg_wal until a later one's is archived. Null: there
+-- is none. Cost: a listing of pg_wal.
+-- Rows: one.
+SELECT max(modification) AS ended FROM pg_ls_waldir() WHERE name LIKE '%%.backup'
+
 -- overdue_jobs --
 -- The jobs that are overdue by two of their intervals and an hour; those that never ran are left out. Cost:
 -- one look at the catalog.

@@ -17,6 +17,19 @@ FROM timescaledb_information.jobs
 WHERE scheduled AND coalesce(next_start, initial_start, '-infinity') <= now()
 ORDER BY proc_name LIKE '%%retention%%', proc_name NOT LIKE '%%refresh%%', job_id
 
+-- job_counts --
+-- How many jobs there are, how many are due, and of how many the last run failed. Cost: one look at the jobs'
+-- catalog.
+-- Rows: one.
+SELECT
+    count(*) AS jobs,
+    count(*) FILTER (
+        WHERE scheduled AND coalesce(job.next_start, initial_start, '-infinity') <= now()
+    ) AS due,
+    count(*) FILTER (WHERE last_run_status = 'Failed') AS failing
+FROM timescaledb_information.jobs AS job
+LEFT JOIN timescaledb_information.job_stats USING (job_id)
+
 -- plan_next_run --
 -- Sets when a job is due again: run_job() does not. Cost: a row of the jobs' statistics.
 -- Rows: one. Run once: it changes the job.

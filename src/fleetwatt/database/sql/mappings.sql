@@ -1,9 +1,20 @@
 -- map_vehicle --
 -- Puts a vehicle on a meter over a span, and ends its open mapping there. `replacing` cuts what is there to
--- make room; otherwise that is a conflict. Cost: a few look-ups in the mapping's indexes, and a row of its
--- changes for each mapping that is changed.
+-- make room; otherwise that is a conflict. `warnings` names the two where they are neither registered nor
+-- have reported. Cost: a few look-ups in the mapping's indexes and by primary key, and a row of its changes
+-- for each mapping that is changed.
 -- Rows: one. Run once: a second run says that the mapping was there already.
-SELECT outcome, %(vehicle_id)s AS vehicle_id, %(meter_id)s AS meter_id, valid_from, valid_to
+SELECT
+    outcome, %(vehicle_id)s AS vehicle_id, %(meter_id)s AS meter_id, valid_from, valid_to,
+    ARRAY(
+        SELECT 'unknown_' || stream
+        FROM (VALUES ('meter', %(meter_id)s), ('vehicle', %(vehicle_id)s)) AS given (stream, device)
+        WHERE NOT EXISTS (
+            SELECT FROM devices WHERE devices.stream = given.stream AND id = device
+            UNION ALL SELECT FROM meters_latest WHERE given.stream = 'meter' AND meter_id = device
+            UNION ALL SELECT FROM vehicles_latest WHERE given.stream = 'vehicle' AND vehicle_id = device
+        )
+    ) AS warnings
 FROM map_vehicle(
     %(vehicle_id)s, %(meter_id)s, %(valid_from)s::timestamptz, %(valid_to)s::timestamptz,
     %(replacing)s::boolean, %(author)s

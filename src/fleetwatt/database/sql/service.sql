@@ -27,3 +27,9 @@ WHERE current_setting('synchronous_commit') IN ('off', 'local')
 -- The settings of the server by which a crash of its machine may cost what was acknowledged. Cost: none.
 -- Rows: many.
 SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name
+
+-- schema_owner --
+-- The role of this session, and the role that owns the schema. Cost: one look-up in the catalog.
+-- Rows: at most one.
+SELECT current_user::text AS role, pg_get_userbyid(relowner)::text AS owner
+FROM pg_class WHERE oid = to_regclass('fleetwatt_schema')

@@ -38,3 +38,13 @@ ORDER BY page.$id
 SELECT device_interval('$stream', %(id)s) AS interval_seconds
 WHERE EXISTS (SELECT FROM $latest WHERE $id = %(id)s)
    OR EXISTS (SELECT FROM devices WHERE stream = '$stream' AND id = %(id)s)
+
+-- unknown_devices --
+-- Those of some devices that are neither registered nor have reported. Cost: two primary-key look-ups a
+-- device.
+-- Rows: many.
+SELECT DISTINCT id
+FROM unnest(%(ids)s::text[]) AS given (id)
+WHERE NOT EXISTS (SELECT FROM $latest WHERE $latest.$id = given.id)
+  AND NOT EXISTS (SELECT FROM devices WHERE stream = '$stream' AND devices.id = given.id)
+ORDER BY id
