@@ -82,7 +82,7 @@ def commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Comma
 def command_sections() -> str:
     sections = []
     for name, command in commands(fleetwatt, "fleetwatt"):
-        context = click.Context(command, info_name=name)
+        context = click.Context(command, info_name=name, **fleetwatt.context_settings)
         usage = f"{name} {' '.join(command.collect_usage_pieces(context))}"
         help_text = re.sub(r"\s*\n\s*", " ", command.get_short_help_str(10_000))
         paragraphs = [part for part in (command.help or "").split("\n\n") if part.strip()]

@@ -188,8 +188,8 @@ def pending(connection: Connection, until: int | None = None) -> list[str]:
 def history(connection: Connection) -> list[Row]:
     """Return what was applied, in order: file, checksum, applied_at, and its state.
 
-    The state is `current` (as this release has it), `changed` (the release has another text),
-    `retired` (the release has it no more) or `unknown` (another release's).
+    The state is `current` where this release has the same text, `changed` where it has another.
+    It is `retired` where the release has the file no more, and `unknown` where it never had it.
     """
     if not _begun(connection):
         return []
