@@ -288,7 +288,7 @@ class Config:
             raise ConfigError(
                 f"FLEETWATT_AUTH is off and {host or 'every address'} is open to other machines: "
                 "set FLEETWATT_AUTH=required, or FLEETWATT_AUTH_OFF_ANYWHERE=yes where "
-                "something in front of fleetwatt lets in only those who belong"
+                "something in front of fleetwatt admits only those who belong"
             )
 
     @classmethod

@@ -72,7 +72,7 @@ def parse_time(text: str, zone: tzinfo | None = None) -> datetime:
         if time.tzinfo or zone:
             return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time as 2026-01-31T00:00Z or 2026-01-31") from None
+        raise ValueError(f"{text!r} is not a time: write 2026-01-31T00:00Z or 2026-01-31") from None
     raise NoOffset(f"{text!r} has no offset from UTC, as Z is one")
 
 

@@ -203,7 +203,7 @@ def test_tables_replace_a_file_by_force_alone(command: Command, tmp_path: Path, 
     [
         (("meter", "all.txt"), "must end in .csv, .csv.gz, .parquet"),
         (("meters", "all.csv"), "'meters' is not one of 'meter', 'vehicle'"),
-        (("meter", "all.csv", "--start", "yesterday"), "'yesterday' is no time as"),
+        (("meter", "all.csv", "--start", "yesterday"), "'yesterday' is not a time: write"),
         (
             ("meter", "all.csv", "--start", "2024-01-01", "--end", "2024-01-01"),
             "--start must lie before --end",

@@ -313,7 +313,7 @@ def test_a_live_run_goes_on_until_it_is_stopped_and_then_sends_what_it_has(
     [
         (["--since", "3x"], "'--since': '3x' is not a duration"),
         (["--since", "2026-01-01T00:00"], "'--since': '2026-01-01T00:00' has no offset"),
-        (["--since", "9999-01-01T00:00Z"], "--since: 9999-01-01T00:00Z is still to come"),
+        (["--since", "9999-01-01T00:00Z"], "--since: 9999-01-01T00:00Z lies in the future"),
         (["--until", "2020-01-01T00:00Z"], "--until: 2020-01-01T00:00Z is less than a minute"),
         (["--since", "0m"], "'--since': 0m is out of range: from 1m"),
         (["--since", "soon"], "nor is it an RFC 3339 time"),

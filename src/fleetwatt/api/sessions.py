@@ -43,7 +43,7 @@ def vehicle_sessions(query: dict[str, Any], vehicleId: str) -> dict[str, Any]:
     window = _window(query)
     figures = summary(database, vehicleId, window.start, window.end, "interpolated")
     if figures is None:
-        raise NotKnown(f"Vehicle {vehicleId} has never been heard of.")
+        raise NotKnown(f"Vehicle {vehicleId} is unknown: no reading, mapping or entry names it.")
     found = analytics.find(database, window, [vehicleId])
     items = [analytics.described(database, session, window) for session in found]
     page, cursor = _page(items, query)

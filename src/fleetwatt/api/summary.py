@@ -28,5 +28,5 @@ def performance(query: dict[str, Any], vehicleId: str) -> dict[str, Any]:
     start, end = query["start"], query["end"]
     figures = summary(current_database(), vehicleId, start, end, query["edges"])
     if figures is None:
-        raise NotKnown(f"Vehicle {vehicleId} has never been heard of.")
+        raise NotKnown(f"Vehicle {vehicleId} is unknown: no reading, mapping or entry names it.")
     return {"vehicle_id": vehicleId, "window_start": start, "window_end": end, **figures}

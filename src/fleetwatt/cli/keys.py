@@ -63,7 +63,7 @@ def create(
 ) -> None:
     """Make a key and print it, once: it can't be shown again."""
     if devices and set(scopes) != {INGEST}:
-        raise click.UsageError("--device goes with --scope ingest alone: it bounds what is written")
+        raise click.UsageError("--device needs --scope ingest alone: it bounds what is written")
     prefix, whole, hashed = api_keys.generate()
     with opened_database() as database:
         row = database.execute_once(

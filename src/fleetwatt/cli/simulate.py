@@ -248,7 +248,9 @@ def _planned(options: dict[str, Any]) -> tuple[Plan, datetime | None]:
     if end is None and options["since"] and not options["live"]:
         end = now
     if start > now:
-        raise click.BadParameter(f"{format_minute(start)} is still to come", param_hint="--since")
+        raise click.BadParameter(
+            f"{format_minute(start)} lies in the future: name an earlier time", param_hint="--since"
+        )
     if end and end <= start:
         raise click.BadParameter(
             f"{format_minute(end)} is less than a minute after the start, {format_minute(start)}",

@@ -117,9 +117,9 @@ class WriteQueue:
         job.done.acquire()
         with self._lock:
             if self._closed:
-                raise Unavailable("this process writes no more")
+                raise Unavailable("this process is stopping")
             if self._queue and self._queued + job.size > self._limit:
-                raise Busy(f"{self._queued} readings wait to be written already")
+                raise Busy(f"{self._queued} readings wait to be written: send this again later")
             # Before a job is queued: where no thread can be had, no request hangs.
             self._start()
             self._queue.append(job)

@@ -85,7 +85,7 @@ class RemovalQuery(ma.Schema):
     @ma.validates_schema
     def _complete(self, data: dict[str, Any], **_: Any) -> None:
         if "reason" not in data and not data["dryRun"]:
-            raise ma.ValidationError("Missing data for required field.", "reason")
+            raise ma.ValidationError("Missing: say why you correct it.", "reason")
         if data["start"] >= data["end"]:
             raise ma.ValidationError("Must come before the span's end.", "start")
 

@@ -46,7 +46,7 @@ class TimeZone(ma.fields.String):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if not isinstance(value, str) or value not in calendar.NAMES:
-            raise ma.ValidationError("Must be an IANA time zone, as Europe/Berlin.")
+            raise ma.ValidationError("Must be an IANA time zone, such as Europe/Berlin.")
         return value
 
 

@@ -24,7 +24,7 @@ class ZoneArgument(ma.fields.String):
         try:
             return calendar.zone(value)
         except KeyError:
-            raise ma.ValidationError("Not an IANA time zone, as Europe/Berlin.") from None
+            raise ma.ValidationError("Not an IANA time zone: write one as Europe/Berlin.") from None
 
 
 def zone_argument(use: str) -> ZoneArgument:
@@ -63,7 +63,7 @@ class WindowQuery(ma.Schema):
     @ma.post_load
     def _with_window(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         if "start" in data and "hours" in data:
-            raise ma.ValidationError("Stands instead of `start`: name one of the two.", "hours")
+            raise ma.ValidationError("Given beside `start`: name one of the two.", "hours")
         start, end = self.window(data)
         if start >= end:
             raise ma.ValidationError("Must come before the window's end.", "start")
