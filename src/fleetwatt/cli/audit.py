@@ -27,7 +27,7 @@ _COUNT = click.IntRange(min=1)
 def audit(sample: int, hours: int, seed: str | None, *, repair: bool, as_json: bool) -> None:
     """Compare aggregates and latest readings with history.
 
-    Exit status 1: they differ.
+    The exit status is 1 if they differ.
     """
     seed = seed or secrets.token_hex(4)
     with opened_database() as database:

@@ -69,7 +69,7 @@ def _described(chunk: Row) -> dict[str, Any]:
 @chunks.command()
 @output.JSON
 def interval(*, as_json: bool) -> None:
-    """Show how much time a chunk holds, and how much would be good."""
+    """Show how much time a chunk holds, and how much would fit."""
     with opened_database() as database:
         stored = storage.ordered(database.query("stored_tables"))
         advice = chunk_advice.advise(database)
@@ -123,7 +123,7 @@ def set_interval(
 ) -> None:
     """Let each new chunk of TABLE hold DURATION.
 
-    A duration is written as 12h, 1d or 1w. The chunks that are there stay as they are.
+    Write a duration as 12h, 1d or 1w. Existing chunks stay as they are.
     """
     with opened_database() as database:
         now = next(

@@ -76,7 +76,7 @@ def show(*, as_json: bool) -> None:
 def set_(table: str, after: timedelta, **consent: bool) -> None:
     """Compress the chunks of TABLE that are older than DURATION.
 
-    A duration is written as 12h, 90d or 2w.
+    Write a duration as 12h, 90d or 2w.
     """
     _change(table, after, **consent)
 
@@ -85,7 +85,7 @@ def set_(table: str, after: timedelta, **consent: bool) -> None:
 @_TABLE
 @changing
 def unset(table: str, **consent: bool) -> None:
-    """Compress no more chunks of TABLE; those that are stay so."""
+    """Compress no more chunks of TABLE; compressed ones stay compressed."""
     _change(table, None, **consent)
 
 

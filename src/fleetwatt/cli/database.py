@@ -49,7 +49,7 @@ def opened_database() -> Iterator[Database]:
 @click.option("--dry-run", is_flag=True, help="list what would be applied and change nothing")
 @output.JSON
 def upgrade(until: int | None, *, dry_run: bool, as_json: bool) -> None:
-    """Bring the schema up to date; does nothing where it is."""
+    """Bring the schema up to date."""
     config = Config.of_a_command()
     if not dry_run:
         upgrade_schema(config, until, as_json=as_json)

@@ -53,7 +53,7 @@ def sites() -> None:
 )
 @output.JSON
 def list_devices(site: str | None, stream: str | None, *, as_json: bool) -> None:
-    """List the devices in the register; - is a default."""
+    """List the devices in the register; a dash is a default."""
     with opened_database() as database:
         rows = DEVICES.stored(database)
     chosen = [
@@ -80,7 +80,7 @@ def set_device(
 ) -> None:
     """Register DEVICE, or replace its entry.
 
-    What is left out is back at its default.
+    A field that you leave out gets its default.
     """
     stream, device_id = device
     given = {"intervalSeconds": interval and interval.total_seconds(), **fields}
@@ -120,9 +120,9 @@ def list_sites(*, as_json: bool) -> None:
 @_DRY_RUN
 @output.JSON
 def set_site(site: str, *, dry_run: bool, as_json: bool, **fields: Any) -> None:
-    """Make SITE, or replace its entry.
+    """Create SITE, or replace its entry.
 
-    What is left out is back at its default.
+    A field that you leave out gets its default.
     """
     entry = {"id": site, **_checked(SiteEntry(), fields)}
     _put(SITES, entry, dry_run=dry_run, as_json=as_json)
@@ -133,7 +133,7 @@ def set_site(site: str, *, dry_run: bool, as_json: bool, **fields: Any) -> None:
 @_DRY_RUN
 @output.JSON
 def remove_site(site: str, *, dry_run: bool, as_json: bool) -> None:
-    """Remove SITE, which no device may be registered at."""
+    """Remove SITE; no device may be registered at it."""
     with opened_database() as database:
         row = (
             database.query_one("site", id=site)
@@ -161,9 +161,9 @@ def _file_commands(group: click.Group, part: Part) -> None:
     @group.command(
         "import",
         help=f"Store the {what} of FILE, in CSV.\n\n"
-        "As `export` writes it; - is standard input. All of them, or none where a line is wrong; "
-        "an empty cell is a default. Entries that FILE lacks stay as they are. The options from "
-        "--delimiter on say how the file is written.",
+        "FILE is as `export` writes it; - is standard input. Where a line is wrong, nothing is "
+        "stored. An empty cell is a default. Entries that FILE lacks stay as they are. The options "
+        "from --delimiter on describe the file.",
     )
     @click.argument("file", type=click.File(encoding="utf-8"))
     @_DRY_RUN

@@ -51,7 +51,7 @@ def keys() -> None:
 @click.option(
     "--expires", type=parameters.Duration(), help="how long it is valid, as 90d; without: for ever"
 )
-@click.option("--name", default="", callback=_printable, help="whose it is or what for")
+@click.option("--name", default="", callback=_printable, help="its owner or purpose")
 @output.JSON
 def create(
     scopes: tuple[str, ...],
@@ -61,7 +61,7 @@ def create(
     *,
     as_json: bool,
 ) -> None:
-    """Make a key and print it, once: it can't be shown again."""
+    """Create a key and print it; it can't be shown again."""
     if devices and set(scopes) != {INGEST}:
         raise click.UsageError("--device needs --scope ingest alone: it bounds what is written")
     prefix, whole, hashed = api_keys.generate()
@@ -136,7 +136,7 @@ def revoke(prefix: str, *, as_json: bool) -> None:
 )
 @output.JSON
 def rotate(prefix: str, grace: timedelta, *, as_json: bool) -> None:
-    """Make a key that replaces another, and print it, once.
+    """Create a key that replaces another, and print it.
 
     It has the same rights and as long a life.
     """

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 @click.option(
     "--every",
     type=parameters.Duration(),
-    help="do it again and again, with as long a pause as 5m says",
+    help="repeat it, with a pause such as 5m",
 )
 @click.option("--json", "as_json", is_flag=True, help="print each round as one line of JSON")
 def maintain(every: timedelta | None, *, as_json: bool) -> None:
     """Do what TimescaleDB's scheduler does elsewhere.
 
     Run due jobs on the embedded database, drop what retention says on the Apache edition, and run
-    the jobs that failed on a Community server. Exit status 1: something failed.
+    the jobs that failed on a Community server. The exit status is 1 if something failed.
     """
     config = replace(Config.of_a_command(), pool_size=1)
     try:
@@ -92,7 +92,7 @@ def _maintain(database: Database, *, says_what: bool, as_json: bool) -> bool:
 def doctor(*, strict: bool, as_json: bool) -> None:
     """Check the database, and advise on what is wrong.
 
-    Exit status 1: there is a problem; a warning is none, unless --strict.
+    The exit status is 1 if there is a problem; with --strict also if there is a warning.
     """
     with output.working("Examining"):
         findings = list(diagnosis.examine(Config.of_a_command()))

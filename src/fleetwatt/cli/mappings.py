@@ -44,12 +44,12 @@ def export_(file: str, *, force: bool, as_json: bool) -> None:
 @dialects.options
 @output.JSON
 def import_(file: IO[str], *, replace: bool, as_json: bool, **written: Any) -> None:
-    """Put vehicles on meters as FILE says.
+    """Put vehicles on meters, by FILE.
 
     None of them, where a line is invalid. A mapping that is there already stays as it is; one that
     another is in the way of is left out, unless --replace cuts that. Devices that are neither
     registered nor have reported are named: they may be misspelt. The options from --delimiter on
-    say how the file is written. Exit status 1: lines were invalid or left out.
+    say how the file is written. The exit status is 1 if lines were invalid or left out.
     """
     dialect = dialects.dialect(written, set(COLUMNS), "no mapping has")
     with opened_database() as database, output.working("Importing"):

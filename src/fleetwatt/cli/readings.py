@@ -95,7 +95,7 @@ def remove(
 ) -> None:
     """Remove DEVICE's readings of a span.
 
-    Those with start <= time < end; sent again, they are rejected.
+    The span is start <= time < end. Sent again, these readings are rejected.
     """
     if start >= end:
         raise click.UsageError("--start must lie before --end")
@@ -136,7 +136,7 @@ def list_corrections(device: tuple[Stream, str] | None, limit: int, *, as_json: 
 def undo(correction: int, *, as_json: bool) -> None:
     """Undo CORRECTION.
 
-    What was there before it is there again.
+    The readings from before it are there again.
     """
     with opened_database() as database:
         undone = _or_fail(lambda: corrections.undo(database, correction, author=output.user()))
@@ -157,7 +157,7 @@ def erase(device: tuple[Stream, str], *, yes: bool, dry_run: bool, as_json: bool
     """Erase all that is known of a device.
 
     Its readings, aggregates, latest, mappings with their changes, corrections, and its entry in
-    the register. It can't be undone, and no record is kept. Backups and exported files stay as
+    the register. You can't undo it, and no record is kept. Backups and exported files stay as
     they are; a device that goes on reporting is known again.
     """
     stream, device_id = device

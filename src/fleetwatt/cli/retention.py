@@ -61,7 +61,7 @@ def show(*, as_json: bool) -> None:
 def set_(table: str, keep: timedelta, **consent: bool) -> None:
     """Keep TABLE for DURATION.
 
-    A duration is written as 12h, 90d or 2w. The refresh of the table's aggregate follows.
+    Write a duration as 12h, 90d or 2w. The refresh of the table's aggregate follows.
     """
     _change(table, keep, **consent)
 

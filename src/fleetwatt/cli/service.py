@@ -45,8 +45,8 @@ def config(*, as_json: bool) -> None:
 def serve() -> None:
     """Serve the API with gunicorn.
 
-    On the database that FLEETWATT_DATABASE_URL names, whose schema is up to date. Further options
-    of gunicorn's come by GUNICORN_CMD_ARGS.
+    It serves on the database that FLEETWATT_DATABASE_URL names, whose schema has to be up to date.
+    GUNICORN_CMD_ARGS adds options of gunicorn's.
     """
     # In place of this process, which knows all commands and all that they need.
     os.execv(sys.executable, [sys.executable, "-m", "fleetwatt.serving"])  # noqa: S606
@@ -57,7 +57,7 @@ def serve() -> None:
 def dev(under_make: int | None) -> None:
     """Serve the API on an embedded TimescaleDB.
 
-    With FLEETWATT_DATABASE_URL set, on that one.
+    If FLEETWATT_DATABASE_URL is set, it serves on that database instead.
     """
     current = Config.from_environment()
     current.check_address(current.host)

@@ -158,10 +158,10 @@ def _url(_: click.Context, _parameter: click.Parameter, value: str) -> str:
 def simulate(**options: Any) -> None:
     """Send the readings of a simulated fleet to an API.
 
-    With --since, all from then on; without it, a reading per device a minute in real time. A fleet
-    continues from what is stored of it, unless something is stored after the start. At the
-    end it says what was sent and what the API acknowledged of it. Exit status 1: it had to give
-    up, or a reading was rejected.
+    With --since it sends all readings from then on; without it, a reading per device a minute in
+    real time. A fleet continues from what is stored of it, unless readings are stored after the
+    start. At the end it prints what it sent and what the API acknowledged. The exit status is 1 if
+    it gave up or a reading was rejected.
     """
     try:
         from fleetwatt.simulation import client, sending

@@ -59,10 +59,10 @@ def import_(
 ) -> None:
     """Store the readings of FILE.
 
-    CSV, NDJSON or Parquet, gzip or not; - is standard input. By the rules of the ingestion routes:
-    a reading that is there already counts as a duplicate. Interrupted, it resumes when run again.
-    The options from --delimiter on say how a CSV file is written. Exit status 1: lines were
-    rejected.
+    FILE is CSV, NDJSON or Parquet, gzipped or not; - is standard input. The rules are those of the
+    ingestion routes: a reading that is stored already counts as a duplicate. An interrupted import
+    resumes when it is run again. The options from --delimiter on describe a CSV file. The exit
+    status is 1 if lines were rejected.
     """
     path = Path("stdin" if file == STDIN else file)
     rejected = rejected or path.with_name(path.name + ".rejected.ndjson")
@@ -171,10 +171,12 @@ def export(
     as_json: bool,
     **bounds: datetime | None,
 ) -> None:
-    """Write a stream's readings to FILE, as its suffix says.
+    """Write a stream's readings to FILE.
 
-    .csv, .csv.gz or .parquet, which `fleetwatt import` reads; - is standard output, as CSV.
-    Readings with start <= time < end, chunk by chunk, in each by device and time.
+    The suffix chooses the form: .csv, .csv.gz or .parquet, which `fleetwatt import` reads. A dash
+    is standard output, as CSV.
+
+    It writes the readings with start <= time < end, chunk by chunk, by device and time.
     """
     if file != exports.STDOUT and not file.lower().endswith(exporting.SUFFIXES):
         raise click.UsageError(f"{file} must end in {', '.join(exporting.SUFFIXES)}")

@@ -205,7 +205,7 @@ def register_before(
 
 def _in_a_file(message: str) -> str:
     """Say what is wrong in words that fit a file."""
-    if message != NOT_A_TIME:
+    if not message.startswith(NOT_A_TIME.removesuffix(".")):
         return message
     return f"{message} In CSV, --tz and --time-format read others."
 
