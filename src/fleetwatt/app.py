@@ -12,6 +12,7 @@ from fleetwatt.api import (
     fleet,
     health,
     ingestion,
+    key,
     mappings,
     monitoring,
     series,
@@ -24,7 +25,9 @@ from fleetwatt.database import gauges
 from fleetwatt.database.client import Database
 from fleetwatt.http import arguments, auth, clients, headers, hosts, links, problems, request_log
 from fleetwatt.http.openapi import Api, DeviceId, OperationIds
+from fleetwatt.lifecycle.doctor import Doctor
 from fleetwatt.version import VERSION
+from fleetwatt.web import page
 
 _OPENAPI = {
     "API_TITLE": "fleetwatt",
@@ -58,6 +61,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.config["UNKNOWN_FIELDS"] = config.unknown_fields
     database = app.extensions["fleetwatt"] = Database(config)
     app.extensions["fleetwatt.gauges"] = gauges.Gauges(lambda: gauges.ask(database))
+    app.extensions["fleetwatt.doctor"] = Doctor(config)
     app.url_map.converters["device_id"] = DeviceId
     # A path with an empty part has no route: a redirect would lead to what the client may not see.
     app.url_map.merge_slashes = False
@@ -86,10 +90,12 @@ def create_app(config: Config | None = None) -> Flask:
         sessions,
         corrections,
         devices,
+        key,
         admin,
     ):
         api.register_blueprint(module.blueprint)
     docs = get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "fleetwatt"})
     docs.after_request(headers.allow_page)
     app.register_blueprint(docs)
+    app.register_blueprint(page.blueprint)
     return app

@@ -92,6 +92,7 @@ def _device_routes(stream: Stream) -> None:
             "devices_page",
             stream=stream.name,
             site=query.get("site"),
+            id=query.get("id"),
             after=query.get("after"),
             limit=query["limit"] + 1,
         )

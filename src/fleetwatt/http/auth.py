@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 
 # The longest that fits counts. What stands nowhere here is for administrators.
 SCOPES: dict[str, str | None] = {
+    "/": None,
+    "/web": None,
     "/healthz": None,
     "/readyz": None,
     "/openapi.json": None,
     "/docs": None,
     "/metrics": READ,
+    "/v1/key": None,
     "/v1/ingestion": INGEST,
     "/v1/status": READ,
     "/v1/analytics": READ,
@@ -50,6 +53,8 @@ _READING = {"GET", "HEAD", "OPTIONS"}
 OFFLINE = {"/metrics"}
 # Open routes that answer more to a key of the scope read.
 MORE_FOR_READERS = {"/readyz"}
+# Open routes that are about the key that a request has: where it has one, it must be valid.
+ABOUT_KEYS = {"/v1/key"}
 SCHEME = "apiKey"
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
@@ -84,6 +89,9 @@ def register(app: Flask, config: Config, database: Database) -> None:
         # A path without a route needs an administrator's key; none of these paths is remembered.
         scope = scope_of(request.url_rule.rule, request.method) if request.url_rule else ADMIN
         if scope is None:
+            if request.path in ABOUT_KEYS and "Authorization" in request.headers:
+                key = g.key = _authenticated(keyring, limits)
+                limits.count("key", key.prefix)
             if request.path in MORE_FOR_READERS and "Authorization" in request.headers:
                 # A rejected key counts as one, and gets the answer of a request without a key.
                 with suppress(Unauthenticated, RateLimited, DatabaseError):
@@ -111,8 +119,19 @@ def may(scope: str) -> bool:
     key: ApiKey | None = g.get("key")
     if key is None:
         # On an open route a request may come without one.
-        return bool(current_app.extensions["fleetwatt.auth"] == "off")
+        return not is_required()
     return scope in key.scopes
+
+
+def is_required() -> bool:
+    """Return whether requests need a key here."""
+    return bool(current_app.extensions["fleetwatt.auth"] == "required")
+
+
+def known_key() -> ApiKey | None:
+    """Return the request's key, or None where it came without one."""
+    key: ApiKey | None = g.get("key")
+    return key
 
 
 def author() -> str:
@@ -175,6 +194,13 @@ def _unauthenticated(prefix: str | None, refusal: str) -> Unauthenticated:
     )
 
 
+def _failures(path: str, scope: str | None) -> tuple[int, ...]:
+    """Return the statuses by which a route rejects a request's key or address."""
+    if path in ABOUT_KEYS:
+        return 401, 429, 500
+    return (401, 403, 429, 500) if scope else (429, 500)
+
+
 class Security(apispec.BasePlugin):
     """Documents the scope that each operation needs, and the answers to requests without it.
 
@@ -205,11 +231,13 @@ class Security(apispec.BasePlugin):
             operation["security"] = [*optional, {SCHEME: [scope]}] if scope else []
             if path in MORE_FOR_READERS:
                 operation["security"] = [{}, {SCHEME: [READ]}]
+            if path in ABOUT_KEYS:
+                operation["security"] = [{}, {SCHEME: []}]
             if scope:
                 description = operation.get("description", "")
                 needs = f"Needs a key of the scope `{scope}`."
                 operation["description"] = f"{description}\n\n{needs}".strip()
-            for status in (401, 403, 429, 500) if scope else (429, 500):
+            for status in _failures(path or "", scope):
                 described = problems.described(status)
                 problem = {"schema": _PROBLEM, "example": described.pop("example")}
                 operation["responses"][str(status)] = {

@@ -25,6 +25,17 @@ _HEADERS = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
 )
+# What the operator's page may do: run our own scripts and ask this server. No script may make
+# another from text (Trusted Types), whatever a device calls itself.
+_OWN_PAGE = (
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; "
+        "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    ),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -58,6 +69,13 @@ def _own_path(location: str) -> str:
     """Return where a redirection leads on this server, whatever host the request has named."""
     parts = urlsplit(location)
     return urlunsplit(("", "", parts.path, parts.query, parts.fragment))
+
+
+def allow_own_page(response: Response) -> Response:
+    """Let the operator's page run its own scripts and ask this server, and nothing else."""
+    if response.status_code < 400:
+        response.headers.extend(_OWN_PAGE)
+    return response
 
 
 def allow_page(response: Response) -> Response:

@@ -16,6 +16,7 @@ from fleetwatt.database.client import Database
 from fleetwatt.database.gauges import Gauges
 from fleetwatt.http import problems
 from fleetwatt.http.arguments import ArgumentsParser
+from fleetwatt.lifecycle.doctor import Doctor
 from fleetwatt.schemas.problems import Problem
 from fleetwatt.streams import ID_PATTERN
 
@@ -80,6 +81,11 @@ def current_database() -> Database:
 def current_gauges() -> Gauges:
     """Return the gauges of the app's database."""
     return cast("Gauges", current_app.extensions["fleetwatt.gauges"])
+
+
+def current_doctor() -> Doctor:
+    """Return who examines the app's database."""
+    return cast("Doctor", current_app.extensions["fleetwatt.doctor"])
 
 
 def documented(*decorators: Callable[[Handler], Handler]) -> Callable[[Handler], Handler]:

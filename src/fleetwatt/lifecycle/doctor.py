@@ -5,7 +5,10 @@ It looks at one that fleetwatt would not serve on, too.
 
 from __future__ import annotations
 
+import threading
+import time
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fleetwatt.database import queries
@@ -19,6 +22,35 @@ if TYPE_CHECKING:
 
     from fleetwatt.config import Config
     from fleetwatt.lifecycle.findings import Finding
+
+_KEPT = 10.0  # seconds for which a service's findings are used again
+
+
+class Doctor:
+    """Examines the database of a service, for all of its threads.
+
+    An examination opens connections of its own, past those of the pool. `_lock` guards the newest
+    findings and is held while they are made: so there is one examination at a time, and who waits
+    for it shares them.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._lock = threading.Lock()
+        self._made = -_KEPT
+        self._newest: tuple[datetime, list[Finding]] = (datetime.min.replace(tzinfo=UTC), [])
+
+    def findings(self) -> tuple[datetime, list[Finding]]:
+        """Return findings that are a few seconds old at most, and when they were made.
+
+        Raises:
+            Unavailable: There is no database to look at.
+        """
+        with self._lock:
+            if time.monotonic() - self._made >= _KEPT:
+                self._newest = datetime.now(UTC), list(examine(self._config))
+                self._made = time.monotonic()
+            return self._newest
 
 
 def examine(config: Config) -> Iterator[Finding]:

@@ -132,3 +132,30 @@ class Storage(Answer):
     warnings = ma.fields.List(
         ma.fields.Nested(StorageWarning), metadata={"description": "Rules that do not hold"}
     )
+
+
+class Finding(Answer):
+    """What was looked at, how it is, and what to do where it isn't well."""
+
+    check = _text("What was looked at", "jobs")
+    level = ma.fields.String(
+        validate=ma.validate.OneOf(["ok", "warning", "problem"]),
+        metadata={"description": "How it is", "example": "ok"},
+    )
+    says = _text("What was found", "none failed, none is overdue")
+    advice = _text("What to do; empty where nothing is", "run `fleetwatt db upgrade`")
+
+
+class Examination(Answer):
+    """What `fleetwatt doctor` finds."""
+
+    examinedAt = Timestamp(
+        attribute="examined_at",
+        metadata={
+            "description": "When the findings were made; they are used again for 10 s",
+            "example": "2024-02-09T10:00:00Z",
+        },
+    )
+    items = ma.fields.List(
+        ma.fields.Nested(Finding), metadata={"description": "At least one for each check"}
+    )

@@ -131,6 +131,9 @@ class DevicePageQuery(ma.Schema):
     limit = paging.limit("Devices")
     after = Identifier(metadata={"description": "Only devices with an id after this one"})
     site = Identifier(metadata={"description": "Only devices of this site"})
+    id = Identifier(
+        metadata={"description": "Only this device: one entry, or none where it has none"}
+    )
 
 
 def _page(entries: type[Answer], description: str, example: str) -> type[ma.Schema]:

@@ -75,7 +75,7 @@ def _devices(database: Database) -> list[Row]:
         row
         for stream in STREAMS
         for row in database.query(
-            "devices_page", stream=stream.name, site=None, after=None, limit=None
+            "devices_page", stream=stream.name, site=None, id=None, after=None, limit=None
         )
     ]
 

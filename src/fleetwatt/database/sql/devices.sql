@@ -22,11 +22,12 @@ RETURNING stream, id, name, site, interval_seconds, max_kw, xmax = 0 AS created
 SELECT stream, id, name, site, interval_seconds, max_kw FROM devices WHERE stream = %(stream)s AND id = %(id)s
 
 -- devices_page --
--- The entries of a stream, all or those of a site, after one id, in order. Cost: one index range scan.
+-- The entries of a stream, all, those of a site or one, after one id, in order. Cost: one index range scan.
 -- Rows: many.
 SELECT stream, id, name, site, interval_seconds, max_kw FROM devices
 WHERE stream = %(stream)s
   AND (%(site)s::text IS NULL OR site = %(site)s)
+  AND (%(id)s::text IS NULL OR id = %(id)s)
   AND (%(after)s::text IS NULL OR id > %(after)s)
 ORDER BY id
 LIMIT %(limit)s::bigint
