@@ -26,8 +26,8 @@ KIND_NAMES = {kind.name for kind in (*KINDS.values(), *HTTP_KINDS.values())}
 
 def routes() -> set[str]:
     paths = {rule.rule for rule in create_app(Config()).url_map.iter_rules()}
-    # The page's own files stand below the page.
-    return {path for path in paths if not path.startswith("/docs/<")}
+    # The pages' own files stand below them.
+    return {path for path in paths if not path.startswith(("/docs/<", "/web/<"))}
 
 
 def commands(group: click.Group, prefix: str = "fleetwatt") -> list[str]:

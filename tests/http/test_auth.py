@@ -33,7 +33,11 @@ def bearer(key: str) -> dict[str, str]:
 KeyMaker = Callable[..., str]
 READ = "/v1/status/meters"
 UNKNOWN = keys.generate()[1]
-OPEN = ["/healthz", "/readyz", "/openapi.json", "/docs/", "/docs/swagger-ui.css"]
+OPEN = [
+    *("/healthz", "/readyz", "/openapi.json", "/docs/", "/docs/swagger-ui.css", "/v1/key"),
+    "/web/any/page.css",
+]
+BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 
 
 @pytest.fixture
@@ -114,9 +118,49 @@ def test_whoever_guesses_keys_at_readiness_is_counted(config: Config) -> None:
     app.extensions["fleetwatt"].close()
 
 
+def test_the_page_is_open_as_it_asks_for_the_key(client: FlaskClient) -> None:
+    assert client.get("/", headers=BROWSER).status_code == 200
+    check_problem(client.get("/"), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("scope", "scopes"),
+    [("ingest", ["ingest"]), ("read", ["read"]), ("admin", ["ingest", "read", "admin"])],
+)
+def test_a_key_learns_what_it_may_do(
+    client: FlaskClient, make: KeyMaker, scope: str, scopes: list[str]
+) -> None:
+    key = make(scope)
+
+    answer = client.get("/v1/key", headers=bearer(key))
+
+    assert answer.json == {"required": True, "prefix": keys.prefix_of(key), "scopes": scopes}
+
+
+def test_a_request_without_a_key_learns_that_one_is_needed(client: FlaskClient) -> None:
+    answer = client.get("/v1/key")
+
+    assert answer.json == {"required": True, "prefix": None, "scopes": []}
+
+
+def test_a_key_that_is_not_valid_learns_so(client: FlaskClient, make: KeyMaker) -> None:
+    for key in ("nonsense", UNKNOWN, make("read", days=-1)):
+        check_problem(client.get("/v1/key", headers=bearer(key)), 401, "unauthenticated")
+
+
+def test_whoever_guesses_keys_at_the_page_is_counted(config: Config) -> None:
+    app = create_app(replace(config, failure_limit="1/minute"))
+    client = app.test_client()
+    answers = [client.get("/v1/key", headers=bearer(UNKNOWN)).status_code for _ in range(3)]
+
+    assert answers[0] == 401
+    assert answers[-1] == 429
+    app.extensions["fleetwatt"].close()
+
+
 def test_every_other_route_needs_a_key(app: Flask, client: FlaskClient) -> None:
     for rule in app.url_map.iter_rules():
-        if rule.rule.startswith(("/docs", *OPEN)):
+        if rule.rule == "/" or rule.rule.startswith(("/docs", "/web", *OPEN)):
             continue
         path = rule.rule.replace("<device_id:vehicleId>", "V-1").replace(
             "<device_id:meterId>", "M-1"
@@ -487,6 +531,8 @@ def test_openapi_names_the_scheme_and_the_scope_of_each_operation(
             expected = [*optional, {"apiKey": [scope]}] if scope else []
             if path == "/readyz":
                 expected = [{}, {"apiKey": ["read"]}]
+            if path == "/v1/key":
+                expected = [{}, {"apiKey": []}]
             assert operation["security"] == expected
             assert ({"401", "403"} <= set(operation["responses"])) == bool(scope)
 

@@ -50,7 +50,7 @@ def install() -> None:
         return
     print("Installing the embedded database (npm ci) …", flush=True)  # noqa: T201
     # With a line for each package that it fetches: this may take minutes.
-    command = [*_npm(), "ci", "--prefix", str(FOLDER), "--no-audit", "--no-fund"]
+    command = [*npm(), "ci", "--prefix", str(FOLDER), "--no-audit", "--no-fund"]
     # A package needs to be unpacked, not to run what it likes on this machine.
     command.append("--ignore-scripts")
     done = subprocess.run(  # noqa: S603
@@ -63,7 +63,12 @@ def install() -> None:
     _INSTALLED_LOCK.touch()
 
 
-def _npm() -> list[str]:
+def npm() -> list[str]:
+    """Return the command that runs npm.
+
+    Raises:
+        NodeError: There is no Node.js of version 20 or later.
+    """
     node, on_path = find(), shutil.which("npm")
     if on_path and shutil.which("node") == node:
         return [on_path]

@@ -21,7 +21,8 @@ class Key(Answer):
     scopes = ma.fields.List(
         ma.fields.String(),
         metadata={
-            "description": "What this request may do, of `ingest`, `read` and `admin`, with all that `admin` implies",
+            "description": "What this request may do, of `ingest`, `read` and `admin`; with "
+            "`admin` all that it implies",
             "example": ["read"],
         },
     )

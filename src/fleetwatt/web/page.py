@@ -49,7 +49,7 @@ def _wants_html() -> bool:
     accepted = request.accept_mimetypes
     # What accepts anything, as curl does, did not ask for a page.
     names_html = any(kind.partition(";")[0] == "text/html" for kind in accepted.values())
-    return names_html and accepted["text/html"] >= accepted["application/json"]
+    return names_html and 0 < accepted["text/html"] >= accepted["application/json"]
 
 
 def _sent(file: File, caching: str, vary: str = "Accept-Encoding") -> Response:
