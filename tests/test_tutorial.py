@@ -69,6 +69,13 @@ def files_to_import(folder: Path) -> list[dict[str, object]]:
     return []
 
 
+def the_devices_of_a_mapping(_: Path) -> list[dict[str, object]]:
+    at = "2024-02-09T10:00:00Z"
+    vehicle = {"vehicleId": "V-999", "soc": 45, "kwhDeliveredDc": 850.2, "batteryTemp": 32.5}
+    meters = [meter_reading(at, 1050.5, device) for device in ("M-123", "M-124")]
+    return [*meters, vehicle | {"timestamp": at}]
+
+
 def an_hour_of_minutes(_: Path) -> list[dict[str, object]]:
     start = datetime.fromisoformat("2026-11-20T00:00:00+00:00")
     return [
@@ -84,7 +91,7 @@ HOW_TOS: dict[str, Callable[[Path], list[dict[str, object]]]] = {
     "export": an_hour_of_minutes,
     "import": files_to_import,
     "jobs": lambda _: [],
-    "mappings": lambda _: [],
+    "mappings": the_devices_of_a_mapping,
 }
 
 

@@ -73,7 +73,7 @@ def test_readings_are_removed_once_it_is_confirmed(command: Command, history: Fl
     ("arguments", "message"),
     [
         (("replace", "M-123", "2026-11-02T12:09Z", *VALUES, *REASON), "meter:ID or vehicle:ID"),
-        (("replace", "meter:M-123", "noon", *VALUES, *REASON), "is no time"),
+        (("replace", "meter:M-123", "noon", *VALUES, *REASON), "is not a time"),
         (("replace", "meter:M-123", "2026-11-02T12:09Z", *VALUES[:2], *REASON), "voltage"),
         (("replace", "meter:M-123", "2026-11-02T12:09Z", "--set", "x", *REASON), "FIELD=VALUE"),
         (("replace", "meter:M-123", "2026-11-02T13:00Z", *VALUES, *REASON), "is stored"),
