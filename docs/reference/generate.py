@@ -89,14 +89,27 @@ def command_sections() -> str:
         words = "\n\n".join(_sentences(paragraph) for paragraph in paragraphs) or help_text
         parts = [f"## {name}", words, f"```\n{usage}\n```"]
         options = [
-            (f"`{', '.join(option.opts)}`", cell(option.help or ""))
+            (f"`{_option(option, context)}`", _default(option), cell(option.help or ""))
             for option in command.params
             if isinstance(option, click.Option) and not option.hidden
         ]
         if options:
-            parts.append(table("option|meaning", iter(options)))
+            parts.append(table("option|default|meaning", iter(options)))
         sections.append("\n\n".join(parts))
     return "\n\n".join(sections)
+
+
+def _option(option: click.Option, context: click.Context) -> str:
+    names = ", ".join(option.opts)
+    metavar = option.make_metavar(context).removesuffix(" RANGE")
+    return names if option.is_flag else cell(f"{names} {metavar}")
+
+
+def _default(option: click.Option) -> str:
+    if isinstance(option.show_default, str):
+        return option.show_default
+    shown = option.show_default and not callable(option.default) and option.default is not None
+    return f"`{option.default}`" if shown else ""
 
 
 def _sentences(paragraph: str) -> str:
