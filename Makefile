@@ -8,7 +8,7 @@ READY := .venv/.ready
 WORKERS ?= $(if $(FLEETWATT_TEST_DATABASE_URL),0,$(shell echo $$((2 * $$(nproc)))))
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
-.PHONY: docs reference run test test-long test-native fuzz lint format bench bench-analytics docs-figures soak lock audit sbom clean
+.PHONY: docs reference screenshots run test test-long test-native fuzz lint format bench bench-analytics docs-figures soak lock audit sbom clean
 
 # The API on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL. No shell stands between make and it: signals reach it.
 run: $(READY)
@@ -62,6 +62,10 @@ docs: .venv/.docs
 # The tables of docs/reference/, which the code defines.
 reference: $(READY)
 	$(BIN)/python docs/reference/generate.py
+
+# The pictures of the page, with a fleet of its own; it needs Debian's chromium, and fonts-inter for its type.
+screenshots: $(READY)
+	$(BIN)/python docs/screenshots/take.py
 
 # The pictures of docs/explanation/.
 docs-figures: $(READY)

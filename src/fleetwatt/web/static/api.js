@@ -190,7 +190,8 @@ async function problemOf(response) {
 }
 
 /**
- * Follow an answer: ask for it now, and every so many seconds while the page is seen.
+ * Follow an answer: ask for it now, and every so many seconds while the page is seen; less often
+ * where the service takes long, so that it spends a tenth of its time on it at most.
  * Without an address nothing is asked.
  * Returns the answer or undefined, the problem that the newest request had, and a function that asks at once.
  */
@@ -206,6 +207,7 @@ export function useAnswer(address, seconds = POLL) {
     let isFollowed = true;
     const look = async () => {
       clearTimeout(timer);
+      const started = Date.now();
       if (!document.hidden) {
         try {
           const answer = await ask(address);
@@ -214,7 +216,7 @@ export function useAnswer(address, seconds = POLL) {
           if (isFollowed) setState({ address, answer: lastAnswer(address), problem });
         }
       }
-      if (isFollowed) timer = setTimeout(look, seconds * 1000);
+      if (isFollowed) timer = setTimeout(look, Math.max(seconds * 1000, 9 * (Date.now() - started)));
     };
     const lookWhenSeen = () => document.hidden || look();
     document.addEventListener("visibilitychange", lookWhenSeen);

@@ -183,7 +183,7 @@ function Sessions({ sessions: { answer, problem }, zone }) {
             <td>${number(firstSoc, 0)} → ${number(lastSoc, 0)} %</td>
             <td class="number"><${Value} of=${peakKw} shown=${number(peakKw, 1)} unit="kW" /></td>
             <td>${meterId ? html`<${DeviceLink} stream="meters" id=${meterId} />` : "none"}</td>
-            <td><${Warnings} of=${warnings} /></td>
+            <td><${Warnings} of=${warnings} most=${1} /></td>
           </tr>`)}</tbody>
       </table>
     </div>

@@ -70,6 +70,7 @@ const sum = (items, name) => {
 function Tiles({ summary, zone, hour }) {
   const midnight = dayOf(hour, zone);
   const today = summary.items.filter(({ start }) => Date.parse(start) >= midnight);
+  const running = summary.items.find(({ start }) => Date.parse(start) === hour);
   const [ac, dc] = [sum(today, "kwhConsumedAc"), sum(today, "kwhDeliveredDc")];
   const [acShown, acUnit] = energy(ac);
   const [dcShown, dcUnit] = energy(dc);
@@ -79,9 +80,9 @@ function Tiles({ summary, zone, hour }) {
     <dl class="tiles wide">
       <${Devices} label="Vehicles" stream="vehicles" of=${summary.vehicles} />
       <${Devices} label="Meters" stream="meters" of=${summary.meters} />
-      <${Tile} label="AC drawn today" note=${`since ${clock(midnight, zone)}, ${zone}`}><${Value} id="ac-today" of=${ac} shown=${acShown} unit=${acUnit} /></${Tile}>
-      <${Tile} label="DC delivered today" note="to batteries"><${Value} id="dc-today" of=${dc} shown=${dcShown} unit=${dcUnit} /></${Tile}>
-      <${Tile} label="Efficiency today" note="DC from meters over AC of vehicles"><${Value} id="efficiency-today" of=${efficiency} shown=${percent(efficiency)} /></${Tile}>
+      <${Tile} label="AC drawn today" note=${`${number(running?.kwhConsumedAc)} kWh since ${clock(hour, zone)}`}><${Value} id="ac-today" of=${ac} shown=${acShown} unit=${acUnit} /></${Tile}>
+      <${Tile} label="DC delivered today" note=${`${number(running?.kwhDeliveredDc)} kWh since ${clock(hour, zone)}`}><${Value} id="dc-today" of=${dc} shown=${dcShown} unit=${dcUnit} /></${Tile}>
+      <${Tile} label="Efficiency today" note=${`since ${clock(midnight, zone)}, ${zone}`}><${Value} id="efficiency-today" of=${efficiency} shown=${percent(efficiency)} /></${Tile}>
     </dl>`;
 }
 
@@ -233,7 +234,7 @@ function Worst({ asked }) {
           <th scope="row"><${DeviceLink} stream="vehicles" id=${vehicleId} /></th>
           <td><${Meter} share=${efficiency} label=${percent(efficiency)} /> <${Value} of=${efficiency} shown=${percent(efficiency)} /></td>
           <td class="number"><${Value} of=${kwhConsumedAc} shown=${number(kwhConsumedAc)} unit="kWh" /></td>
-          <td class="p2"><${Warnings} of=${warnings} /></td>
+          <td class="p2"><${Warnings} of=${warnings} most=${1} /></td>
         </tr>`)}</tbody>
     </table>`;
 }

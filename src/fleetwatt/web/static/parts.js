@@ -47,7 +47,7 @@ const STATES = { reporting: ["●", "Reporting"], stale: ["◐", "Stale"], silen
 /** How a device is: a shape and a word, so that no colour has to be seen. */
 export function State({ of, n }) {
   const [shape, name] = STATES[of];
-  return html`<span class=${`state ${of}`}><span aria-hidden="true">${shape}</span> ${isKnown(n) ? html`<${Value} of=${n} shown=${count(n)} /> ` : null}${isKnown(n) ? name.toLowerCase() : name}</span>`;
+  return html`<span class=${`state ${of}`}><span aria-hidden="true">${shape}</span> ${isKnown(n) ? html`<${Value} of=${n} shown=${count(n)} /> ` : null}<span class="state-name">${isKnown(n) ? name.toLowerCase() : name}</span></span>`;
 }
 
 const LEVELS = { ok: ["✓", "Well"], warning: ["!", "Warning"], problem: ["✕", "Problem"] };
