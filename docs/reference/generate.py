@@ -101,7 +101,7 @@ def command_sections() -> str:
 
 def _option(option: click.Option, context: click.Context) -> str:
     names = ", ".join(option.opts)
-    metavar = option.make_metavar(context).removesuffix(" RANGE")
+    metavar = option.make_metavar(context).removesuffix(" RANGE").replace("|", " or ")
     return names if option.is_flag else cell(f"{names} {metavar}")
 
 
