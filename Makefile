@@ -53,7 +53,7 @@ bench-analytics: $(READY)
 
 # docs/ as a site, into site/; it fails on a link that leads nowhere.
 docs: .venv/.docs
-	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/mkdocs build --strict
 
 .venv/.docs: $(READY) requirements-docs.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-docs.txt

@@ -96,6 +96,30 @@ def test_a_decision_is_in_the_index_under_its_title(decision: Path) -> None:
     assert f"\n- [{title}]({decision.name})\n" in (DECISIONS / "index.md").read_text()
 
 
+PAGES = sorted({*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "bench").glob("*.md")})
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as the repository's host and the site make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if ":" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+
+    assert broken == []
+
+
 def named_tests() -> list[str]:
     return sorted(set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text())))
 
