@@ -4,7 +4,8 @@ import { useEffect, useState } from "./vendor/htm-preact.module.js";
 
 const KEY = "fleetwatt.key";
 const MOST_ANSWERS = 300;
-const PATIENCE = 30_000;
+const PATIENCE = 30_000; // ms that an answer may take
+const BUSY_RETRIES = 3; // before a service that is busy is a problem
 export const POLL = 5; // seconds
 
 /** An answer that is an error, or none at all (status 0). */
@@ -171,13 +172,18 @@ async function send(address, { method = "GET", headers = {}, body } = {}) {
     return response;
   }
   const problem = await problemOf(response);
-  if (response.status >= 502 && response.status <= 504) {
+  if (response.status >= 502 && response.status <= 504 && !isRecent(connection.value.lastAnswer)) {
     connection.set({ ...connection.value, trouble: problem.title });
-  } else {
+  } else if (response.status < 500) {
     connection.set({ lastAnswer: Date.now(), trouble: null });
   }
   if (response.status === 401) rejectedKey.set(problem.message);
   throw problem;
+}
+
+/** A service that answered other questions just now is busy, not away. */
+function isRecent(time) {
+  return time !== null && Date.now() - time < 10_000;
 }
 
 async function problemOf(response) {
@@ -205,15 +211,19 @@ export function useAnswer(address, seconds = POLL) {
     }
     let timer = null;
     let isFollowed = true;
+    let failures = 0;
     const look = async () => {
       clearTimeout(timer);
       const started = Date.now();
       if (!document.hidden) {
         try {
           const answer = await ask(address);
+          failures = 0;
           if (isFollowed) setState((before) => (before.address === address && before.answer === answer && !before.problem ? before : { address, answer, problem: null }));
         } catch (problem) {
-          if (isFollowed) setState({ address, answer: lastAnswer(address), problem });
+          failures += 1;
+          const isBusy = problem.status === 503 && failures <= BUSY_RETRIES;
+          if (isFollowed && !isBusy) setState({ address, answer: lastAnswer(address), problem });
         }
       }
       if (isFollowed) timer = setTimeout(look, Math.max(seconds * 1000, 9 * (Date.now() - started)));

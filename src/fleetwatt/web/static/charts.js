@@ -5,7 +5,10 @@ import { DAY } from "./times.js";
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.module.js";
 
 const { uPlot } = window;
-const FONT = "12px system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif";
+/** The page's own type, in px. */
+function font(size) {
+  return `${size}px ${getComputedStyle(document.body).fontFamily}`;
+}
 
 function colours() {
   const style = getComputedStyle(document.documentElement);
@@ -35,7 +38,7 @@ function hatched(context, colour, background) {
 }
 
 function axes(zone, unit, palette, range) {
-  const common = { stroke: palette.ink, font: FONT, ticks: { show: false }, grid: { stroke: palette.line, width: 1 } };
+  const common = { stroke: palette.ink, font: font(12), ticks: { show: false }, grid: { stroke: palette.line, width: 1 } };
   const isLong = range[1] - range[0] > 3 * (DAY / 1000);
   return [
     {
@@ -48,7 +51,7 @@ function axes(zone, unit, palette, range) {
         return isLong || time === "00:00" ? dayName(second * 1000, zone) : time;
       }),
     },
-    { ...common, size: 52, label: unit, labelFont: FONT, labelSize: 18, labelGap: 0, space: 36 },
+    { ...common, size: 52, label: unit, labelFont: font(12), labelSize: 18, labelGap: 0, space: 36 },
   ];
 }
 
@@ -80,7 +83,7 @@ function marksAbove(marks, palette) {
     const ratio = uPlot.pxRatio;
     const x = (second) => plot.valToPos(second, "x", true);
     context.save();
-    context.font = `${12 * ratio}px system-ui, sans-serif`;
+    context.font = font(12 * ratio);
     context.fillStyle = palette.ink;
     context.strokeStyle = palette.ink;
     context.lineWidth = ratio;

@@ -63,7 +63,7 @@ export function Device({ stream, id, zone, scopes, query, setQuery }) {
       <${Card} id="history" title="History" wide actions=${chooser}>
         ${isVehicle && html`<${Sums} id=${id} asked=${asked} />`}
         ${series.answer
-          ? html`<${History} isVehicle=${isVehicle} series=${series.answer} range=${[start / 1000, whole / 1000]} zone=${zone} sessions=${sessions.answer?.items ?? []} gaps=${gaps.answer?.items ?? []} />`
+          ? html`<${History} isVehicle=${isVehicle} series=${series.answer} bucket=${seconds} range=${[start / 1000, whole / 1000]} zone=${zone} sessions=${sessions.answer?.items ?? []} gaps=${gaps.answer?.items ?? []} />`
           : html`<${Waiting} problem=${series.problem} rows=${8} />`}
       </${Card}>
       ${isVehicle && html`<${Card} id="sessions" title="Charging sessions" wide><${Sessions} sessions=${sessions} zone=${zone} /></${Card}>`}
@@ -74,7 +74,7 @@ export function Device({ stream, id, zone, scopes, query, setQuery }) {
 }
 
 function Now({ stream, status: { answer, problem }, zone, entry, interval }) {
-  const name = entry?.name && html`<p class="wide device-name">${entry.name}${entry.site && html` <a class="chip" href=${`#/?site=${encodeURIComponent(entry.site)}`}>${entry.site}</a>`}</p>`;
+  const name = entry?.name && html`<p class="wide device-name">${entry.name}${entry.site && html` <a class="chip place" href=${`#/?site=${encodeURIComponent(entry.site)}`}>${entry.site}</a>`}</p>`;
   if (!answer) {
     return html`${name}<div class="wide">${problem?.status === 404 ? html`<p><${State} of="silent" /> It is in the register, and no reading has arrived yet.</p>` : html`<${Waiting} problem=${problem} rows=${2} />`}</div>`;
   }
@@ -108,7 +108,7 @@ function Sums({ id, asked }) {
     </p>`;
 }
 
-function History({ isVehicle, series, range, zone, sessions, gaps }) {
+function History({ isVehicle, series, bucket, range, zone, sessions, gaps }) {
   const charts = useMemo(() => {
     const { items } = series;
     const points = items.map(({ start }) => Date.parse(start) / 1000);
@@ -150,9 +150,11 @@ function History({ isVehicle, series, range, zone, sessions, gaps }) {
     return { list, marked, isEmpty: !items.some(({ readings }) => readings), ignored: items.reduce((sum, item) => sum + item.ignoredReadings, 0), resets: items.reduce((sum, item) => sum + item.counterResets, 0) };
   }, [series, isVehicle, zone]);
   const seconds = ({ start, end }) => [Date.parse(start) / 1000, Date.parse(end) / 1000];
-  const marks = { sessions: sessions.map(seconds), gaps: gaps.map(seconds), points: charts.marked };
+  // A gap within a bucket would be a hair in the chart; the list below has it.
+  const seen = gaps.filter(({ seconds: length }) => length >= bucket);
+  const marks = { sessions: sessions.map(seconds), gaps: seen.map(seconds), points: charts.marked };
   if (charts.isEmpty) return html`<${Empty} title="No reading in this span">Choose an earlier one, or a longer one.</${Empty}>`;
-  const key = `${sessions.length} ${gaps.length} ${sessions.at(-1)?.end} ${gaps[0]?.end}`;
+  const key = `${sessions.length} ${seen.length} ${sessions.at(-1)?.end} ${seen[0]?.end}`;
   return html`
     ${charts.list.map(({ id, title, points, unit, series: lines, words, range: yRange }) => html`
       <h3 key=${`${id} title`}>${title}</h3>

@@ -1,16 +1,17 @@
 // The fleet: who reports, what it draws and delivers, how well, and what needs attention.
 
-import { now, POLL, url, useAnswer } from "./api.js";
+import { now, url, useAnswer, useNow } from "./api.js";
 import { Chart } from "./charts.js";
 import { count, dayName, energy, isKnown, moment, clock, number, percent, WARNINGS, warningName } from "./format.js";
 import { Ago, Card, Choice, deviceAddress, DeviceLink, Empty, Level, Meter, State, Tile, Value, Waiting, Warnings } from "./parts.js";
-import { dayOf, HOUR, hourOf, rfc3339 } from "./times.js";
+import { dayOf, HOUR, hourOf, MINUTE, rfc3339 } from "./times.js";
 import { html, useEffect, useMemo, useState } from "./vendor/htm-preact.module.js";
 
 const WINDOWS = [["24h", "24 hours"], ["48h", "48 hours"], ["30d", "30 days"]];
 // A vehicle that hardly drew anything says little by its efficiency.
 const LEAST_KWH = 1;
 const LISTED = 8;
+const CARDS = 10;
 // In the order in which they should be worked through.
 const URGENT = ["no_readings", "no_mapping", "efficiency_above_one", "unmetered_energy", "implausible_step", "counter_reset", "low_coverage", "readings_ignored"];
 
@@ -239,14 +240,25 @@ function Worst({ asked }) {
     </table>`;
 }
 
+/** The sessions that are open, those that drew most first; each card follows its vehicle's status. */
 function Charging({ site, zone }) {
-  const { answer, problem } = useAnswer(url("v1/status/vehicles", { site, limit: 1000 }), POLL);
+  const minute = Math.floor(useNow(30) / (5 * MINUTE)) * 5 * MINUTE + 5 * MINUTE;
+  const { answer, problem } = useAnswer(url("v1/analytics/sessions", { start: rfc3339(minute - HOUR), end: rfc3339(minute), site, limit: 1000 }), 15);
   if (!answer) return html`<${Waiting} problem=${problem} />`;
-  const items = answer.items.filter(({ charging }) => charging);
-  if (!items.length) return html`<${Empty} title="No vehicle charges now">A vehicle charges from 0.1 kW on, measured over 5 minutes.</${Empty}>`;
-  return html`<ul class="cards">${items.slice(0, 12).map(({ vehicleId, soc, powerKw, meterId, timestamp }) => html`
-    <li key=${vehicleId}><a href=${deviceAddress("vehicles", vehicleId)}>${vehicleId}</a>
-      <span class="big"><${Value} of=${powerKw} shown=${number(powerKw, 1)} unit="kW" /></span>
-      <span><${Meter} share=${soc / 100} label=${`State of charge ${number(soc, 0)} %`} /> <${Value} of=${soc} shown=${number(soc, 0)} unit="%" /></span>
-      <span class="note">${meterId ? `on ${meterId}` : "on no meter"}, <${Ago} time=${timestamp} zone=${zone} /></span></li>`)}</ul>`;
+  const open = answer.items.filter((session) => session.open).sort((one, other) => (other.kwhDeliveredDc ?? 0) - (one.kwhDeliveredDc ?? 0));
+  if (!open.length) return html`<${Empty} title="No vehicle charges now">A vehicle charges from 0.1 kW on; a session stays open through pauses of up to 30 minutes.</${Empty}>`;
+  return html`
+    <p class="sums"><span><${Value} id="open-sessions" of=${open.length} shown=${count(open.length)} /> open ${open.length === 1 ? "session" : "sessions"}${answer.next ? " and more" : ""}</span>${open.length > CARDS && html`<span class="note">The ${CARDS} that took most in the last hour:</span>`}</p>
+    <ul class="cards">${open.slice(0, CARDS).map((session) => html`<${Session} key=${session.vehicleId} of=${session} zone=${zone} />`)}</ul>`;
+}
+
+function Session({ of: { vehicleId, meterId, start }, zone }) {
+  const { answer } = useAnswer(`v1/status/vehicles/${encodeURIComponent(vehicleId)}`);
+  return html`
+    <li>
+      <a href=${deviceAddress("vehicles", vehicleId)}>${vehicleId}</a>
+      <span class="big"><${Value} of=${answer?.powerKw} shown=${number(answer?.powerKw, 1)} unit="kW" /></span>
+      <span><${Meter} share=${(answer?.soc ?? 0) / 100} label="State of charge" /> <${Value} of=${answer?.soc} shown=${number(answer?.soc, 0)} unit="%" /></span>
+      <span class="note">${meterId ? `on ${meterId}` : "on no meter"}, since ${clock(Date.parse(start), zone)}</span>
+    </li>`;
 }
