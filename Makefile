@@ -8,7 +8,7 @@ READY := .venv/.ready
 WORKERS ?= $(if $(FLEETWATT_TEST_DATABASE_URL),0,$(shell echo $$((2 * $$(nproc)))))
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
-.PHONY: docs reference screenshots run test test-long test-native fuzz lint format bench bench-analytics docs-figures soak lock audit sbom clean
+.PHONY: docs reference screenshots run test test-long test-native test-clients fuzz lint format bench bench-analytics docs-figures soak lock audit sbom clean
 
 # The API on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL. No shell stands between make and it: signals reach it.
 run: $(READY)
@@ -16,6 +16,16 @@ run: $(READY)
 
 test: $(READY)
 	$(PYTEST) --cov
+
+# Clients generated from openapi.json, in Python and TypeScript: linted, type-checked strictly, run on the service.
+test-clients: .venv/.clients
+	$(PYTEST) -n 0 tests/clients/generated.py
+
+.venv/.clients: $(READY) tests/clients/requirements.txt tests/clients/package-lock.json
+	@$(PYTHON) -m venv .venv/clients
+	@.venv/clients/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tests/clients/requirements.txt
+	@$(BIN)/python -m fleetwatt.embedded.node tests/clients
+	@touch $@
 
 # The tests on random input at full size, of which `make test` tries the part that FLEETWATT_TEST_SCALE says (0.2).
 test-long: $(READY)
@@ -77,7 +87,9 @@ soak: $(READY)
 
 # The locks of requirements*.txt, from setup.cfg.
 lock:
+	uv pip compile --group pyproject.toml:build --universal --python-version 3.11 --generate-hashes --no-emit-find-links --no-header -o requirements-build.txt
 	uv pip compile setup.cfg --universal --generate-hashes --no-emit-find-links --no-header -o requirements.txt
+	uv pip compile tests/clients/requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-find-links --no-header -o tests/clients/requirements.txt
 	uv pip compile setup.cfg --extra test --universal --generate-hashes --no-emit-find-links --no-header -o requirements-dev.txt
 	uv pip compile setup.cfg --extra docs --constraint requirements-dev.txt --universal --generate-hashes --no-emit-find-links --no-header -o requirements-docs.txt
 

@@ -24,7 +24,7 @@ from fleetwatt.config import Config
 from fleetwatt.database import gauges
 from fleetwatt.database.client import Database
 from fleetwatt.http import arguments, auth, clients, headers, hosts, links, problems, request_log
-from fleetwatt.http.openapi import Api, DeviceId, OperationIds
+from fleetwatt.http.openapi import Api, DeviceId, NamedEnums, OperationIds
 from fleetwatt.lifecycle.doctor import Doctor
 from fleetwatt.version import VERSION
 from fleetwatt.web import page
@@ -40,7 +40,9 @@ _OPENAPI = {
             "description": "Energy telemetry of a vehicle fleet: ingestion, status and analytics. "
             "Timestamps are RFC 3339; answers are UTC. Energy is in kWh.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        }
+            "contact": {"name": "Those who run this service"},
+        },
+        "servers": [{"url": "/", "description": "The service that this document comes from"}],
     },
 }
 
@@ -75,7 +77,7 @@ def create_app(config: Config | None = None) -> Flask:
     arguments.register(app)
 
     security = auth.Security(required=config.auth == "required")
-    plugins = [OperationIds(), security, links.Links()]
+    plugins = [OperationIds(), NamedEnums(), security, links.Links()]
     api = Api(app, spec_kwargs={"extra_plugins": plugins})
     api.register_converter(DeviceId, DeviceId.schema)
     for module in (

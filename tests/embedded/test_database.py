@@ -215,7 +215,6 @@ def test_npm_says_what_it_fetches(
     (tmp_path / "npm").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(node, "FOLDER", tmp_path)
-    monkeypatch.setattr(node, "_INSTALLED_LOCK", installed)
 
     node.install()
 
@@ -236,7 +235,6 @@ def test_the_embedded_database_is_installed_without_running_its_scripts(
     monkeypatch.setattr(node, "FOLDER", tmp_path)
     installed = tmp_path / "node_modules" / ".package-lock.json"
     installed.parent.mkdir()
-    monkeypatch.setattr(node, "_INSTALLED_LOCK", installed)
     monkeypatch.setattr(Path, "touch", lambda _: None)  # without packages npm leaves no folder
 
     node.install()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import builtins
 import re
+import typing
 from importlib.metadata import version
 from typing import Any
 
@@ -21,7 +23,10 @@ OPERATIONS = {
 FIELDS = {
     f"{schema}.{name}": field
     for schema, described in DOCUMENT["components"]["schemas"].items()
-    for name, field in described["properties"].items()
+    for name, field in described.get("properties", {}).items()
+}
+ENUMS = {
+    name: schema for name, schema in DOCUMENT["components"]["schemas"].items() if "enum" in schema
 }
 PARAMETERS = {
     f"{path} {parameter['name']}": parameter
@@ -68,7 +73,48 @@ def test_a_field_has_a_description_an_example_and_its_unit(name: str) -> None:
     assert ("x-unit" in field) == field["description"].endswith(UNITS)
 
 
-@pytest.mark.parametrize("name", DOCUMENT["components"]["schemas"])
+@pytest.mark.parametrize("name", ENUMS)
+def test_an_enum_names_each_of_its_values_once(name: str) -> None:
+    names = ENUMS[name]["x-enum-varnames"]
+
+    assert len(set(names)) == len(ENUMS[name]["enum"])
+    assert all(re.fullmatch(r"[A-Z][A-Z0-9_]*", constant) for constant in names)
+
+
+def test_no_enum_stands_within_another_schema() -> None:
+    inline = {name for name, field in FIELDS.items() if "enum" in field.get("items", field)}
+    asked = {name for name, parameter in PARAMETERS.items() if "enum" in parameter["schema"]}
+
+    assert inline | asked == set()
+    assert {"SummaryWarning", "BucketWidth", "PerformanceOrder", "Edition"} <= ENUMS.keys()
+
+
+def test_answers_may_gain_fields_and_requests_take_no_others() -> None:
+    closed = {
+        name
+        for name, schema in DOCUMENT["components"]["schemas"].items()
+        if schema.get("additionalProperties") is False
+    }
+
+    assert closed == {
+        *("MeterReading", "VehicleReading", "MeterReplacement", "VehicleReplacement"),
+        *("MappingRequest", "DeviceEntry", "SiteEntry"),
+    }
+
+
+def test_no_schema_has_the_name_of_a_type_of_python_s() -> None:
+    assert not DOCUMENT["components"]["schemas"].keys() & {*dir(builtins), *dir(typing)}
+
+
+def test_it_says_where_the_service_is_and_keeps_its_title() -> None:
+    assert DOCUMENT["info"]["title"] == "fleetwatt"
+    assert [server["url"] for server in DOCUMENT["servers"]] == ["/"]
+    assert DOCUMENT["info"]["contact"]["name"]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in DOCUMENT["components"]["schemas"] if name not in ENUMS]
+)
 def test_a_schema_says_which_fields_are_always_there(name: str) -> None:
     schema = DOCUMENT["components"]["schemas"][name]
     sometimes = {

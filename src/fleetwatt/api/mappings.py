@@ -11,7 +11,6 @@ from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.http.problems import MappingConflict, NotKnown
 from fleetwatt.schemas.mappings import (
     MUST_FOLLOW,
-    Mapping,
     MappingChangePage,
     MappingChangeQuery,
     MappingCursor,
@@ -21,6 +20,7 @@ from fleetwatt.schemas.mappings import (
     MappingRequest,
     StoredMapping,
     UnplugQuery,
+    VehicleMapping,
     described_span,
 )
 from fleetwatt.schemas.paging import cut
@@ -70,7 +70,7 @@ def map_vehicle(options: dict[str, Any], mapping: dict[str, Any]) -> tuple[Row, 
 
 @blueprint.route("/ingestion/mapping/<device_id:vehicleId>", methods=["DELETE"])
 @blueprint.arguments(UnplugQuery, location="query")
-@blueprint.response(200, Mapping, description="The mapping, ended")
+@blueprint.response(200, VehicleMapping, description="The mapping, ended")
 @raises(blueprint, 404, 503)
 def unplug_vehicle(query: dict[str, Any], vehicleId: str) -> Row:
     """Take a vehicle off its meter, now or at another time.

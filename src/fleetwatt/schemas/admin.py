@@ -7,7 +7,7 @@ from typing import Any
 
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import Answer, Number, Timestamp, count, optional, quantity
+from fleetwatt.schemas.fields import Answer, Choice, Number, Timestamp, count, optional, quantity
 from fleetwatt.streams import METER
 
 
@@ -39,7 +39,7 @@ class StoredTable(Answer):
 
     table = _text("The table", METER.history, attribute="table_name")
     kind = ma.fields.String(
-        validate=ma.validate.OneOf(["history", "aggregate"]),
+        validate=Choice("TableKind", ["history", "aggregate"]),
         metadata={"description": "`history` of raw readings or `aggregate`", "example": "history"},
     )
     rows = count("Readings, or hours of a device, by the database's estimate", 14_400_000)
@@ -74,7 +74,7 @@ class StoredPolicy(Answer):
 
     table = _text("The table", METER.history, attribute="table_name")
     kind = ma.fields.String(
-        validate=ma.validate.OneOf(["retention", "compression", "refresh"]),
+        validate=Choice("PolicyKind", ["retention", "compression", "refresh"]),
         metadata={"description": "What kind of policy", "example": "retention"},
     )
     does = _text("What it does, in words", "drop chunks older than 90d, refreshed first")
@@ -117,7 +117,7 @@ class Storage(Answer):
     """What is stored, what it costs, and what will be dropped and when."""
 
     edition = ma.fields.String(
-        validate=ma.validate.OneOf(["timescale", "apache"]),
+        validate=Choice("Edition", ["timescale", "apache"]),
         metadata={"description": "TimescaleDB's edition", "example": "timescale"},
     )
     version = _text("TimescaleDB's version", "2.29.2")

@@ -7,7 +7,7 @@ from typing import Any
 import marshmallow as ma
 
 from fleetwatt.figures import VEHICLE_FIGURES, WARNINGS
-from fleetwatt.schemas.fields import Answer, Identifier, figure_fields, window_fields
+from fleetwatt.schemas.fields import Answer, Choice, Identifier, figure_fields, window_fields
 from fleetwatt.schemas.windows import SummaryQuery
 
 EDGES = {
@@ -21,7 +21,7 @@ class PerformanceQuery(SummaryQuery):
 
     edges = ma.fields.String(
         load_default="readings",
-        validate=ma.validate.OneOf(list(EDGES)),
+        validate=Choice("Edges", EDGES),
         metadata={
             "description": "Energy is measured: "
             + "; ".join(f"`{name}`: {text}" for name, text in EDGES.items())
@@ -32,7 +32,7 @@ class PerformanceQuery(SummaryQuery):
 def warnings_field() -> ma.fields.List[Any]:
     """Return the field of what is to be known of an answer besides its figures."""
     return ma.fields.List(
-        ma.fields.String(validate=ma.validate.OneOf(list(WARNINGS))),
+        ma.fields.String(validate=Choice("SummaryWarning", WARNINGS)),
         metadata={
             "description": "; ".join(f"`{name}`: {text}" for name, text in WARNINGS.items()),
             "example": [],

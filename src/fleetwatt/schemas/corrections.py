@@ -10,6 +10,7 @@ from fleetwatt.lifecycle.corrections import MOST_CHANGES
 from fleetwatt.schemas import paging
 from fleetwatt.schemas.fields import (
     Answer,
+    Choice,
     Flag,
     Identifier,
     Timestamp,
@@ -113,12 +114,12 @@ class Correction(Answer):
 
     id = count("Number of the correction", 17)
     stream = ma.fields.String(
-        validate=ma.validate.OneOf([stream.name for stream in STREAMS]),
+        validate=Choice("StreamName", [stream.name for stream in STREAMS]),
         metadata={"description": "Kind of reading", "example": "meter"},
     )
     device = Identifier(metadata={"description": "Id of the device", "example": "M-123"})
     action = ma.fields.String(
-        validate=ma.validate.OneOf(["replace", "remove"]),
+        validate=Choice("CorrectionAction", ["replace", "remove"]),
         metadata={"description": "What was done", "example": "remove"},
     )
     start = Timestamp(metadata={"description": "First time", "example": "2024-02-09T10:00:00Z"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -24,9 +24,16 @@ NOT_A_TIME = "Not an RFC 3339 timestamp with an offset."
 class Answer(ma.Schema):
     """What is answered: it has all of its fields always, null where a value is not known.
 
+    A later release may add fields, which its clients are to ignore.
+
     Attributes:
         sometimes: Those of its fields that may be missing.
     """
+
+    class Meta:
+        """OpenAPI forbids no other fields by this."""
+
+        unknown = ma.EXCLUDE
 
     sometimes: ClassVar[frozenset[str]] = frozenset()
 
@@ -39,6 +46,18 @@ def between(least: float, most: float | None = None) -> ma.validate.Range:
     """Check the bounds of an argument; the message names them and what came."""
     allowed = "at least {min}" if most is None else "from {min} to {max}"
     return ma.validate.Range(least, most, error=f"Must be {allowed}; {{input}} came.")
+
+
+class Choice(ma.validate.OneOf):
+    """One of some words, which OpenAPI has as an enum of its own.
+
+    Attributes:
+        enum: The enum's name.
+    """
+
+    def __init__(self, enum: str, choices: Iterable[str]) -> None:
+        super().__init__(list(choices))
+        self.enum = enum
 
 
 class Identifier(ma.fields.String):
@@ -191,6 +210,13 @@ def reading_field(field: Field) -> ma.fields.Field[Any]:
 
 def json_order(stream: Stream) -> tuple[Field, ...]:
     return (stream.id, *stream.measures, TIMESTAMP)
+
+
+def absent() -> None:
+    """Return the default of a field that a request may leave out.
+
+    OpenAPI does not have it as it is computed: with one, generated types would ask for the field.
+    """
 
 
 def optional(field: type[ma.fields.Field[Any]], description: str, **kwargs: Any) -> Any:

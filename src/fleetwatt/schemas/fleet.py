@@ -14,6 +14,7 @@ from fleetwatt.schemas import paging
 from fleetwatt.schemas.analytics import Performance, warnings_field
 from fleetwatt.schemas.fields import (
     Answer,
+    Choice,
     Identifier,
     NumberArgument,
     Timestamp,
@@ -88,7 +89,7 @@ class PerformancePageQuery(FleetWindowQuery):
     """Which vehicles, in which order, from where on."""
 
     sort = ma.fields.String(
-        validate=ma.validate.OneOf(list(ORDERS)),
+        validate=Choice("PerformanceOrder", ORDERS),
         metadata={
             "default": DEFAULT_ORDER,
             "description": "The figure to sort by, with a minus from the largest down; "
@@ -110,7 +111,7 @@ class PerformancePageQuery(FleetWindowQuery):
         metadata={"description": "Only vehicles with an efficiency under this"},
     )
     warning = ma.fields.String(
-        validate=ma.validate.OneOf(list(WARNINGS)),
+        validate=Choice("SummaryWarning", WARNINGS),
         metadata={"description": "Only vehicles with this warning"},
     )
 
@@ -184,7 +185,7 @@ class FleetQuery(FleetWindowQuery):
     )
     bucket = ma.fields.String(
         load_default="1h",
-        validate=ma.validate.OneOf(["1h", "1d"]),
+        validate=Choice("FleetBucketWidth", ["1h", "1d"]),
         metadata={
             "description": "Length of a bucket: hours, or days, of the zone. With `1d` the "
             "window's ends are cut down to whole days"

@@ -11,10 +11,12 @@ import msgspec
 from fleetwatt.schemas import paging
 from fleetwatt.schemas.fields import (
     Answer,
+    Choice,
     Flag,
     Identifier,
     Timestamp,
     WholeArgument,
+    absent,
     between,
     optional,
 )
@@ -34,7 +36,7 @@ class MappingRequest(ma.Schema):
         required=True, metadata={"description": "Id of the meter", "example": "M-123"}
     )
     validFrom = Timestamp(
-        load_default=None,
+        load_default=absent,
         allow_none=True,
         metadata={
             "description": "From when on; absent: always for a vehicle's first mapping, else now",
@@ -42,7 +44,7 @@ class MappingRequest(ma.Schema):
         },
     )
     validTo = Timestamp(
-        load_default=None,
+        load_default=absent,
         allow_none=True,
         metadata={
             "description": "Until when, exclusive; absent: it stays open",
@@ -81,7 +83,7 @@ class UnplugQuery(ma.Schema):
     at = Timestamp(metadata={"description": "When; absent: now", "example": "2024-02-10T10:00:00Z"})
 
 
-class Mapping(Answer):
+class VehicleMapping(Answer):
     """A vehicle's time on a meter, [validFrom, validTo)."""
 
     vehicleId = Identifier(
@@ -110,11 +112,11 @@ MAPPING_WARNINGS = {
 }
 
 
-class StoredMapping(Mapping):
+class StoredMapping(VehicleMapping):
     """A vehicle's time on a meter, as it was just stored."""
 
     warnings = ma.fields.List(
-        ma.fields.String(validate=ma.validate.OneOf(list(MAPPING_WARNINGS))),
+        ma.fields.String(validate=Choice("MappingWarning", MAPPING_WARNINGS)),
         metadata={
             "description": "; ".join(
                 f"`{name}`: {text}" for name, text in MAPPING_WARNINGS.items()
@@ -146,7 +148,7 @@ class MappingPage(Answer):
     """Mappings, by vehicle and start, a page of them."""
 
     items = ma.fields.List(
-        ma.fields.Nested(Mapping),
+        ma.fields.Nested(VehicleMapping),
         metadata={"description": "The mappings, by vehicle, the oldest first"},
     )
     next = paging.CursorField(

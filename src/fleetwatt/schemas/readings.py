@@ -6,7 +6,7 @@ import marshmallow as ma
 
 from fleetwatt.config import UNKNOWN_FIELDS
 from fleetwatt.faults import MAX_FAULTS
-from fleetwatt.schemas.fields import Answer, Flag, count, json_order, reading_field
+from fleetwatt.schemas.fields import Answer, Choice, Flag, count, json_order, reading_field
 from fleetwatt.schemas.problems import FieldError
 from fleetwatt.streams import STREAMS, Stream
 
@@ -28,7 +28,7 @@ class IngestionQuery(ma.Schema):
         metadata={"description": "`true`: store all readings or none"},
     )
     unknownFields = ma.fields.String(
-        validate=ma.validate.OneOf(UNKNOWN_FIELDS),
+        validate=Choice("UnknownFields", UNKNOWN_FIELDS),
         metadata={
             "description": "What happens to a reading with a field that its stream does not have: "
             "`reject` the reading, or `ignore` the field; default as the service is set"

@@ -12,6 +12,7 @@ from fleetwatt.analytics.buckets import SILENCE
 from fleetwatt.schemas.analytics import warnings_field
 from fleetwatt.schemas.fields import (
     Answer,
+    Choice,
     NumberArgument,
     Timestamp,
     WholeArgument,
@@ -35,7 +36,7 @@ class SeriesQuery(WindowQuery):
 
     bucket = ma.fields.String(
         load_default="1h",
-        validate=ma.validate.OneOf(list(BUCKETS)),
+        validate=Choice("BucketWidth", BUCKETS),
         metadata={
             "description": "Length of a bucket of the zone's clock and calendar, its start "
             "included, its end not; weeks start on Monday. `raw`: each reading is an item of its "

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import marshmallow as ma
 
-from fleetwatt.schemas.fields import Answer, quantity
+from fleetwatt.schemas.fields import Answer, Choice, quantity
 
 
 class Health(Answer):
@@ -19,11 +19,11 @@ class ReplicaHealth(Answer):
     """The replica that analytics and series are read from."""
 
     status = ma.fields.String(
+        validate=Choice("ReplicaState", ["ok", "away"]),
         metadata={
             "description": "`ok`, or `away`: then the primary answers in its place",
-            "enum": ["ok", "away"],
             "example": "ok",
-        }
+        },
     )
     lagSeconds = quantity(
         "Since the transaction that it replayed last; 0: caught up; null: away", "s", 0.0

@@ -39,13 +39,17 @@ def zone_argument(use: str) -> ZoneArgument:
 
 
 def hours_argument(most: int, limits: str = "") -> WholeArgument:
-    """Return the argument `hours`."""
+    """Return the argument `hours`.
+
+    OpenAPI has no default of it: generated clients would send that beside `start`, too.
+    """
     return WholeArgument(
         validate=between(1, most),
         metadata={
-            "description": f"Length of the window, instead of `start`{limits} (h)",
+            "description": f"Length of the window, instead of `start`; {DEFAULT_HOURS} without "
+            f"either{limits} (h)",
             "x-unit": "h",
-            "default": DEFAULT_HOURS,
+            "example": DEFAULT_HOURS,
         },
     )
 
