@@ -16,7 +16,10 @@ blueprint = Blueprint("key", __name__, url_prefix="/v1", description="The reques
 @blueprint.response(200, Key)
 @raises(blueprint, 503)
 def show() -> dict[str, Any]:
-    """Say what the request's key may do, and whether one is needed."""
+    """Say what the request's key may do, and whether one is needed.
+
+    A page asks this to show what its user may do. Without a key, `prefix` is null.
+    """
     key = auth.known_key()
     return {
         "required": auth.is_required(),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import marshmallow as ma
 
+from fleetwatt.lifecycle.findings import Level
 from fleetwatt.schemas.fields import Answer, Choice, Number, Timestamp, count, optional, quantity
 from fleetwatt.streams import METER
 
@@ -139,8 +140,8 @@ class Finding(Answer):
 
     check = _text("What was looked at", "jobs")
     level = ma.fields.String(
-        validate=ma.validate.OneOf(["ok", "warning", "problem"]),
-        metadata={"description": "How it is", "example": "ok"},
+        validate=Choice("FindingLevel", get_args(Level)),
+        metadata={"description": "How it is; `unknown`: it can't be seen", "example": "ok"},
     )
     says = _text("What was found", "none failed, none is overdue")
     advice = _text("What to do; empty where nothing is", "run `fleetwatt db upgrade`")

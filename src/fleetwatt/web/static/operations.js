@@ -5,7 +5,7 @@ import { bytes, count, duration, isKnown, moment, number } from "./format.js";
 import { Ago, Card, Empty, Level, Tile, Value, Waiting } from "./parts.js";
 import { html } from "./vendor/htm-preact.module.js";
 
-const ORDER = { problem: 0, warning: 1, ok: 2 };
+const ORDER = { problem: 0, warning: 1, unknown: 2, ok: 3 };
 
 export function Operations({ zone, scopes }) {
   const mayAsk = scopes.includes("admin");

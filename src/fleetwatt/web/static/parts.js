@@ -50,7 +50,7 @@ export function State({ of, n }) {
   return html`<span class=${`state ${of}`}><span aria-hidden="true">${shape}</span> ${isKnown(n) ? html`<${Value} of=${n} shown=${count(n)} /> ` : null}<span class="state-name">${isKnown(n) ? name.toLowerCase() : name}</span></span>`;
 }
 
-const LEVELS = { ok: ["✓", "Well"], warning: ["!", "Warning"], problem: ["✕", "Problem"] };
+const LEVELS = { ok: ["✓", "Well"], unknown: ["?", "Unknown"], warning: ["!", "Warning"], problem: ["✕", "Problem"] };
 
 export function Level({ of }) {
   const [shape, name] = LEVELS[of];
