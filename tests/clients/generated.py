@@ -66,7 +66,15 @@ def test_redocly_s_recommended_rules_find_nothing(document: Path) -> None:
 def test_spectral_s_recommended_rules_find_false_alarms_alone(document: Path) -> None:
     rules = document.with_name("rules.yaml")
     rules.write_text("extends: ['spectral:oas']\n")
-    command = [NODE / "spectral", "lint", document, "--ruleset", rules, "--format", "json"]
+    command: list[str | Path] = [
+        NODE / "spectral",
+        "lint",
+        document,
+        "--ruleset",
+        rules,
+        "--format",
+        "json",
+    ]
 
     found = json.loads(run([*command, "--quiet"], document.parent).stdout)
 

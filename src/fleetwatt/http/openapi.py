@@ -74,7 +74,7 @@ class NamedEnums(apispec.BasePlugin):
 
         for plugin in spec.plugins:
             if isinstance(plugin, MarshmallowPlugin) and plugin.converter:
-                plugin.converter.add_attribute_function(refer)
+                plugin.converter.add_attribute_function(refer)  # type: ignore[no-untyped-call]
 
 
 def _enum(words: list[str]) -> dict[str, Any]:
