@@ -11,8 +11,9 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=8 --dist=loadfile
 .PHONY: docs reference screenshots run test test-long test-native test-clients fuzz lint format bench bench-analytics docs-figures soak lock audit sbom clean
 
 # The API on the embedded TimescaleDB, or on FLEETWATT_DATABASE_URL. No shell stands between make and it: signals reach it.
-run: $(READY)
-	@FLEETWATT_PORT=$(PORT) FLEETWATT_LOG_FORMAT=$${FLEETWATT_LOG_FORMAT:-text} exec $(BIN)/fleetwatt dev --under-make $$PPID
+# MQTT=1883 adds a NATS that takes MQTT on that port, and the consumer.
+run: $(READY) $(if $(MQTT),.venv/.mqtt)
+	@FLEETWATT_PORT=$(PORT) FLEETWATT_LOG_FORMAT=$${FLEETWATT_LOG_FORMAT:-text} exec $(BIN)/fleetwatt dev $(if $(MQTT),--mqtt $(MQTT)) --under-make $$PPID
 
 test: $(READY)
 	$(PYTEST) --cov
@@ -90,8 +91,14 @@ lock:
 	uv pip compile --group pyproject.toml:build --universal --python-version 3.11 --generate-hashes --no-emit-find-links --no-header -o requirements-build.txt
 	uv pip compile setup.cfg --universal --generate-hashes --no-emit-find-links --no-header -o requirements.txt
 	uv pip compile tests/clients/requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-find-links --no-header -o tests/clients/requirements.txt
+	uv pip compile setup.cfg --extra mqtt --universal --generate-hashes --no-emit-find-links --no-header -c requirements.txt -o requirements-mqtt.txt
 	uv pip compile setup.cfg --extra test --universal --generate-hashes --no-emit-find-links --no-header -o requirements-dev.txt
 	uv pip compile setup.cfg --extra docs --constraint requirements-dev.txt --universal --generate-hashes --no-emit-find-links --no-header -o requirements-docs.txt
+
+.venv/.mqtt: $(READY) requirements-mqtt.txt
+	@echo "MQTT: nats-server and its client …"
+	@$(BIN)/pip install --disable-pip-version-check --no-deps --require-hashes -r requirements-mqtt.txt
+	@touch $@
 
 RELEASE := .venv/release/bin
 

@@ -19,6 +19,9 @@ GIVEN = {
     "failure_limit": "5/hour",
     "unknown_fields": "ignore",
     "limits_storage": "redis://:hush@cache:6379/1",
+    "nats_url": "nats://fleetwatt:hush@one:4222, nats://two:4222",
+    "nats_required": "yes",
+    "nats_replicas": "3",
 }
 URL = "postgresql://app:hush@db/fleet"
 

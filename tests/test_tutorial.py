@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paho.mqtt import publish as paho_publish
 from psycopg2.extensions import connection as Connection
 
 from tests.conftest import copied, rows, serving
@@ -24,8 +26,10 @@ from tests.recipes import (
     assert_printed,
     console_commands,
     run,
+    send,
     steps,
 )
+from tests.waiting import eventually
 
 DOCS = ROOT / "docs"
 HOW_TO = DOCS / "how-to"
@@ -34,6 +38,10 @@ PAGES = (
     DOCS / "tutorial" / "first-hour.md",
     DOCS / "tutorial" / "wrong-reading.md",
 )
+
+
+# Of a block that needs a service with MQTT on its usual port.
+WITH_MQTT = "run: with MQTT=1883"
 
 
 def meter_reading(at: str, kwh: float, device: str = "M-123") -> dict[str, object]:
@@ -99,7 +107,7 @@ HOW_TOS: dict[str, Callable[[Path], list[dict[str, object]]]] = {
 def test_every_request_of_a_page_has_the_answer_that_stands_below_it(
     page: Path, server_url: str
 ) -> None:
-    found = [step for step in steps(page) if step.is_request]
+    found = [step for step in steps(page) if step.is_request and step.mark != WITH_MQTT]
     assert len(found) >= 3
 
     for step in found:
@@ -184,6 +192,34 @@ def test_from_a_clone_to_the_fleet_on_a_page(embedded_template: Path, tmp_path: 
             else:
                 own = Step(step.command.replace(".venv/bin/", ""), step.answer, "")
                 assert_printed(own, tmp_path, FLEETWATT_PORT=str(port))
+    finally:
+        service.stop()
+
+
+def published(command: str, port: int) -> None:
+    """Publish what a mosquitto_pub command says, and return when it is acknowledged."""
+    program, *words = shlex.split(command)
+    assert program == "mosquitto_pub"
+    said = dict(zip(words[::2], words[1::2], strict=True))
+    paho_publish.single(
+        said["-t"], said["-m"], qos=int(said["-q"]), hostname="127.0.0.1", port=port
+    )
+
+
+def test_what_the_readme_publishes_by_mqtt_is_answered(
+    embedded_template: Path, tmp_path: Path
+) -> None:
+    port, mqtt = free_port(), free_port()
+    copied(embedded_template, tmp_path / "embedded")
+    page = [step for step in steps(ROOT / "README.md") if step.mark == WITH_MQTT]
+    assert [step.is_request for step in page] == [False, True]
+    service = Dev(tmp_path, port, [*MAKE_RUN, "-o", ".venv/.mqtt", f"MQTT={mqtt}"])
+    try:
+        published(page[0].command, mqtt)
+        eventually(
+            lambda: send(page[1].command, service.url)[0] == 200, "the reading is not stored"
+        )
+        assert_answered(page[1], service.url)
     finally:
         service.stop()
 

@@ -26,6 +26,7 @@ from fleetwatt.database.client import Database
 from fleetwatt.http import arguments, auth, clients, headers, hosts, links, problems, request_log
 from fleetwatt.http.openapi import Api, DeviceId, NamedEnums, OperationIds
 from fleetwatt.lifecycle.doctor import Doctor
+from fleetwatt.messaging.link import Link
 from fleetwatt.version import VERSION
 from fleetwatt.web import page
 
@@ -62,6 +63,8 @@ def create_app(config: Config | None = None) -> Flask:
     app.config |= _OPENAPI
     app.config["UNKNOWN_FIELDS"] = config.unknown_fields
     database = app.extensions["fleetwatt"] = Database(config)
+    app.config["NATS_REQUIRED"] = config.nats_required == "yes"
+    app.extensions["fleetwatt.link"] = Link(config.nats_url)
     app.extensions["fleetwatt.gauges"] = gauges.Gauges(lambda: gauges.ask(database))
     app.extensions["fleetwatt.doctor"] = Doctor(config)
     app.url_map.converters["device_id"] = DeviceId

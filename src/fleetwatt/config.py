@@ -48,6 +48,14 @@ RedisUrl = Annotated[
         description="a redis:// or rediss:// URL, or empty",
     ),
 ]
+NatsUrls = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^((nats|tls)://[^\s,]+(\s*,\s*(nats|tls)://[^\s,]+)*)?\Z",
+        description="nats:// or tls:// URLs separated by commas, or empty",
+    ),
+]
+Replicas = Annotated[int, msgspec.Meta(ge=1, le=5, description="a whole number from 1 to 5")]
 
 
 UNKNOWN_FIELDS = ("reject", "ignore")
@@ -230,6 +238,27 @@ class Config:
         unit="kW",
         kind=Kilowatts,
     )
+    nats_url: str = _setting(
+        "",
+        "nats:// URLs of NATS, separated by commas, for `fleetwatt consume` and `accept=queued`; "
+        "empty: neither",
+        secret=True,
+        kind=NatsUrls,
+    )
+    nats_required: str = _setting(
+        "no",
+        "`yes`: /readyz is 503 while NATS or each consumer is away; `no`: it reports them alone",
+        kind=Literal["no", "yes"],
+    )
+    nats_replicas: int = _setting(
+        1, "servers of NATS that have a copy of each stream", unit="servers", kind=Replicas
+    )
+    nats_stream_bytes: int = _setting(
+        1_000_000_000,
+        "size of each stream of NATS at most; a full one takes nothing more",
+        unit="bytes",
+        kind=Positive,
+    )
     log_level: str = _setting(
         "INFO",
         "least severe level that is logged: DEBUG … ERROR",
@@ -275,8 +304,8 @@ class Config:
 
     @property
     def netloc(self) -> str:
-        """Where to listen, host and port: an IPv6 address stands in brackets (RFC 3986)."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        """Where to listen, host and port."""
+        return netloc(self.host, self.port)
 
     def check_address(self, host: str) -> None:
         """Make sure that the service is not open to other machines without keys by oversight.
@@ -314,6 +343,11 @@ class Config:
             ConfigError: No database is named.
         """
         return replace(cls.of_a_database(), statement_timeout=0, write_timeout=0)
+
+
+def netloc(host: str, port: int) -> str:
+    """Write host and port as a URL has them: an IPv6 address stands in brackets (RFC 3986)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _is_loopback(host: str) -> bool:

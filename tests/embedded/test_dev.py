@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,9 +21,10 @@ from typing import Any
 import psutil
 import psycopg2
 import pytest
+from paho.mqtt import publish as paho_publish
 
 from tests.conftest import copied, rows
-from tests.examples import meter
+from tests.examples import Reading, meter
 from tests.native.server import free_port
 from tests.waiting import PATIENCE, eventually
 
@@ -83,10 +85,14 @@ class Dev:
             self.lines.append(line)
             if "Ctrl-C" in line:
                 break
-        self.children = psutil.Process(self.process.pid).children(recursive=True)
+        self.look()
         # In a pipe that nobody reads there is room for some hundred requests.
         self._rest = Thread(target=deque, args=(self._output, 0), daemon=True)
         self._rest.start()
+
+    def look(self) -> None:
+        """Find its processes."""
+        self.children = psutil.Process(self.process.pid).children(recursive=True)
 
     def is_ready(self) -> bool:
         try:
@@ -211,6 +217,70 @@ def test_make_run_leaves_no_process_behind_whichever_of_them_gets_the_signal(
     running.wait()
     assert len(running.children) >= 4  # the supervisor, Node, gunicorn and its worker
     eventually(lambda: not any(lives(child) for child in running.children), "children live on")
+
+
+@pytest.mark.parametrize(
+    ("named", "number"),
+    [
+        ("make", signal.SIGTERM),
+        ("make", signal.SIGKILL),
+        ("fleetwatt dev", signal.SIGKILL),
+        ("nats-server", signal.SIGTERM),
+        ("fleetwatt consume", signal.SIGTERM),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_with_mqtt_it_leaves_no_process_behind_either(
+    folder: Path, port: int, named: str, number: signal.Signals
+) -> None:
+    running = Dev(folder, port, [*MAKE_RUN, "-o", ".venv/.mqtt", "MQTT=0"])
+    target = running.process.pid if named == "make" else running.child(named).pid
+    os.kill(target, number)
+
+    running.wait()
+    assert len(running.children) >= 6  # NATS and the consumer, too
+    eventually(lambda: not any(lives(child) for child in running.children), "children live on")
+
+
+def test_what_is_published_once_it_is_ready_is_stored_whatever_dies_meanwhile(
+    folder: Path, port: int
+) -> None:
+    mqtt = free_port()
+    running = Dev(folder, port, [*DEV, "--mqtt", str(mqtt)])
+    try:
+        assert running.is_ready()
+        for number, victim in enumerate(("fleetwatt consume", "nats-server")):
+            publish(mqtt, meter(meterId=f"M-{number}"))
+            running.child(victim).kill()
+            eventually(running.is_ready, "it is not ready again")
+            running.look()
+        publish(mqtt, meter(meterId="M-2"))
+        eventually(
+            lambda: len(running.call("/v1/status/meters")["items"]) >= 3, "not all are there"
+        )
+        eventually(lambda: counted(running) >= 3, "the messages are not counted")
+    finally:
+        running.stop()
+
+
+def publish(port: int, reading: Reading) -> None:
+    paho_publish.single(
+        f"fleetwatt/v1/meter/{reading['meterId']}",
+        json.dumps(reading),
+        qos=1,
+        hostname="127.0.0.1",
+        port=port,
+    )
+
+
+def counted(running: Dev) -> float:
+    """How many messages of MQTT the service shows as stored."""
+    with urllib.request.urlopen(f"{running.url}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    found = re.search(
+        r'fleetwatt_messages_total\{origin="\$MQTT_msgs",outcome="stored"\} (\S+)', text
+    )
+    return float(found[1]) if found else 0
 
 
 def test_make_that_is_interrupted_while_the_service_starts_ends_with_it(tmp_path: Path) -> None:

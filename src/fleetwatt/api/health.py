@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask import current_app
+
 from fleetwatt.http import auth
-from fleetwatt.http.openapi import Blueprint, current_database, raises
+from fleetwatt.http.openapi import Blueprint, current_database, current_link, raises
+from fleetwatt.messaging.errors import MessagingError
 from fleetwatt.schemas.service import Health, Readiness
 from fleetwatt.security.keys import READ
 from fleetwatt.version import VERSION
@@ -30,6 +33,7 @@ def readyz() -> dict[str, Any]:
     """Return 200 while the database answers, takes writes and has the current schema.
 
     A replica that is away is reported, and changes nothing: the primary answers in its place.
+    So is NATS, unless `FLEETWATT_NATS_REQUIRED` has it that readings must be taken by it, too.
     """
     current_database().check_ready()
     answer: dict[str, Any] = {"status": "ok"}
@@ -38,4 +42,21 @@ def readyz() -> dict[str, Any]:
     if current_database().has_replica:
         lag = current_database().replica_lag()
         answer["replica"] = {"status": "away" if lag is None else "ok", "lagSeconds": lag}
+    if current_link().is_set:
+        answer["messages"] = {"status": "ok" if _takes_messages() else "away"}
     return answer
+
+
+def _takes_messages() -> bool:
+    """Whether NATS answers and a consumer runs.
+
+    Raises:
+        MessagingError: They don't, and have to.
+    """
+    try:
+        current_link().check()
+    except MessagingError:
+        if current_app.config["NATS_REQUIRED"]:
+            raise
+        return False
+    return True

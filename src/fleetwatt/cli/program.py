@@ -12,12 +12,13 @@ from fleetwatt.config import ConfigError, misspelt
 from fleetwatt.database.errors import DatabaseError, SchemaBehind, Unavailable
 from fleetwatt.embedded.database import EmbeddedDatabaseError
 from fleetwatt.embedded.node import NodeError
+from fleetwatt.messaging.errors import MessagingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAME = "fleetwatt"
-KNOWN = (ConfigError, EmbeddedDatabaseError, NodeError, DatabaseError)
+KNOWN = (ConfigError, EmbeddedDatabaseError, NodeError, DatabaseError, MessagingError)
 
 
 class Program(click.Group):

@@ -54,7 +54,13 @@ def serve() -> None:
 
 @click.command()
 @click.option("--under-make", type=int, metavar="PID", help="end with the make of this process id")
-def dev(under_make: int | None) -> None:
+@click.option(
+    "--mqtt",
+    "mqtt_port",
+    type=click.IntRange(0, 65_535),
+    help="also serve MQTT devices on this port, 0 for a free one, by a NATS of its own",
+)
+def dev(under_make: int | None, mqtt_port: int | None) -> None:
     """Serve the API on an embedded TimescaleDB.
 
     If FLEETWATT_DATABASE_URL is set, it serves on that database instead.
@@ -62,4 +68,5 @@ def dev(under_make: int | None) -> None:
     current = Config.from_environment()
     current.check_address(current.host)
     upgrade = lambda url: upgrade_schema(replace(current, database_url=url))  # noqa: E731
-    sys.exit(supervisor.serve(current, upgrade, Make(under_make) if under_make else None))
+    make = Make(under_make) if under_make else None
+    sys.exit(supervisor.serve(current, upgrade, make, mqtt_port))

@@ -121,6 +121,10 @@ class Database:
         """Store readings in history and latest, all or nothing, and return after the commit."""
         return self._queue.write(batch)
 
+    def write_each(self, batches: Sequence[Sequence[Rows]]) -> list[WriteResult | BaseException]:
+        """Store several batches, each all or nothing; return what became of each, or its error."""
+        return self._queue.write_each(batches)
+
     def refresh(
         self, aggregate: str, start: datetime, end: datetime, *, force: bool = True
     ) -> bool:

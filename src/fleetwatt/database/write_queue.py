@@ -113,30 +113,59 @@ class WriteQueue:
             Busy: Too many readings wait already, or they waited too long.
             DatabaseError: The database is away; nothing was stored, or it is and unconfirmed.
         """
-        job = _Job(batch, sum(map(len, batch)))
-        job.done.acquire()
+        (written,) = self.write_each([batch])
+        if isinstance(written, BaseException):
+            raise written
+        return written
+
+    def write_each(self, batches: Sequence[Sequence[Rows]]) -> list[WriteResult | BaseException]:
+        """Write several batches of readings, each all or nothing, and return after their commits.
+
+        They may share a transaction, with each other and with those of other threads.
+
+        Returns:
+            Of each batch what became of it, or the error for which it was not written: Busy where
+            too many readings wait already or they waited too long, DatabaseError where the
+            database is away; nothing was stored then, or it is and unconfirmed.
+        """
+        jobs = [_Job(batch, sum(map(len, batch))) for batch in batches]
+        for job in jobs:
+            job.done.acquire()
         with self._lock:
-            if self._closed:
-                raise Unavailable("this process is stopping")
-            if self._queue and self._queued + job.size > self._limit:
-                raise Busy(f"{self._queued} readings wait to be written: send this again later")
-            # Before a job is queued: where no thread can be had, no request hangs.
-            self._start()
-            self._queue.append(job)
-            self._queued += job.size
-            # To wake a thread at each request would cost more than the rest of this method.
-            if len(self._queue) in {1, self._wanted} or self._queued >= ENOUGH:
-                self._changed.notify()
-            self._call_second()
+            queued = [self._put(job) for job in jobs]
+            if any(queued):
+                self._call_second()
+        for job, is_queued in zip(jobs, queued, strict=True):
+            if is_queued:
+                self._wait(job)
+        return [
+            job.error or job.written or Busy(f"not written within {self._timeout:g} s")
+            for job in jobs
+        ]
+
+    def _put(self, job: _Job) -> bool:
+        """Put a job into the queue, or give it the error for which that can't be."""
+        if self._closed:
+            job.error = Unavailable("this process is stopping")
+            return False
+        if self._queue and self._queued + job.size > self._limit:
+            job.error = Busy(f"{self._queued} readings wait to be written: send this again later")
+            return False
+        # Before a job is queued: where no thread can be had, no request hangs.
+        self._start()
+        self._queue.append(job)
+        self._queued += job.size
+        # To wake a thread at each request would cost more than the rest of this method.
+        if len(self._queue) in {1, self._wanted} or self._queued >= ENOUGH:
+            self._changed.notify()
+        return True
+
+    def _wait(self, job: _Job) -> None:
+        """Return when a job is done, or has waited too long; then its request goes on."""
         if not job.done.acquire(timeout=self._timeout):
             self._leave(job)
         if job.together:
             self._wake_next(job.together)
-        if job.error:
-            raise job.error
-        if job.written is None:
-            raise Busy(f"not written within {self._timeout:g} s")
-        return job.written
 
     def _start(self) -> None:
         for number, thread in enumerate(self._threads):

@@ -19,6 +19,7 @@ from fleetwatt.database.gauges import Gauges
 from fleetwatt.http import problems
 from fleetwatt.http.arguments import ArgumentsParser
 from fleetwatt.lifecycle.doctor import Doctor
+from fleetwatt.messaging.link import Link
 from fleetwatt.schemas.fields import Choice
 from fleetwatt.schemas.problems import Problem
 from fleetwatt.streams import ID_PATTERN
@@ -112,6 +113,11 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 def current_database() -> Database:
     """Return the app's database."""
     return cast("Database", current_app.extensions["fleetwatt"])
+
+
+def current_link() -> Link:
+    """Return the app's link to NATS."""
+    return cast("Link", current_app.extensions["fleetwatt.link"])
 
 
 def current_gauges() -> Gauges:

@@ -22,6 +22,7 @@ from fleetwatt.faults import Fault, Faults, echoed
 from fleetwatt.ingestion.split import NoReading, NotJson, TooManyReadings
 from fleetwatt.lifecycle.corrections import AlreadyUndone, RawDropped, Superseded
 from fleetwatt.lifecycle.register import SiteInUse
+from fleetwatt.messaging.errors import MessagingError, NatsAway, NoNats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,6 +138,13 @@ _INTERNAL = Kind(
     "Something went wrong here",
     when="fleetwatt has a fault; its log has more under the answer's `X-Request-Id`",
     remedy="report it",
+)
+_NO_MESSAGES = Kind(
+    503,
+    "stream-unavailable",
+    "The stream of messages is away or full",
+    when="NATS is away, its stream is full, or no consumer runs where one has to",
+    remedy="retry after `Retry-After`, or without `accept=queued`",
 )
 KINDS: dict[type[Exception], Kind] = {
     NotJson: Kind(
@@ -294,6 +302,15 @@ KINDS: dict[type[Exception], Kind] = {
         when="readings wait too long, no connection came free, or a statement ran too long",
         remedy="retry after `Retry-After`",
     ),
+    NatsAway: _NO_MESSAGES,
+    MessagingError: _NO_MESSAGES,
+    NoNats: Kind(
+        422,
+        "no-stream",
+        "The service has no stream to queue readings in",
+        when="`accept=queued` where `FLEETWATT_NATS_URL` is not set",
+        remedy="leave `accept` out",
+    ),
     Unavailable: _UNAVAILABLE,
     StatementFailed: _INTERNAL,
     DatabaseError: _UNAVAILABLE,
@@ -406,7 +423,7 @@ def _from_exception(error: Exception) -> Response:
     elif kind is _INTERNAL:
         log.error("%s: %s", kind.title, error, exc_info=error)
     # What the database says of itself (its address, its user, our SQL) is for the log alone.
-    says_too_much = kind in {_UNAVAILABLE, _INTERNAL}
+    says_too_much = kind in {_UNAVAILABLE, _NO_MESSAGES, _INTERNAL}
     detail = "" if says_too_much else str(error)
     return respond(
         kind,

@@ -72,6 +72,7 @@ class Bounds:
         newest: The latest timestamp that is accepted.
         oldest: The earliest one of each stream.
         devices: The ids of the only devices, by stream; None: any.
+        why_not: What is said of a reading of another device.
         ignore_unknown: Whether fields that a stream does not have are ignored.
         max_faults: How many faults are listed at most.
     """
@@ -79,13 +80,14 @@ class Bounds:
     newest: datetime
     oldest: Mapping[Stream, datetime]
     devices: Mapping[Stream, frozenset[str]] | None = None
+    why_not: str = "Not one of the devices that the API key may write for."
     ignore_unknown: bool = False
     max_faults: int = MAX_FAULTS
 
     def refusal(self, stream: Stream, device: str, time: datetime) -> tuple[str, str] | None:
         """Name the field for which a reading is rejected and say why, or None."""
         if self.devices is not None and device not in self.devices[stream]:
-            return stream.id.name, "Not one of the devices that the API key may write for."
+            return stream.id.name, self.why_not
         if time > self.newest:
             minutes = MAX_AHEAD.seconds // 60
             return (

@@ -3,7 +3,7 @@
 `serving/metrics_folder.py` sets PROMETHEUS_MULTIPROC_DIR before `metrics` is imported. Then each
 process counts in files of its own in that folder, and any of them answers for all. When one
 has ended, `bury` adds its files to those of the dead, so that they don't grow in number and no
-counter falls.
+counter falls. What runs beside those processes counts in a folder within it, which is shown, too.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _FromFiles(Collector):
         self._folder = folder
 
     def collect(self) -> Iterator[Metric]:
-        yield from _merged(self._folder.glob("*.db"), accumulate=True)
+        yield from _merged(self._folder.rglob("*.db"), accumulate=True)
 
 
 def _merged(files: Iterable[Path], *, accumulate: bool) -> Iterable[Metric]:

@@ -38,6 +38,13 @@ REJECTED = Counter(
     ["stream", "reason"],
     registry=REGISTRY,
 )
+MESSAGES = Counter(
+    "fleetwatt_messages",
+    "Messages by the stream that kept them (unkept: none): stored, with a rejected reading, or "
+    "lost, as too many of QoS 0 waited",
+    ["origin", "outcome"],
+    registry=REGISTRY,
+)
 LAG = Histogram(
     "fleetwatt_reading_lag_seconds",
     f"Seconds between a reading's timestamp and its storing, of up to {LAG_SAMPLES} readings of a "
@@ -212,6 +219,11 @@ def rejected(fields: Iterable[str | None], streams: Sequence[Stream]) -> None:
         reason = "reading" if field is None else field if having else "unknown_field"
         possible = having or streams
         REJECTED.labels(possible[0].name if len(possible) == 1 else UNKNOWN, reason).inc()
+
+
+def message(origin: str, outcome: str) -> None:
+    """Count a message of MQTT or NATS and what became of it."""
+    MESSAGES.labels(origin, outcome).inc()
 
 
 def answered(method: str, route: str | None, status: int, seconds: float) -> None:

@@ -30,10 +30,22 @@ class ReplicaHealth(Answer):
     )
 
 
+class MessagesHealth(Answer):
+    """The NATS that MQTT devices publish to, and what stores their readings."""
+
+    status = ma.fields.String(
+        metadata={
+            "description": "`ok`, or `away`: NATS does not answer, or no consumer runs",
+            "enum": ["ok", "away"],
+            "example": "ok",
+        }
+    )
+
+
 class Readiness(Health):
     """That the service is ready: only the database itself decides that, never its replica."""
 
-    sometimes: ClassVar = frozenset({"version", "replica"})
+    sometimes: ClassVar = frozenset({"version", "replica", "messages"})
 
     version = ma.fields.String(
         metadata={
@@ -47,4 +59,8 @@ class Readiness(Health):
             "description": "Only where a replica is set",
             "example": {"status": "ok", "lagSeconds": 0.0},
         },
+    )
+    messages = ma.fields.Nested(
+        MessagesHealth,
+        metadata={"description": "Only where a NATS is set", "example": {"status": "ok"}},
     )

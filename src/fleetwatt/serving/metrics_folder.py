@@ -11,8 +11,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-_PREFIX = "fleetwatt-metrics-"
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+PREFIX = "fleetwatt-metrics-"
 
 
 def claim() -> None:
@@ -21,16 +21,16 @@ def claim() -> None:
     A process that has one keeps it. A master that another started by SIGUSR2 inherits the other's
     name for it, and makes one of its own.
     """
-    own = f"{_PREFIX}{os.getpid()}-"
-    if Path(os.environ.get(_VARIABLE, "")).name.startswith(own):
+    own = f"{PREFIX}{os.getpid()}-"
+    if Path(os.environ.get(VARIABLE, "")).name.startswith(own):
         return
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}[0-9]*-*"):
-        master = left.name.removeprefix(_PREFIX).split("-")[0]
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}[0-9]*-*"):
+        master = left.name.removeprefix(PREFIX).split("-")[0]
         if not Path("/proc", master).exists():
             shutil.rmtree(left, ignore_errors=True)
-    os.environ[_VARIABLE] = tempfile.mkdtemp(prefix=own)
+    os.environ[VARIABLE] = tempfile.mkdtemp(prefix=own)
 
 
 def remove() -> None:
     """Leave no folder behind."""
-    shutil.rmtree(os.environ[_VARIABLE], ignore_errors=True)
+    shutil.rmtree(os.environ[VARIABLE], ignore_errors=True)
