@@ -60,6 +60,7 @@ def test_a_mapping_ends_when_it_says(client: FlaskClient) -> None:
         "meterId": "M-1",
         "validFrom": start,
         "validTo": end,
+        "warnings": ["unknown_meter", "unknown_vehicle"],
     }
     assert listed(client) == [("M-1", start, end)]
 
