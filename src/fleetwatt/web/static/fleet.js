@@ -15,12 +15,11 @@ const CARDS = 10;
 // In the order in which they should be worked through.
 const URGENT = ["no_readings", "no_mapping", "efficiency_above_one", "unmetered_energy", "implausible_step", "counter_reset", "low_coverage", "readings_ignored"];
 
-/** The window's ends and bucket; it ends with the hour, or day, that runs. */
-function windowOf(chosen, zone, time) {
-  if (chosen === "30d") return { start: dayOf(time, zone, -29), end: dayOf(time, zone, 1), bucket: "1d" };
-  const hours = chosen === "48h" ? 47 : 23;
-  const hour = hourOf(time, zone);
-  return { start: Math.min(hour - hours * HOUR, dayOf(time, zone)), end: hour + HOUR, bucket: "1h" };
+/** The window's ends and bucket: whole hours that are over, from midnight at the latest, or whole days. */
+function windowOf(chosen, zone, hour) {
+  if (chosen === "30d") return { start: dayOf(hour, zone, -30), end: dayOf(hour, zone), bucket: "1d" };
+  const hours = chosen === "48h" ? 48 : 24;
+  return { start: Math.min(hour - hours * HOUR, dayOf(hour, zone)), end: hour, bucket: "1h" };
 }
 
 /** The hour that runs, so that a window moves with it. */
@@ -42,20 +41,25 @@ export function Fleet({ site, zone, scopes }) {
   const asked = { start: rfc3339(span.start), end: rfc3339(span.end), tz: zone, site };
   const fleet = useAnswer(url("v1/analytics/fleet", { ...asked, bucket: span.bucket }));
   const summary = fleet.answer;
-  const listWindow = { ...asked, start: rfc3339(chosen === "30d" ? span.start : Math.max(span.start, span.end - 48 * HOUR)) };
+  // The hour that runs is in no aggregate yet, and takes longer than all others: it comes after them.
+  const running = useAnswer(summary ? url("v1/analytics/fleet", { start: rfc3339(hour), end: rfc3339(hour + HOUR), tz: zone, site }) : null, 15);
+  const hasToday = chosen !== "30d";
+  const day = useAnswer(hasToday || dayOf(hour, zone) === hour ? null : url("v1/analytics/fleet", { ...asked, start: rfc3339(dayOf(hour, zone)), end: rfc3339(hour) }));
+  const hours = hasToday ? summary?.items : day.answer?.items ?? [];
+  const current = running.answer?.items[0];
   const choice = html`<${Choice} label="Window" options=${WINDOWS} chosen=${chosen} onChoose=${choose} />`;
 
   return html`
     <div class="grid">
-      ${summary ? html`<${Tiles} summary=${summary} zone=${zone} hour=${hour} />` : html`<div class="wide"><${Waiting} problem=${fleet.problem} rows=${2} /></div>`}
+      ${summary ? html`<${Tiles} summary=${summary} hours=${hours} running=${current} zone=${zone} hour=${hour} />` : html`<div class="wide"><${Waiting} problem=${fleet.problem} rows=${2} /></div>`}
       <${Card} id="energy" title="Energy" wide actions=${choice}>
-        ${summary ? html`<${Energy} summary=${summary} zone=${zone} span=${span} />` : html`<${Waiting} problem=${fleet.problem} rows=${6} />`}
+        ${summary ? html`<${Energy} summary=${summary} running=${span.bucket === "1h" ? current : null} zone=${zone} span=${span} />` : html`<${Waiting} problem=${fleet.problem} rows=${6} />`}
       </${Card}>
       <${Card} id="attention" title="Needs attention">
-        ${summary ? html`<${Attention} summary=${summary} site=${site} asked=${listWindow} scopes=${scopes} zone=${zone} />` : html`<${Waiting} problem=${fleet.problem} />`}
+        ${summary ? html`<${Attention} summary=${summary} site=${site} asked=${asked} scopes=${scopes} zone=${zone} />` : html`<${Waiting} problem=${fleet.problem} />`}
       </${Card}>
       <${Card} id="worst" title="Least efficient" note=${`Of vehicles that drew at least ${LEAST_KWH} kWh in the window.`}>
-        ${summary && html`<${Worst} asked=${listWindow} />`}
+        ${summary && html`<${Worst} asked=${asked} />`}
       </${Card}>
       <${Card} id="charging" title="Charging now" wide>
         <${Charging} site=${site} zone=${zone} />
@@ -68,10 +72,10 @@ const sum = (items, name) => {
   return known.length ? known.reduce((one, other) => one + other, 0) : null;
 };
 
-function Tiles({ summary, zone, hour }) {
+function Tiles({ summary, hours, running, zone, hour }) {
   const midnight = dayOf(hour, zone);
-  const today = summary.items.filter(({ start }) => Date.parse(start) >= midnight);
-  const running = summary.items.find(({ start }) => Date.parse(start) === hour);
+  const today = [...hours.filter(({ start }) => Date.parse(start) >= midnight), ...(running ? [running] : [])];
+  const since = (kwh) => (running ? `${number(kwh)} kWh since ${clock(hour, zone)}` : `up to ${clock(hour, zone)}`);
   const [ac, dc] = [sum(today, "kwhConsumedAc"), sum(today, "kwhDeliveredDc")];
   const [acShown, acUnit] = energy(ac);
   const [dcShown, dcUnit] = energy(dc);
@@ -81,8 +85,8 @@ function Tiles({ summary, zone, hour }) {
     <dl class="tiles wide">
       <${Devices} label="Vehicles" stream="vehicles" of=${summary.vehicles} />
       <${Devices} label="Meters" stream="meters" of=${summary.meters} />
-      <${Tile} label="AC drawn today" note=${`${number(running?.kwhConsumedAc)} kWh since ${clock(hour, zone)}`}><${Value} id="ac-today" of=${ac} shown=${acShown} unit=${acUnit} /></${Tile}>
-      <${Tile} label="DC delivered today" note=${`${number(running?.kwhDeliveredDc)} kWh since ${clock(hour, zone)}`}><${Value} id="dc-today" of=${dc} shown=${dcShown} unit=${dcUnit} /></${Tile}>
+      <${Tile} label="AC drawn today" note=${since(running?.kwhConsumedAc)}><${Value} id="ac-today" of=${ac} shown=${acShown} unit=${acUnit} /></${Tile}>
+      <${Tile} label="DC delivered today" note=${since(running?.kwhDeliveredDc)}><${Value} id="dc-today" of=${dc} shown=${dcShown} unit=${dcUnit} /></${Tile}>
       <${Tile} label="Efficiency today" note=${`since ${clock(midnight, zone)}, ${zone}`}><${Value} id="efficiency-today" of=${efficiency} shown=${percent(efficiency)} /></${Tile}>
     </dl>`;
 }
@@ -109,9 +113,9 @@ function Share({ parts, total }) {
   })}</svg>`;
 }
 
-function Energy({ summary, zone, span }) {
+function Energy({ summary, running, zone, span }) {
   const chart = useMemo(() => {
-    const { items } = summary;
+    const items = running ? [...summary.items, running] : summary.items;
     const middle = ({ start, end }) => (Date.parse(start) + Date.parse(end)) / 2000;
     return {
       points: items.map(middle),
@@ -125,12 +129,12 @@ function Energy({ summary, zone, span }) {
         return [name, `AC ${number(kwhConsumedAc)} kWh`, `DC ${number(kwhDeliveredDc)} kWh`, `Efficiency ${percent(efficiency)}`];
       },
     };
-  }, [summary]);
+  }, [summary, running]);
   const exact = Date.parse(summary.exactUntil);
   const isExact = exact >= Date.parse(summary.windowEnd);
   const [ac, acUnit] = energy(summary.kwhConsumedAc);
   const [dc, dcUnit] = energy(summary.kwhDeliveredDc);
-  if (!isKnown(summary.kwhConsumedAc) && !isKnown(summary.kwhDeliveredDc)) {
+  if ([summary, running ?? {}].every(({ kwhConsumedAc, kwhDeliveredDc }) => !isKnown(kwhConsumedAc) && !isKnown(kwhDeliveredDc))) {
     return html`<${Empty} title="No energy in this window">Devices that report make a bar an hour here. To try: <code>fleetwatt simulate --since 26h --live</code></${Empty}>`;
   }
   return html`
@@ -140,10 +144,10 @@ function Energy({ summary, zone, span }) {
       <span>Efficiency <${Value} id="efficiency-window" of=${summary.efficiency} shown=${percent(summary.efficiency)} /></span>
       ${isKnown(summary.avgBatteryTemp) && html`<span>Battery, mean <${Value} of=${summary.avgBatteryTemp} shown=${number(summary.avgBatteryTemp, 1)} unit="°C" /></span>`}
     </p>
-    <${Chart} ...${chart} range=${[span.start / 1000, span.end / 1000]} zone=${zone} unit="kWh"
+    <${Chart} ...${chart} range=${[span.start / 1000, (span.end + (span.bucket === "1h" ? HOUR : 0)) / 1000]} zone=${zone} unit="kWh"
       label=${`AC and DC energy by the ${span.bucket === "1d" ? "day" : "hour"}: ${number(summary.kwhConsumedAc)} and ${number(summary.kwhDeliveredDc)} kWh in all.`}
       marks=${{ exactUntil: isExact ? null : exact / 1000 }} />
-    <p class="note" id="exact">${isExact ? "Every reading that has arrived is counted." : `Exact until ${moment(exact, zone)}: late readings after it count from the next refresh on.`} The running ${span.bucket === "1d" ? "day" : "hour"} still grows.</p>`;
+    <p class="note" id="exact">${isExact ? "Every reading that has arrived is counted." : `Exact until ${moment(exact, zone)}: late readings after it count from the next refresh on.`} The sums are of whole ${span.bucket === "1d" ? "days" : "hours"}${running ? "; the last bar is the hour that runs" : ""}.</p>`;
 }
 
 function seenBefore() {
@@ -223,7 +227,7 @@ function Kind({ kind, asked }) {
 }
 
 function Worst({ asked }) {
-  const { answer, problem } = useAnswer(url("v1/analytics/performance", { ...asked, sort: "efficiency", limit: 100 }), 60);
+  const { answer, problem } = useAnswer(url("v1/analytics/performance", { ...asked, sort: "efficiency", limit: 50 }), 60);
   if (!answer) return html`<${Waiting} problem=${problem} rows=${5} />`;
   const items = answer.items.filter(({ efficiency, kwhConsumedAc }) => isKnown(efficiency) && kwhConsumedAc >= LEAST_KWH).slice(0, LISTED);
   if (!items.length) return html`<${Empty} title="No vehicle drew energy">It lists the vehicles that lose most between meter and battery.</${Empty}>`;
@@ -243,7 +247,7 @@ function Worst({ asked }) {
 /** The sessions that are open, those that drew most first; each card follows its vehicle's status. */
 function Charging({ site, zone }) {
   const minute = Math.floor(useNow(30) / (5 * MINUTE)) * 5 * MINUTE + 5 * MINUTE;
-  const { answer, problem } = useAnswer(url("v1/analytics/sessions", { start: rfc3339(minute - HOUR), end: rfc3339(minute), site, limit: 1000 }), 15);
+  const { answer, problem } = useAnswer(url("v1/analytics/sessions", { start: rfc3339(minute - HOUR), end: rfc3339(minute), site, limit: 400 }), 15);
   if (!answer) return html`<${Waiting} problem=${problem} />`;
   const open = answer.items.filter((session) => session.open).sort((one, other) => (other.kwhDeliveredDc ?? 0) - (one.kwhDeliveredDc ?? 0));
   if (!open.length) return html`<${Empty} title="No vehicle charges now">A vehicle charges from 0.1 kW on; a session stays open through pauses of up to 30 minutes.</${Empty}>`;
