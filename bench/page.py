@@ -1,9 +1,10 @@
 """What the page's first view takes with a large fleet: `python -m bench.page`.
 
-Loads 10,000 vehicles and meters that report every ten minutes and charge five hours a day into a
-native server, serves them with two workers, and opens the page in Debian's Chromium with an empty
-profile, on the same machine. Bytes are those over the wire, with headers; content is there once
-the fleet's energy is drawn, and all is there once nothing is awaited any more.
+Loads 10,000 vehicles and meters that report every ten minutes and charge five hours a day.
+A native server has them, two workers serve them, and Debian's Chromium opens the page.
+All run on the same machine, and each view has an empty profile.
+Bytes are those over the wire, with headers.
+Content is there once the fleet's energy is drawn, and all is there once nothing is awaited.
 """
 
 from __future__ import annotations
