@@ -3,7 +3,8 @@
 --   fleetwatt_app        the service: reads all, stores readings, moves latest and mappings on,
 --                        keeps the register of devices and sites; no DDL, deletes nothing but mappings and
 --                        entries
---   fleetwatt_dashboard  reads the views, the hourly aggregates, the mappings, devices and sites
+--   fleetwatt_dashboard  reads the views, the hourly aggregates, the mappings, devices and sites, and
+--                        asks dashboard_energy() and dashboard_sessions()
 --
 -- Run it by `fleetwatt db roles` or `psql --single-transaction -f`, as a superuser or a role that may create
 -- roles. It may run before the first upgrade or at any time later, as often as you like. `fleetwatt db
@@ -183,6 +184,11 @@ BEGIN
         FROM pg_proc
         WHERE pronamespace = current_schema()::regnamespace AND proowner = 'fleetwatt_owner'::regrole
           AND prosecdef
+        UNION ALL
+        SELECT format('GRANT EXECUTE ON FUNCTION %s TO fleetwatt_dashboard', oid::regprocedure)
+        FROM pg_proc
+        WHERE pronamespace = current_schema()::regnamespace AND proowner = 'fleetwatt_owner'::regrole
+          AND prosecdef AND proname LIKE 'dashboard\_%'
     LOOP
         EXECUTE command;
     END LOOP;

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -266,6 +269,65 @@ def test_the_app_does_not_change_policies(urls: Urls) -> None:
 )
 def test_a_dashboard_reads_views(urls: Urls, view: str) -> None:
     assert execute(urls["dashboard"], f"SELECT count(*) > 0 FROM {view}") == [(True,)]
+
+
+GRAFANA = json.loads(
+    (Path(__file__).parents[2] / "ops/grafana/dashboards/fleetwatt-energy.json").read_text()
+)
+PANELS = {
+    panel["title"]: target["rawSql"] for panel in GRAFANA["panels"] for target in panel["targets"]
+}
+
+
+def drawn(urls: Urls, sql: str, site: str = "") -> list[tuple[Any, ...]]:
+    """Run a panel's SQL as Grafana does: over the last six hours, as the dashboard's role."""
+    for macro, value in (
+        ("$__timeFrom()", f"'{ago(hours=6)}'"),
+        ("$__timeTo()", f"'{ago(hours=0)}'"),
+        ("${site:sqlstring}", f"'{site}'"),
+    ):
+        sql = sql.replace(macro, value)
+    assert "$" not in sql
+    return execute(urls["dashboard"], sql)
+
+
+@pytest.fixture
+def charged(client: FlaskClient) -> FlaskClient:
+    """A vehicle that charged for two hours, on a meter that counted the same."""
+    for minute in range(120):
+        register = 900 + 0.2 * minute
+        time = ago(minutes=290 - minute)
+        reading = vehicle(vehicleId="V-7", kwhDeliveredDc=register, timestamp=time)
+        batch = [meter(meterId="M-7", kwhConsumedAc=register, timestamp=time), reading]
+        assert client.post("/v1/ingestion", json=batch).status_code in {200, 201}
+    return client
+
+
+@pytest.mark.usefixtures("charged")
+@pytest.mark.parametrize("title", PANELS)
+def test_a_panel_of_grafana_s_is_drawn_by_the_dashboard_s_role(urls: Urls, title: str) -> None:
+    assert drawn(urls, PANELS[title])
+    drawn(urls, PANELS[title], site="S-1")
+
+
+def test_grafana_draws_what_the_api_answers(urls: Urls, charged: FlaskClient) -> None:
+    window = {"start": ago(hours=6), "end": ago(hours=0)}
+    fleet = charged.get("/v1/analytics/fleet", query_string=window).json
+    sessions = charged.get("/v1/analytics/sessions", query_string=window).json
+    assert fleet
+    assert sessions
+    energy = {
+        time.isoformat(): (ac, dc) for time, ac, dc in drawn(urls, PANELS["Energy by the hour"])
+    }
+    for bucket in fleet["items"]:
+        told = energy[datetime.fromisoformat(bucket["start"]).isoformat()]
+        assert told == pytest.approx((bucket["kwhConsumedAc"], bucket["kwhDeliveredDc"]))
+    told_sessions = {row[0]: row for row in drawn(urls, PANELS["Sessions"])}
+    [session] = [item for item in sessions["items"] if item["vehicleId"] == "V-7"]
+    _, _, start, end, kwh, *_ = told_sessions["V-7"]
+    assert (start, end) == tuple(datetime.fromisoformat(session[name]) for name in ("start", "end"))
+    assert kwh == pytest.approx(session["kwhDeliveredDc"])
+    assert drawn(urls, PANELS["Sessions"], site="elsewhere") == []
 
 
 @pytest.mark.usefixtures("service")
