@@ -263,6 +263,13 @@ def test_what_is_published_once_it_is_ready_is_stored_whatever_dies_meanwhile(
         running.stop()
 
 
+def test_mqtt_is_not_opened_beside_keys_that_it_does_not_know(tmp_path: Path, port: int) -> None:
+    refused = Dev(tmp_path, port, [*DEV, "--mqtt", "0"], FLEETWATT_AUTH="required")
+
+    assert refused.wait() == 1
+    assert "--mqtt knows no API keys" in "".join(refused.lines)
+
+
 def publish(port: int, reading: Reading) -> None:
     paho_publish.single(
         f"fleetwatt/v1/meter/{reading['meterId']}",

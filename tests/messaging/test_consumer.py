@@ -124,6 +124,17 @@ def test_what_clients_of_nats_publish_is_stored(
     assert stored(sql, "vehicle_telemetry") == [("V-999", 850.2)]
 
 
+def test_what_tasmota_publishes_as_it_comes_is_stored(
+    consume: Consume, sender: Device, sql: Connection
+) -> None:
+    consume()
+    sender.send("tele/plug_1/SENSOR", b'{"ENERGY":{"Total":7.5,"Voltage":230}}', qos=0)
+    sender.send("tele/plug_2/SENSOR", b'{"ENERGY":{"Total":8.5,"Voltage":230}}')
+
+    eventually(lambda: len(stored(sql)) == 2, "it is not stored")
+    assert stored(sql) == [("plug_1", 7.5), ("plug_2", 8.5)]
+
+
 def test_a_reading_of_another_device_than_the_topics_is_not_stored(
     broker: Broker, consume: Consume, sender: Device, sql: Connection
 ) -> None:

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetwatt.messaging.subjects import MQTT_PREFIX, Source, source_of, tokens_of, topic_of
+from fleetwatt.messaging import adapters
+from fleetwatt.messaging.subjects import (
+    MQTT_PREFIX,
+    Ignored,
+    Source,
+    source_of,
+    tokens_of,
+    topic_of,
+)
 from fleetwatt.streams import ID_PATTERN, METER, STREAMS, VEHICLE
 
 
@@ -32,6 +40,30 @@ def subject_of(topic: str) -> str:
 )
 def test_a_subject_names_the_streams_and_the_device(subject: str, source: Source) -> None:
     assert source_of(subject) == source
+
+
+@pytest.mark.parametrize(
+    ("subject", "device", "adapter"),
+    [
+        ("tele.tasmota_0C2F.SENSOR", "tasmota_0C2F", adapters.tasmota),
+        ("fleetwatt.tasmota.tele.M-1.SENSOR", "M-1", adapters.tasmota),
+        ("fleetwatt.shelly.M-1.status.switch:0", "M-1", adapters.shelly),
+        ("fleetwatt.shelly.M-1.status.emdata:1", "M-1:1", adapters.shelly),
+        ("fleetwatt.ocpp.CP%2E1", "CP.1", adapters.ocpp),
+        ("fleetwatt.readings.retried.tele.M-1.SENSOR", "M-1", adapters.tasmota),
+    ],
+)
+def test_what_devices_publish_of_their_own_accord_is_adapted(
+    subject: str, device: str, adapter: adapters.Adapter
+) -> None:
+    assert source_of(subject) == Source((METER,), device, adapter)
+
+
+@pytest.mark.parametrize(
+    "subject", ["fleetwatt.tasmota.tele.M-1.STATE", "fleetwatt.shelly.M-1.status.wifi"]
+)
+def test_what_such_devices_publish_besides_is_ignored(subject: str) -> None:
+    assert isinstance(source_of(subject), Ignored)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import sys
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,14 +15,22 @@ from flask import Response, current_app, request
 from fleetwatt.database.shared_transaction import WriteResult
 from fleetwatt.http import auth
 from fleetwatt.http.body import check_plain, encoding_of, received
-from fleetwatt.http.openapi import Blueprint, current_database, documented, raises
+from fleetwatt.http.openapi import Blueprint, current_database, current_link, documented, raises
 from fleetwatt.http.problems import BodyTooLarge, BrokenEncoding, InvalidReadings, UnsupportedMedia
 from fleetwatt.ingestion import outcome
 from fleetwatt.ingestion.decode import Bounds, Parsed, parse_json, parse_ndjson
-from fleetwatt.ingestion.split import MAX_READINGS
+from fleetwatt.ingestion.split import MAX_READINGS, items_of, lines_of
+from fleetwatt.messaging import store
+from fleetwatt.messaging.errors import NoNats
+from fleetwatt.messaging.subjects import readings_subject
 from fleetwatt.observability import metrics
 from fleetwatt.schemas.fields import json_order
-from fleetwatt.schemas.readings import READING_SCHEMAS, IngestionQuery, IngestionResult
+from fleetwatt.schemas.readings import (
+    READING_SCHEMAS,
+    IngestionQuery,
+    IngestionResult,
+    QueuedResult,
+)
 from fleetwatt.security.keys import READ
 from fleetwatt.streams import MAX_AHEAD, STREAMS, Stream
 
@@ -76,10 +85,17 @@ def _route(path: str, name: str, summary: str, streams: Sequence[Stream]) -> Non
         blueprint.alt_response(
             207, schema=IngestionResult, description="Some readings are invalid; the others stored"
         ),
+        blueprint.alt_response(
+            202,
+            schema=QueuedResult,
+            description="With `accept=queued`: the stream has the valid readings; not stored yet",
+        ),
         raises(blueprint, 400, 408, 413, 415, 503),
     )
     def post() -> Response:
         query = _query()
+        if query.queued:
+            return _queue(query, streams)
         database = current_database()
         bounds = Bounds(
             datetime.now(UTC) + MAX_AHEAD,
@@ -116,6 +132,7 @@ _route(
 class _Query:
     atomic: bool = False
     ignore_unknown: bool = False
+    queued: bool = False
 
 
 def _query() -> _Query:
@@ -125,7 +142,53 @@ def _query() -> _Query:
     query = blueprint.ARGUMENTS_PARSER.parse(IngestionQuery, request, location="query")
     if "unknownFields" in query:
         ignored = query["unknownFields"] == "ignore"
-    return _Query(atomic=query["atomic"], ignore_unknown=ignored)
+    return _Query(
+        atomic=query["atomic"], ignore_unknown=ignored, queued=query.get("accept") == "queued"
+    )
+
+
+def _queue(query: _Query, streams: Sequence[Stream]) -> Response:
+    """Hand the request's valid readings to the stream; the consumer stores them.
+
+    It asks the database nothing: what only that knows, such as retention, the consumer looks at.
+    """
+    link = current_link()
+    if not link.is_set:
+        raise NoNats("accept=queued needs FLEETWATT_NATS_URL, which is not set here")
+    beginning = datetime.min.replace(tzinfo=UTC)
+    bounds = Bounds(
+        datetime.now(UTC) + MAX_AHEAD,
+        dict.fromkeys(streams, beginning),
+        auth.devices(),
+        ignore_unknown=query.ignore_unknown,
+    )
+    parse, body = _parser(), _body()
+    parsed = parse(body, streams, bounds)
+    if parsed.rejected:
+        metrics.rejected(parsed.fields_at_fault, streams)
+        if query.atomic or not parsed.valid:
+            raise _nothing_stored(parsed, parsed.rejected)
+    payload = _only_valid(body, parsed, lines=parse is parse_ndjson)
+    if len(payload) > store.MAX_BYTES:
+        raise BodyTooLarge(f"with accept=queued a request holds up to {store.MAX_BYTES:,} bytes")
+    headers = {store.UNKNOWN_FIELDS: "ignore" if query.ignore_unknown else "reject"}
+    link.publish(readings_subject(streams), payload, headers)
+    result = {
+        "queued": parsed.valid,
+        "rejected": parsed.rejected,
+        "errors": parsed.faults.listed,
+        "errorsOmitted": parsed.faults.omitted,
+    }
+    return Response(msgspec.json.encode(result), 202, content_type="application/json")
+
+
+def _only_valid(body: bytes, parsed: Parsed, *, lines: bool) -> bytes:
+    """Return the valid readings of a body as JSON."""
+    if not lines and not parsed.rejected:
+        return body
+    items = lines_of(body) if lines else items_of(body)
+    valid = sorted(chain.from_iterable(parsed.indexes().values()))
+    return b"[" + b",".join(bytes(items[index]) for index in valid) + b"]"
 
 
 def _parser() -> Any:

@@ -63,6 +63,7 @@ for _command in (
     maintenance.maintain,
     mappings.mappings,
     messaging.consume,
+    messaging.dead_letters,
     service.config,
     service.dev,
     service.serve,

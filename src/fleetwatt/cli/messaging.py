@@ -8,12 +8,17 @@ import signal
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from fleetwatt.config import Config, ConfigError
 from fleetwatt.database.client import Database
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from fleetwatt.messaging.consumer import Consumer
+    from fleetwatt.messaging.dead_letters import DeadLetter
+    from fleetwatt.messaging.link import JetStream
 
 log = logging.getLogger(__name__)
 
@@ -50,3 +55,110 @@ async def _until_stopped(consumer: Consumer) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, consumer.stop)
     await consumer.run(lambda: log.info("consuming"))
+
+
+@click.group()
+def dead_letters() -> None:
+    """Look at messages with rejected readings, and publish them again or drop them."""
+
+
+@dead_letters.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="print them as JSON, a line each")
+def list_letters(*, as_json: bool) -> None:
+    """List the dead letters, oldest first: number, subject, and what is wrong with them."""
+
+    async def show(jetstream: JetStream) -> None:
+        from fleetwatt.messaging import dead_letters as letters
+
+        count = 0
+        async for dead in letters.read(jetstream):
+            count += 1
+            click.echo(_as_json(dead) if as_json else _in_words(dead))
+        if not count and not as_json:
+            click.echo("There are no dead letters.")
+
+    _with_jetstream(show)
+
+
+@dead_letters.command()
+@click.argument("numbers", type=int, nargs=-1)
+@click.option("--all", "whole", is_flag=True, help="all dead letters that are there now")
+def retry(numbers: tuple[int, ...], *, whole: bool) -> None:
+    """Publish dead letters' messages again, as after a mended clock or a corrected mapping.
+
+    What is stored already is a duplicate then; what is rejected again is a new dead letter.
+    """
+
+    async def again(jetstream: JetStream) -> None:
+        from fleetwatt.messaging import dead_letters as letters
+
+        for dead in await _chosen(jetstream, numbers, whole=whole):
+            if dead.letter.truncated:
+                click.echo(f"{dead.number} is only a part of a message: it stays", err=True)
+                continue
+            await letters.retry(jetstream, dead)
+            click.echo(f"{dead.number} is published again", err=True)
+
+    _with_jetstream(again)
+
+
+@dead_letters.command()
+@click.argument("numbers", type=int, nargs=-1)
+@click.option("--all", "whole", is_flag=True, help="all dead letters that are there now")
+def drop(numbers: tuple[int, ...], *, whole: bool) -> None:
+    """Remove dead letters for good."""
+
+    async def remove(jetstream: JetStream) -> None:
+        from fleetwatt.messaging import dead_letters as letters
+
+        for dead in await _chosen(jetstream, numbers, whole=whole):
+            await letters.drop(jetstream, dead.number)
+            click.echo(f"{dead.number} is dropped", err=True)
+
+    _with_jetstream(remove)
+
+
+async def _chosen(
+    jetstream: JetStream, numbers: tuple[int, ...], *, whole: bool
+) -> list[DeadLetter]:
+    from fleetwatt.messaging import dead_letters as letters
+
+    if bool(numbers) == whole:
+        raise click.UsageError("name the numbers of dead letters, or --all")
+    found = [dead async for dead in letters.read(jetstream)]
+    if whole:
+        return found
+    known = {dead.number: dead for dead in found}
+    if missing := [str(number) for number in numbers if number not in known]:
+        raise click.ClickException(f"there is no dead letter {', '.join(missing)}")
+    return [known[number] for number in numbers]
+
+
+def _as_json(dead: DeadLetter) -> str:
+    document = {
+        "number": dead.number,
+        "subject": dead.letter.subject,
+        "received": dead.letter.received,
+        "errors": dead.letter.errors,
+        "errorsOmitted": dead.letter.errors_omitted,
+        "truncated": dead.letter.truncated,
+        "payload": dead.payload.decode(errors="replace"),
+    }
+    return msgspec.json.encode(document).decode()
+
+
+def _in_words(dead: DeadLetter) -> str:
+    lines = [f"{dead.number}  {dead.letter.received}  {dead.letter.subject}"]
+    for fault in dead.letter.errors:
+        where = "all of it" if fault.index is None else f"reading {fault.index}"
+        lines.append(f"    {where}{f', {fault.field}' if fault.field else ''}: {fault.message}")
+    if dead.letter.errors_omitted:
+        lines.append(f"    and {dead.letter.errors_omitted} more")
+    return "\n".join(lines)
+
+
+def _with_jetstream(work: Callable[[JetStream], Awaitable[None]]) -> None:
+    """Do work on the JetStream of FLEETWATT_NATS_URL."""
+    from fleetwatt.messaging.link import with_jetstream
+
+    asyncio.run(with_jetstream(_config(Config.from_environment()).nats_url, work))

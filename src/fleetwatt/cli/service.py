@@ -10,7 +10,7 @@ import click
 
 from fleetwatt.cli import output
 from fleetwatt.cli.database import upgrade_schema
-from fleetwatt.config import SETTINGS, Config
+from fleetwatt.config import SETTINGS, Config, ConfigError
 from fleetwatt.embedded import dev as supervisor
 from fleetwatt.embedded.children import Make
 
@@ -68,5 +68,10 @@ def dev(under_make: int | None, mqtt_port: int | None) -> None:
     current = Config.from_environment()
     current.check_address(current.host)
     upgrade = lambda url: upgrade_schema(replace(current, database_url=url))  # noqa: E731
+    if mqtt_port is not None and current.auth == "required":
+        raise ConfigError(
+            "--mqtt knows no API keys: serve it with FLEETWATT_AUTH=off on a loopback address, or "
+            "give devices users of a NATS of your own and run `fleetwatt consume`"
+        )
     make = Make(under_make) if under_make else None
     sys.exit(supervisor.serve(current, upgrade, make, mqtt_port))

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+from nats.js.errors import NotFoundError
 
 from fleetwatt.faults import Fault, Faults
-from fleetwatt.messaging.names import DEAD, DEAD_PREFIX
-from fleetwatt.messaging.store import MAX_BYTES
-from fleetwatt.messaging.subjects import MQTT_PREFIX
+from fleetwatt.messaging.names import DEAD, DEAD_PREFIX, READINGS
+from fleetwatt.messaging.store import MAX_BYTES, RECEIVED
+from fleetwatt.messaging.subjects import MQTT_PREFIX, NATS_ROOT, RETRIED
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from nats.js import JetStreamContext
 
     from fleetwatt.messaging.store import Message
@@ -85,3 +88,49 @@ async def publish(
     # Of the subject only its beginning: what follows may be anything that a client made up.
     kind = "mqtt" if message.subject.startswith(MQTT_PREFIX) else "nats"
     await jetstream.publish(f"{DEAD_PREFIX}.{kind}", payload, stream=DEAD, headers=headers)
+
+
+async def read(jetstream: JetStreamContext, first: int = 1) -> AsyncIterator[DeadLetter]:
+    """Yield the dead letters from a number on, oldest first."""
+    while True:
+        try:
+            raw = await jetstream.get_msg(DEAD, first, f"{DEAD_PREFIX}.>", next=True)
+        except NotFoundError:
+            return
+        assert raw.seq is not None  # noqa: S101 - a message of a stream has one
+        header = (raw.headers or {}).get(LETTER, "{}")
+        yield DeadLetter(
+            raw.seq, msgspec.json.decode(header, type=Letter, strict=False), raw.data or b""
+        )
+        first = raw.seq + 1
+
+
+async def find(jetstream: JetStreamContext, number: int) -> DeadLetter | None:
+    """Return a dead letter by its number, or None where there is none."""
+    async for letter in read(jetstream, number):
+        return letter if letter.number == number else None
+    return None
+
+
+async def drop(jetstream: JetStreamContext, number: int) -> None:
+    """Remove a dead letter."""
+    await jetstream.delete_msg(DEAD, number)
+
+
+async def retry(jetstream: JetStreamContext, dead: DeadLetter) -> None:
+    """Publish a dead letter's message again, and remove it once the stream has the message.
+
+    It means the same as before; where it is rejected again, it is a new dead letter.
+    """
+    subject = retry_subject(dead.letter.subject)
+    headers = {RECEIVED: dead.letter.received}
+    await jetstream.publish(subject, dead.payload, stream=READINGS, headers=headers)
+    await drop(jetstream, dead.number)
+
+
+def retry_subject(subject: str) -> str:
+    """Return the subject of the stream `READINGS` that means the same as a message's own."""
+    of_client = subject.removeprefix(MQTT_PREFIX)
+    if of_client.startswith(f"{'.'.join(NATS_ROOT)}."):
+        return of_client
+    return f"{RETRIED}{of_client}"

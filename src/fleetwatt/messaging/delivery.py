@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nats.errors import Error as NatsError
 
-from fleetwatt.messaging.store import Message
+from fleetwatt.messaging.store import RECEIVED, Message
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -32,9 +32,11 @@ class Kept:
         self.raw = raw
         self.origin = meta.stream
         self.once = f"{meta.stream}:{meta.sequence.stream}"
-        self.message = Message(
-            raw.subject, raw.data, meta.timestamp.astimezone(UTC), raw.headers or {}
-        )
+        headers = raw.headers or {}
+        received = meta.timestamp.astimezone(UTC)
+        with suppress(KeyError, ValueError):
+            received = datetime.fromisoformat(headers[RECEIVED]).astimezone(UTC)
+        self.message = Message(raw.subject, raw.data, received, headers)
         self._may_come_again = meta.num_delivered < TRIES
 
     async def done(self) -> None:

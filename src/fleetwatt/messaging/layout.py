@@ -39,9 +39,16 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
 # Of what MQTT clients publish, what fleetwatt reads.
-MQTT_FILTERS = ("fleetwatt.>",)
+MQTT_FILTERS = ("fleetwatt.>", "tele.*.SENSOR")
 # The same as it comes to all who listen: no stream keeps what has QoS 0.
-UNKEPT_FILTERS = ("fleetwatt.v1", "fleetwatt.v1.>")
+UNKEPT_FILTERS = (
+    "fleetwatt.v1",
+    "fleetwatt.v1.>",
+    "fleetwatt.tasmota.>",
+    "fleetwatt.shelly.>",
+    "fleetwatt.ocpp.>",
+    "tele.*.SENSOR",
+)
 # Seconds after which a message that was not acknowledged comes again, to any consumer.
 ACK_WAIT = 30.0
 # Messages that may wait for their acknowledgement: those that all consumers hold together.

@@ -10,7 +10,7 @@ import asyncio
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -18,11 +18,14 @@ from fleetwatt.messaging import names
 from fleetwatt.messaging.errors import NatsAway, NoNats, NoProgram, StreamFull
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from nats.aio.client import Client
+    from nats.js import JetStreamContext
 
 T = TypeVar("T")
+# As callers name it that know nothing of NATS.
+JetStream: TypeAlias = "JetStreamContext"
 # Seconds until NATS counts as away: of a question, and of a message that is to be kept.
 ANSWER = 1.0
 KEEP = 10.0
@@ -202,3 +205,29 @@ class _Info(msgspec.Struct):
 
 async def _ignore(error: Exception) -> None:
     """Do nothing: the caller gets the error."""
+
+
+async def with_jetstream(url: str, work: Callable[[JetStreamContext], Awaitable[None]]) -> None:
+    """Do work on a JetStream, over a connection of its own.
+
+    Raises:
+        NoProgram: NATS' client is not installed.
+        NatsAway: NATS does not answer, or has no such stream.
+    """
+    try:
+        import nats
+        from nats.errors import Error as NatsError
+        from nats.js.errors import Error as JetStreamError
+    except ImportError:
+        raise NoProgram("NATS needs `pip install 'fleetwatt[mqtt]'`") from None
+    away = (NatsError, JetStreamError, OSError, TimeoutError)
+    try:
+        client = await nats.connect(
+            names.servers_of(url), connect_timeout=2, allow_reconnect=False, error_cb=_ignore
+        )
+        try:
+            await work(client.jetstream())
+        finally:
+            await client.close()
+    except away as error:
+        raise NatsAway(f"FLEETWATT_NATS_URL: {error or type(error).__name__}") from None

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fleetwatt.database.errors import Busy, DatabaseError, StatementFailed, Unavailable
 from fleetwatt.faults import Fault, Faults
 from fleetwatt.ingestion import outcome
 from fleetwatt.ingestion.decode import Bounds, Parsed, parse_json
 from fleetwatt.ingestion.split import NoReading, NotJson, TooManyReadings
-from fleetwatt.messaging.subjects import Source, source_of
+from fleetwatt.messaging.adapters import Unreadable
+from fleetwatt.messaging.subjects import Ignored, Source, source_of
 from fleetwatt.observability import metrics
 from fleetwatt.streams import MAX_AHEAD, STREAMS
 
@@ -29,6 +32,8 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 8_000_000
 # A client's word that fields which a stream does not have are to be ignored.
 UNKNOWN_FIELDS = "Fleetwatt-Unknown-Fields"
+# When a message was received first that is published again, in RFC 3339.
+RECEIVED = "Fleetwatt-Received"
 NOT_EXPECTED = "No readings are expected under this subject."
 OTHER_DEVICE = "Not the id that the topic names."
 OUR_FAULT = "fleetwatt failed at this message; the consumer's log says why."
@@ -88,20 +93,23 @@ class Store:
 
     def _parsed(self, message: Message, oldest: Mapping[Stream, datetime]) -> Parsed | Faults:
         source = source_of(message.subject)
-        if source is None:
-            return _all_of_it(NOT_EXPECTED)
-        if len(message.payload) > MAX_BYTES:
-            return _all_of_it(TOO_LARGE)
+        if isinstance(source, Ignored):
+            return Faults()
+        if source is None or len(message.payload) > MAX_BYTES:
+            return _all_of_it(TOO_LARGE if source else NOT_EXPECTED)
         try:
             bounds = self._bounds(source, message, oldest)
-            parsed = parse_json(message.payload, source.streams, bounds)
-        except (NotJson, NoReading, TooManyReadings) as error:
+            payload = _adapted(source, message)
+            parsed = parse_json(payload, source.streams, bounds) if payload else None
+        except (Unreadable, NotJson, NoReading, TooManyReadings) as error:
             metrics.rejected([None], source.streams)
             return _all_of_it(str(error) or str(type(error).__doc__))
         except Exception:
             # Whatever a message holds, it must not keep others from being stored.
             log.exception("a message under %s could not be read", message.subject)
             return _all_of_it(OUR_FAULT)
+        if parsed is None:
+            return Faults()
         if parsed.rejected:
             metrics.rejected(parsed.fields_at_fault, source.streams)
         return parsed
@@ -119,6 +127,14 @@ class Store:
             why_not=OTHER_DEVICE,
             ignore_unknown=self._ignore_unknown if asked is None else asked == "ignore",
         )
+
+
+def _adapted(source: Source, message: Message) -> bytes | None:
+    """Return a payload of readings, or None where a device's message has none."""
+    if source.adapter is None or source.device is None:
+        return message.payload or b" "
+    readings = source.adapter(message.payload, source.device, message.received)
+    return msgspec.json.encode(readings) if readings else None
 
 
 def _all_of_it(message: str) -> Faults:

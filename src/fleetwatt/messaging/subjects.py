@@ -10,18 +10,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from fleetwatt.streams import STREAMS, Stream
+from fleetwatt.messaging import adapters
+from fleetwatt.streams import METER, STREAMS, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from fleetwatt.messaging.adapters import Adapter
 
 # Before the subject of each message that NATS keeps for MQTT's QoS 1 and 2.
 MQTT_PREFIX = "$MQTT.msgs."
 # What MQTT devices publish under, and what clients of NATS do.
 MQTT_ROOT = ("fleetwatt", "v1")
 NATS_ROOT = ("fleetwatt", "readings")
+# What has a register, of a Shelly.
+SHELLY_COMPONENTS = ("switch", "pm1", "emdata", "em1data")
 # After a root, of clients that send readings of any stream.
 ANY = "any"
+# Before the subject of a dead letter's message that is published again.
+RETRIED = "fleetwatt.readings.retried."
 _STREAMS = {stream.name: stream for stream in STREAMS}
 
 
@@ -32,19 +39,27 @@ class Source:
     Attributes:
         streams: The streams that its readings may be of.
         device: The id that each of its readings must have; None: any.
+        adapter: What makes readings of its payload; None: it has readings.
     """
 
     streams: Sequence[Stream]
     device: str | None = None
+    adapter: Adapter | None = None
 
 
-def source_of(subject: str) -> Source | None:
-    """Return what a subject says, or None where no readings are expected under it.
+class Ignored:
+    """What a device publishes beside its readings."""
+
+
+def source_of(subject: str) -> Source | Ignored | None:
+    """Return what a subject says, or None where nothing is expected under it.
 
     Args:
         subject: As the message carries it, with or without `MQTT_PREFIX`.
     """
-    tokens = tuple(subject.removeprefix(MQTT_PREFIX).split("."))
+    tokens = tuple(subject.removeprefix(MQTT_PREFIX).removeprefix(RETRIED).split("."))
+    if adapted := _adapted(tokens):
+        return adapted
     if tokens[:2] not in {MQTT_ROOT, NATS_ROOT}:
         return None
     match tokens[2:]:
@@ -54,6 +69,24 @@ def source_of(subject: str) -> Source | None:
             return Source((_STREAMS[name],))
         case (name, token) if name in _STREAMS:
             return Source((_STREAMS[name],), id_of(token))
+    return None
+
+
+def _adapted(tokens: tuple[str, ...]) -> Source | Ignored | None:
+    """Return what the subject of a device says that knows nothing of fleetwatt."""
+    match tokens:
+        case ("tele", token, "SENSOR") | ("fleetwatt", "tasmota", "tele", token, "SENSOR"):
+            return Source((METER,), id_of(token), adapters.tasmota)
+        case ("fleetwatt", "shelly", token, "status", component):
+            kind, _, number = component.partition(":")
+            if kind in SHELLY_COMPONENTS:
+                device = id_of(token) + (f":{number}" if number not in {"", "0"} else "")
+                return Source((METER,), device, adapters.shelly)
+            return Ignored()
+        case ("fleetwatt", "ocpp", token):
+            return Source((METER,), id_of(token), adapters.ocpp)
+        case ("fleetwatt", "tasmota" | "shelly", *_):
+            return Ignored()
     return None
 
 

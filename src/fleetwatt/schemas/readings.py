@@ -35,6 +35,29 @@ class IngestionQuery(ma.Schema):
         },
     )
 
+    accept = ma.fields.String(
+        validate=Choice("Accept", ("queued",)),
+        metadata={
+            "description": "`queued`: answer 202 once the stream has the readings, before they are "
+            "stored; needs `FLEETWATT_NATS_URL`"
+        },
+    )
+
+
+class QueuedResult(Answer):
+    """What became of the readings of a request with `accept=queued`."""
+
+    queued = count("Valid readings that the stream has; they are stored later", 1)
+    rejected = count("Invalid readings; not queued", 0)
+    errors = ma.fields.List(
+        ma.fields.Nested(FieldError),
+        metadata={
+            "description": f"What is wrong with the rejected ones, up to {MAX_FAULTS}",
+            "example": [],
+        },
+    )
+    errorsOmitted = count("Errors that `errors` does not list", 0)
+
 
 class IngestionResult(Answer):
     """What became of the readings of a request."""

@@ -34,11 +34,11 @@ class MessagesHealth(Answer):
     """The NATS that MQTT devices publish to, and what stores their readings."""
 
     status = ma.fields.String(
+        validate=Choice("MessagesState", ["ok", "away"]),
         metadata={
             "description": "`ok`, or `away`: NATS does not answer, or no consumer runs",
-            "enum": ["ok", "away"],
             "example": "ok",
-        }
+        },
     )
 
 
