@@ -12,7 +12,7 @@ from tests.cli.conftest import Command
 from tests.cli.test_main import ALL
 from tests.examples import ago, meter
 
-SERVING = {"dev", "serve"}
+SERVING = {"consume", "dev", "serve"}
 SIMPLE = (
     "chunks list",
     "chunks interval",
