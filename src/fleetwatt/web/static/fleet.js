@@ -62,7 +62,7 @@ export function Fleet({ site, zone, scopes }) {
         ${summary && html`<${Worst} asked=${asked} />`}
       </${Card}>
       <${Card} id="charging" title="Charging now" wide>
-        <${Charging} site=${site} zone=${zone} />
+        ${running.answer || running.problem ? html`<${Charging} site=${site} zone=${zone} />` : html`<${Waiting} />`}
       </${Card}>
     </div>`;
 }
@@ -247,7 +247,7 @@ function Worst({ asked }) {
 /** The sessions that are open, those that drew most first; each card follows its vehicle's status. */
 function Charging({ site, zone }) {
   const minute = Math.floor(useNow(30) / (5 * MINUTE)) * 5 * MINUTE + 5 * MINUTE;
-  const { answer, problem } = useAnswer(url("v1/analytics/sessions", { start: rfc3339(minute - HOUR), end: rfc3339(minute), site, limit: 400 }), 15);
+  const { answer, problem } = useAnswer(url("v1/analytics/sessions", { start: rfc3339(minute - HOUR), end: rfc3339(minute), site, limit: 400 }), 60);
   if (!answer) return html`<${Waiting} problem=${problem} />`;
   const open = answer.items.filter((session) => session.open).sort((one, other) => (other.kwhDeliveredDc ?? 0) - (one.kwhDeliveredDc ?? 0));
   if (!open.length) return html`<${Empty} title="No vehicle charges now">A vehicle charges from 0.1 kW on; a session stays open through pauses of up to 30 minutes.</${Empty}>`;
