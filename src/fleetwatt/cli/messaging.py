@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from fleetwatt.cli import output
 from fleetwatt.config import Config, ConfigError
 from fleetwatt.database.client import Database
 
@@ -83,7 +84,8 @@ def list_letters(*, as_json: bool) -> None:
 @dead_letters.command()
 @click.argument("numbers", type=int, nargs=-1)
 @click.option("--all", "whole", is_flag=True, help="all dead letters that are there now")
-def retry(numbers: tuple[int, ...], *, whole: bool) -> None:
+@output.JSON
+def retry(numbers: tuple[int, ...], *, whole: bool, as_json: bool) -> None:
     """Publish dead letters' messages again, as after a mended clock or a corrected mapping.
 
     What is stored already is a duplicate then; what is rejected again is a new dead letter.
@@ -97,15 +99,20 @@ def retry(numbers: tuple[int, ...], *, whole: bool) -> None:
                 click.echo(f"{dead.number} is only a part of a message: it stays", err=True)
                 continue
             await letters.retry(jetstream, dead)
+            published.append(dead.number)
             click.echo(f"{dead.number} is published again", err=True)
 
+    published: list[int] = []
     _with_jetstream(again)
+    if as_json:
+        output.echo_json({"published": published})
 
 
 @dead_letters.command()
 @click.argument("numbers", type=int, nargs=-1)
 @click.option("--all", "whole", is_flag=True, help="all dead letters that are there now")
-def drop(numbers: tuple[int, ...], *, whole: bool) -> None:
+@output.JSON
+def drop(numbers: tuple[int, ...], *, whole: bool, as_json: bool) -> None:
     """Remove dead letters for good."""
 
     async def remove(jetstream: JetStream) -> None:
@@ -113,9 +120,13 @@ def drop(numbers: tuple[int, ...], *, whole: bool) -> None:
 
         for dead in await _chosen(jetstream, numbers, whole=whole):
             await letters.drop(jetstream, dead.number)
+            dropped.append(dead.number)
             click.echo(f"{dead.number} is dropped", err=True)
 
+    dropped: list[int] = []
     _with_jetstream(remove)
+    if as_json:
+        output.echo_json({"dropped": dropped})
 
 
 async def _chosen(
