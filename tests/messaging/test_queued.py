@@ -35,7 +35,7 @@ def ids(sql: Connection) -> list[str]:
 def test_without_a_nats_it_is_a_problem_that_says_so(client: FlaskClient) -> None:
     answer = client.post(QUEUED, json=meter())
 
-    assert answer.status_code == 422
+    assert answer.status_code == 409
     assert answer.json
     assert answer.json["type"] == "urn:fleetwatt:problem:no-stream"
     assert "FLEETWATT_NATS_URL" in answer.json["detail"]

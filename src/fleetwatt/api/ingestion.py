@@ -90,7 +90,7 @@ def _route(path: str, name: str, summary: str, streams: Sequence[Stream]) -> Non
             schema=QueuedResult,
             description="With `accept=queued`: the stream has the valid readings; not stored yet",
         ),
-        raises(blueprint, 400, 408, 413, 415, 503),
+        raises(blueprint, 400, 408, 409, 413, 415, 503),
     )
     def post() -> Response:
         query = _query()

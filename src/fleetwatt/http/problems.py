@@ -305,7 +305,7 @@ KINDS: dict[type[Exception], Kind] = {
     NatsAway: _NO_MESSAGES,
     MessagingError: _NO_MESSAGES,
     NoNats: Kind(
-        422,
+        409,
         "no-stream",
         "The service has no stream to queue readings in",
         when="`accept=queued` where `FLEETWATT_NATS_URL` is not set",
