@@ -6,11 +6,14 @@ import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 from fleetwatt.config import Config
-from fleetwatt.database.pool import Pool, connect
+from fleetwatt.database import pool as pool_module
+from fleetwatt.database.errors import Busy
+from fleetwatt.database.pool import Pool, connect, cut_unanswered, fetch
 from tests.conftest import rows
+from tests.waiting import eventually
 
 TIMEOUT = 0.2
 
@@ -49,3 +52,29 @@ def test_a_connection_that_ended_while_it_lay_idle_is_not_lent(config: Config) -
     assert first.closed
     assert pool.usage() == (0, 1)
     pool.drop_idle()
+
+
+def test_idle_connections_are_closed_when_they_are_dropped(config: Config) -> None:
+    pool = Pool(lambda: connect(config), size=2, timeout=TIMEOUT)
+    with pool.connection() as idle:
+        assert rows(idle, "SELECT 1") == [(1,)]
+
+    with pool.connection() as used:
+        pool.drop_idle()
+        assert rows(used, "SELECT 2") == [(2,)]
+    pool.drop_idle()
+
+    assert idle.closed
+    assert used.closed
+    assert pool.usage() == (0, 0)
+
+
+def test_who_waits_for_an_answer_that_does_not_come_is_cut_off(config: Config) -> None:
+    with closing(connect(config)) as connection, ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(fetch, connection, "SELECT pg_sleep(5)")
+        eventually(lambda: bool(pool_module._asked), "it is not asked")
+        cut_unanswered(3_600)
+        assert not asked.done()
+        cut_unanswered(0)
+
+        assert isinstance(asked.exception(), Busy)

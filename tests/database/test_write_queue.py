@@ -17,7 +17,7 @@ from fleetwatt.config import Config
 from fleetwatt.database.client import Database
 from fleetwatt.database.errors import Busy, StatementFailed, Unavailable
 from fleetwatt.database.insert import Inserted
-from fleetwatt.database.shared_transaction import Conflict, WriteResult
+from fleetwatt.database.shared_transaction import Conflict, WriteResult, insert_together
 from fleetwatt.database.write_queue import ENOUGH, MAX_TOGETHER, WriteQueue
 from fleetwatt.streams import METER, VEHICLE, Rows
 from tests.conftest import rows
@@ -158,6 +158,35 @@ def test_duplicates_are_counted_per_request_even_if_they_share_a_transaction(
 
     assert old.result(60) == WriteResult(accepted=0, duplicates=1)
     assert new.result(60) == WriteResult(accepted=1, duplicates=0)
+
+
+def test_readings_of_devices_that_take_turns_are_stored_with_the_newest_of_each(
+    database: Database, sql: Connection
+) -> None:
+    later = NOON + timedelta(minutes=1)
+    batch = Rows(
+        METER,
+        [(name, time, 1.0, 230.0) for time in (NOON, later) for name in ("M-2", "M-1", "M-3")],
+    )
+
+    assert database.write([batch]).accepted == 6
+    newest = rows(sql, "SELECT meter_id, time FROM meters_latest ORDER BY meter_id")
+    assert newest == [(name, later) for name in ("M-1", "M-2", "M-3")]
+
+
+def test_streams_are_written_in_one_order_whatever_order_they_come_in() -> None:
+    """Two transactions that lock tables in different orders may wait for each other."""
+    written: list[list[str]] = []
+
+    def insert(batch: Sequence[Rows]) -> list[Inserted]:
+        written.append([rows.stream.name for rows in batch])
+        return [Inserted()] * len(batch)
+
+    own, other = reading(), Rows(VEHICLE, [("V-1", NOON, 50.0, 1.0, 20.0)])
+    insert_together(insert, [[own, other]])
+    insert_together(insert, [[other], [own]])
+
+    assert written == [["meter", "vehicle"]] * 2
 
 
 def test_of_a_reading_that_comes_twice_at_once_the_first_counts(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import random
 
-from tests.fuzz import decoder, protocol
+import pytest
+from flask.testing import FlaskClient
+
+from tests.fuzz import decoder, protocol, requests
 from tests.scale import scaled
 
 pytestmark = pytest.mark.scaled
@@ -28,3 +31,12 @@ def test_the_embedded_server_cuts_any_bytes_into_the_same_messages() -> None:
     done = protocol.run(scaled(25_000), seed=1_000)
 
     assert done.returncode == 0, done.stdout
+
+
+def test_an_odd_request_is_no_fault_of_the_service(client: FlaskClient) -> None:
+    chance = random.Random(2_027)
+    cursors = requests.seed(client)
+    known = requests.operations(client.get("/openapi.json").get_json())
+    sent = iter(requests.Requests(chance, known, cursors))
+
+    assert requests.wrong(client, sent, scaled(20_000)) == []

@@ -492,6 +492,19 @@ def test_what_a_key_may_not_do_is_in_the_audit_log(
     assert (line.getMessage(), vars(line)["key"]) == ("forbidden", keys.prefix_of(whole))
 
 
+def test_what_a_key_does_for_a_foreign_device_is_in_the_audit_log(
+    client: FlaskClient, make: KeyMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = bearer(make("ingest", devices=["vehicle:V-1"]))
+    with caplog.at_level(logging.INFO):
+        client.post(
+            "/v1/ingestion/mapping", json={"vehicleId": "V-2", "meterId": "M-1"}, headers=key
+        )
+
+    (line,) = [record for record in caplog.records if record.name == "fleetwatt.audit"]
+    assert (line.getMessage(), vars(line)["device"]) == ("forbidden", "vehicle:V-2")
+
+
 def test_an_administrators_request_is_in_the_audit_log(
     app: Flask, make: KeyMaker, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 from flask import Flask
@@ -84,3 +85,19 @@ def test_a_line_names_the_request(app: Flask, caplog: pytest.LogCaptureFixture) 
     (record,) = (record for record in caplog.records if record.name == "fleetwatt.http.request_log")
     assert record.__dict__["request_id"] == "abc-1"
     assert record.__dict__["ms"] >= 0
+
+
+@pytest.mark.parametrize("given", ["", "a" * 65, "a b", "a\tb", "é", "a%0Ab", '"', "a/b"])
+def test_an_id_that_could_be_mistaken_for_something_else_is_replaced(
+    app: Flask, given: str
+) -> None:
+    named = app.test_client().get("/healthz", headers={"X-Request-Id": given.encode()})
+
+    assert re.fullmatch("[0-9a-f]{32}", named.headers["X-Request-Id"])
+
+
+@pytest.mark.parametrize("given", ["a", "a" * 64, "a_b.c:d-1"])
+def test_an_id_of_the_client_s_own_is_kept(app: Flask, given: str) -> None:
+    named = app.test_client().get("/healthz", headers={"X-Request-Id": given})
+
+    assert named.headers["X-Request-Id"] == given

@@ -197,9 +197,9 @@ def test_a_measure_is_a_double(text: str, value: float) -> None:
     ("clock_offset", "accepted"),
     [
         (timedelta(minutes=5), True),
-        (timedelta(minutes=5, seconds=1), False),
+        (timedelta(minutes=5, microseconds=1), False),
         (timedelta(days=-1), True),
-        (timedelta(days=-1, seconds=-1), False),
+        (timedelta(days=-1, microseconds=-1), False),
     ],
 )
 @pytest.mark.parametrize("as_array", [True, False])
@@ -543,6 +543,29 @@ def test_a_long_name_is_cut_where_it_is_echoed() -> None:
 def test_millions_of_items_are_too_many_readings(body: bytes) -> None:
     with pytest.raises(TooManyReadings):
         parse(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b'\\"' * 2_000_000,
+        b"[" + b"{" * 2_000_000,
+        b"[" + b'{"a":' * 1_000_000,
+        b'[{"a":"' + b'\\"' * 2_000_000 + b'NaN"',
+    ],
+    ids=["quotes", "braces", "objects", "an open string"],
+)
+def test_a_large_body_that_is_no_json_is_looked_through_once(body: bytes) -> None:
+    """A second look from each quote or brace on would not end before the test run does."""
+    with pytest.raises(NotJson):
+        parse(body)
+
+
+def test_of_a_reading_beyond_all_measure_it_is_not_said_what_is_wrong() -> None:
+    parsed = parse(meter(**{f"unknown{number}": 1 for number in range(10_000)}), METER)
+
+    assert faults(parsed) == {(0, None)}
+    assert "over 100,000 bytes" in parsed.faults.listed[0].message
 
 
 def test_millions_of_lines_are_too_many_readings_and_blank_ones_are_none() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,11 +36,15 @@ from fleetwatt.security.keys import READ
 from fleetwatt.streams import MAX_AHEAD, STREAMS, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fleetwatt.database.client import Database
 
 MAX_BYTES = 10_000_000
+# From here on a body waits until no other of the process is decoded: side by side they would share
+# the interpreter all the same, and take their memory at once.
+LARGE = 1_000_000  # bytes after decompression
+_large = threading.Lock()
 # Each costs a copy of those that follow.
 MAX_MEMBERS = 100
 PARSERS = {"application/json": parse_json, "application/x-ndjson": parse_ndjson}
@@ -103,7 +108,7 @@ def _route(path: str, name: str, summary: str, streams: Sequence[Stream]) -> Non
             auth.devices(),
             ignore_unknown=query.ignore_unknown,
         )
-        parsed = _parser()(_body(), streams, bounds)
+        _, parsed = _parsed(streams, bounds)
         if parsed.rejected:
             metrics.rejected(parsed.fields_at_fault, streams)
         return _answer(database, parsed, atomic=query.atomic)
@@ -162,13 +167,12 @@ def _queue(query: _Query, streams: Sequence[Stream]) -> Response:
         auth.devices(),
         ignore_unknown=query.ignore_unknown,
     )
-    parse, body = _parser(), _body()
-    parsed = parse(body, streams, bounds)
+    body, parsed = _parsed(streams, bounds)
     if parsed.rejected:
         metrics.rejected(parsed.fields_at_fault, streams)
         if query.atomic or not parsed.valid:
             raise _nothing_stored(parsed, parsed.rejected)
-    payload = _only_valid(body, parsed, lines=parse is parse_ndjson)
+    payload = _only_valid(body, parsed, lines=_parser() is parse_ndjson)
     if len(payload) > store.MAX_BYTES:
         raise BodyTooLarge(f"with accept=queued a request holds up to {store.MAX_BYTES:,} bytes")
     headers = {store.UNKNOWN_FIELDS: "ignore" if query.ignore_unknown else "reject"}
@@ -191,7 +195,7 @@ def _only_valid(body: bytes, parsed: Parsed, *, lines: bool) -> bytes:
     return b"[" + b",".join(bytes(items[index]) for index in valid) + b"]"
 
 
-def _parser() -> Any:
+def _parser() -> Callable[[bytes, Sequence[Stream], Bounds], Parsed]:
     try:
         return PARSERS[request.mimetype]
     except KeyError:
@@ -200,34 +204,56 @@ def _parser() -> Any:
         ) from None
 
 
-def _body() -> bytes:
-    """Read the request's body, decompressed, without ever holding more than the limit."""
+def _parsed(streams: Sequence[Stream], bounds: Bounds) -> tuple[bytes, Parsed]:
+    """Read the request's body and decode it, without ever holding more than the limit.
+
+    Returns:
+        The body after decompression, and its readings.
+    """
+    parse, unpack, sent = _parser(), _unpacker(), _sent()
+    try:
+        body = unpack(sent, LARGE)
+    except BodyTooLarge:
+        with _large:
+            body = unpack(sent, MAX_BYTES)
+            return body, parse(body, streams, bounds)
+    return body, parse(body, streams, bounds)
+
+
+def _unpacker() -> Callable[[bytes, int], bytes]:
     encoding = encoding_of(request)
     if encoding not in {"identity", "gzip", "x-gzip"}:
         raise UnsupportedMedia(f"Content-Encoding is {encoding}; send gzip or none")
+    return _plain if encoding == "identity" else _gunzip
+
+
+def _sent() -> bytes:
     # Before it is read, where it is announced.
     _check_size(request.content_length or 0)
     request.max_content_length = sys.maxsize  # what counts is the size after decompression
     sent = received(request, MAX_BYTES + 1)
     _check_size(len(sent))
-    if encoding == "identity":
-        check_plain(sent, "send the header `Content-Encoding: gzip` with it")
-        return sent
-    return _gunzip(sent)
+    return sent
 
 
-def _gunzip(sent: bytes) -> bytes:
+def _plain(sent: bytes, most: int) -> bytes:
+    _check_size(len(sent), most)
+    check_plain(sent, "send the header `Content-Encoding: gzip` with it")
+    return sent
+
+
+def _gunzip(sent: bytes, most: int) -> bytes:
     """Decompress gzip's members, of which there may be several (RFC 1952, section 2.2)."""
     pieces: list[bytes] = []
     size = 0
     while len(pieces) < MAX_MEMBERS:
         member = zlib.decompressobj(wbits=31)
         try:
-            pieces.append(member.decompress(sent, MAX_BYTES + 1 - size))
+            pieces.append(member.decompress(sent, most + 1 - size))
         except zlib.error as error:
             raise BrokenEncoding(f"the body is not gzip: {error}") from None
         size += len(pieces[-1])
-        _check_size(size)
+        _check_size(size, most)
         if not member.eof:
             raise BrokenEncoding("the gzip stream is cut short")
         sent = member.unused_data
@@ -236,8 +262,8 @@ def _gunzip(sent: bytes) -> bytes:
     raise BrokenEncoding(f"the gzip stream has more than {MAX_MEMBERS} members")
 
 
-def _check_size(size: int) -> None:
-    if size > MAX_BYTES:
+def _check_size(size: int, most: int = MAX_BYTES) -> None:
+    if size > most:
         raise BodyTooLarge(f"a request holds up to {MAX_BYTES:,} bytes after decompression")
 
 

@@ -30,10 +30,13 @@ from fleetwatt.ingestion.split import (
     is_array,
     items_of,
     lines_of,
+    may_hold_too_many,
     without_constants,
 )
 from fleetwatt.streams import MAX_AHEAD, TIMESTAMP, Rows, Stream
 
+MAX_EXAMINED = 100_000  # bytes of a reading in which what is wrong is looked for
+_TOO_LONG = f"Not a valid reading; over {MAX_EXAMINED:,} bytes it is not said why."
 _RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 
@@ -116,7 +119,9 @@ def parse_json(body: bytes, streams: Sequence[Stream], bounds: Bounds) -> Parsed
         TooManyReadings: There are more than `MAX_READINGS`.
     """
     array = is_array(body)
-    # Valid readings are too long to be many in a body, and this ends at the first that is not.
+    if array and may_hold_too_many(body):
+        check_items(body)
+    # This ends at the first that is not valid.
     if parsed := _all_valid(body, array=array, streams=streams, bounds=bounds):
         return parsed
     if array:
@@ -198,6 +203,8 @@ def _read(
     """Read one reading; return its stream and row, or what is wrong with it."""
     added = timedelta(0)
     stream, row = decode_one(item, streams)
+    if stream is None and len(item) > MAX_EXAMINED:
+        return None, (), [(None, _TOO_LONG)]
     if stream is None:
         item, added = _mended(item, streams, bounds)
         stream, row = decode_one(item, streams)

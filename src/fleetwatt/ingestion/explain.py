@@ -20,7 +20,10 @@ from fleetwatt.schemas.readings import READING_SCHEMAS
 from fleetwatt.streams import TIMESTAMP, Stream
 
 MAX_EXPLAINED = 1_000_000  # bytes
-_find_strings = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL).findall
+# A string. One that does not end goes to the end of the text: a search for its end does not begin
+# again at each quote in it. What was matched is never given back, which would take memory a step.
+STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
+_strings = re.compile(STRING, re.DOTALL).finditer
 _LEAP_SECOND = re.compile(r"(.*\d[Tt ]\d\d:\d\d:)60(\D.*)", re.ASCII)
 _STRING = msgspec.json.Decoder(str)
 _RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -135,9 +138,9 @@ def check_strings(text: bytes) -> None:
     """
     text.decode()
     if rb"\u" in text:
-        for string in _find_strings(text):
-            if rb"\u" in string:
-                _STRING.decode(string)
+        for string in _strings(text):
+            if rb"\u" in string[0]:
+                _STRING.decode(string[0])
 
 
 def _value(raw: msgspec.Raw) -> Any:

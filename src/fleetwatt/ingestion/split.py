@@ -8,20 +8,20 @@ from itertools import islice
 
 import msgspec
 
-from fleetwatt.ingestion.explain import check_strings, why_not_json
+from fleetwatt.ingestion.explain import STRING, check_strings, why_not_json
 
 MAX_READINGS = 10_000
-# From here on a body's parts are counted before it is taken apart.
+# From here on a body's items are counted before it is taken apart.
 _LARGE = 200_000  # bytes
+_DEEPEST = 100  # arrays and objects in each other, in a body that is counted
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _RAW_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
-_STRING = rb'"(?:[^"\\]|\\.)*"'
 # A whole object without another in it, a string, or what gives a body its structure.
 _TOKEN = re.compile(
-    rb'\{[^{}\[\]"]*(?:' + _STRING + rb'[^{}\[\]"]*)*\}|' + _STRING + rb"|[\[\]{},]", re.DOTALL
+    rb'\{[^{}\[\]"]*+(?:' + STRING + rb'[^{}\[\]"]*+)*+\}|' + STRING + rb"|[\[\]{},]", re.DOTALL
 )
 # What some programs write where JSON has no number, outside of strings.
-_CONSTANT = re.compile(_STRING + rb"|(?<![\w.+-])(-?Infinity|NaN)(?![\w.+-])(?!\s*:)", re.DOTALL)
+_CONSTANT = re.compile(STRING + rb"|(?<![\w.+-])(-?Infinity|NaN)(?![\w.+-])(?!\s*:)", re.DOTALL)
 _LINE = re.compile(rb"[^ \t\r\n][^\n]*")
 _TOO_MANY = f"over {MAX_READINGS:,} readings; a request holds up to {MAX_READINGS:,}"
 
@@ -89,11 +89,20 @@ def _no_value(found: re.Match[bytes]) -> bytes:
     return b'"' + b"?" * (len(constant) - 2) + b'"' if constant else found[0]
 
 
+def may_hold_too_many(body: bytes) -> bool:
+    """Whether an array may hold more than `MAX_READINGS`: a look that costs next to nothing.
+
+    An array of what are no objects does not get far.
+    """
+    return len(body) > _LARGE and body.count(b"{") > MAX_READINGS
+
+
 def check_items(body: bytes) -> None:
     """Count a large array's items before each of them becomes an object of its own.
 
     Raises:
         TooManyReadings: There are more than `MAX_READINGS`.
+        NotJson: It is nested so deeply that no reading can be in it.
     """
     if len(body) <= _LARGE:
         return
@@ -102,6 +111,8 @@ def check_items(body: bytes) -> None:
         match token[0]:
             case b"[" | b"{":
                 depth += 1
+                if depth > _DEEPEST:
+                    raise NotJson("it is nested too deeply")
             case b"]" | b"}":
                 depth -= 1
             case b"," if depth == 1:
