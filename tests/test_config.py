@@ -14,6 +14,7 @@ GIVEN = {
     "log_format": "text",
     "auth": "required",
     "auth_off_anywhere": "yes",
+    "cors_origins": "https://dash.example.com",
     "key_limit": "100/second",
     "address_limit": "",
     "failure_limit": "5/hour",

@@ -23,7 +23,18 @@ from fleetwatt.api import (
 from fleetwatt.config import Config
 from fleetwatt.database import gauges
 from fleetwatt.database.client import Database
-from fleetwatt.http import arguments, auth, clients, headers, hosts, links, problems, request_log
+from fleetwatt.http import (
+    arguments,
+    auth,
+    clients,
+    compression,
+    cors,
+    headers,
+    hosts,
+    links,
+    problems,
+    request_log,
+)
 from fleetwatt.http.openapi import Api, DeviceId, NamedEnums, OperationIds
 from fleetwatt.lifecycle.doctor import Doctor
 from fleetwatt.messaging.link import Link
@@ -76,6 +87,8 @@ def create_app(config: Config | None = None) -> Flask:
     hosts.register(app, config)
     # Who asks is looked at before what is asked.
     auth.register(app, config, database)
+    cors.register(app, config)
+    compression.register(app)
     headers.register(app, config)
     arguments.register(app)
 

@@ -41,6 +41,13 @@ HostNames = Annotated[
         description="host names separated by commas, or empty",
     ),
 ]
+Origins = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(https?://[A-Za-z0-9.:\[\]_-]+(\s*,\s*https?://[A-Za-z0-9.:\[\]_-]+)*)?\Z",
+        description="origins separated by commas, as https://dash.example.com, or empty",
+    ),
+]
 RedisUrl = Annotated[
     str,
     msgspec.Meta(
@@ -139,6 +146,12 @@ class Config:
         "with keys off, host names under which the service answers besides loopback's, separated "
         "by commas; `.example.com` stands for every name below it",
         kind=HostNames,
+    )
+    cors_origins: str = _setting(
+        "",
+        "origins whose pages may read answers, as `https://dash.example.com`, separated by commas; "
+        "empty: none but our own",
+        kind=Origins,
     )
     key_limit: str = _setting(
         "20000/minute", "requests of one API key; empty: no limit", unit="requests", kind=Rate

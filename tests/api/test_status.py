@@ -146,3 +146,95 @@ def test_stale_is_true_or_false(client: FlaskClient, value: str) -> None:
     assert response.status_code == 422
     assert response.json
     assert response.json["errors"][0]["field"] == "stale"
+
+
+@pytest.fixture
+def four_vehicles(client: FlaskClient) -> None:
+    """Each an hour older than the one before; the state of charge of `V-3` is unknown."""
+    socs = {"V-1": 50, "V-2": 80, "V-3": None, "V-4": 50}
+    client.post(
+        "/v1/ingestion",
+        json=[
+            vehicle(vehicleId=device, soc=soc, timestamp=ago(hours=hours))
+            for hours, (device, soc) in enumerate(socs.items(), 1)
+        ],
+    )
+
+
+ORDERS = {
+    "soc": ["V-1", "V-4", "V-2", "V-3"],
+    "-soc": ["V-2", "V-1", "V-4", "V-3"],
+    "vehicleId": ["V-1", "V-2", "V-3", "V-4"],
+    "-vehicleId": ["V-4", "V-3", "V-2", "V-1"],
+    "ageSeconds": ["V-1", "V-2", "V-3", "V-4"],
+    "timestamp": ["V-4", "V-3", "V-2", "V-1"],
+}
+
+
+@pytest.mark.usefixtures("four_vehicles")
+@pytest.mark.parametrize("sort", ORDERS)
+def test_the_list_comes_in_the_order_that_is_asked_for_page_by_page(
+    client: FlaskClient, sort: str
+) -> None:
+    query: dict[str, Any] = {"sort": sort, "limit": 1}
+    seen = []
+    while True:
+        page = client.get("/v1/status/vehicles", query_string=query).json
+        assert page
+        seen += [item["vehicleId"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        query = {"limit": 1, "after": page["next"]}
+
+    assert seen == ORDERS[sort]
+
+
+@pytest.mark.usefixtures("four_vehicles")
+def test_a_page_belongs_to_its_order(client: FlaskClient) -> None:
+    page = client.get("/v1/status/vehicles?sort=soc&limit=1").json
+    assert page
+
+    response = client.get(
+        "/v1/status/vehicles", query_string={"sort": "-soc", "after": page["next"]}
+    )
+
+    assert response.status_code == 422
+    assert response.json
+    (error,) = response.json["errors"]
+    assert (error["field"], error["message"]) == ("after", "Belongs to sort=soc.")
+
+
+@pytest.mark.parametrize("after", ["~", "~bm90IGpzb24=", "~WyJwb3dlciIsbnVsbCwiVi0xIl0="])
+def test_a_cursor_that_no_page_gave_is_rejected(client: FlaskClient, after: str) -> None:
+    response = client.get("/v1/status/vehicles", query_string={"after": after})
+
+    assert response.status_code == 422
+    assert response.json
+    assert response.json["errors"][0]["field"] == "after"
+
+
+def test_the_list_may_be_of_what_changed_since(client: FlaskClient) -> None:
+    client.post("/v1/ingestion", json=meter(meterId="M-1"))
+    first = client.get("/v1/status/meters/M-1").json
+    assert first
+    client.post("/v1/ingestion", json=meter(meterId="M-2"))
+    second = client.get("/v1/status/meters/M-2").json
+    assert second
+
+    assert listed(client, changedSince=first["receivedAt"]) == ["M-1", "M-2"]
+    assert listed(client, changedSince=second["receivedAt"]) == ["M-2"]
+
+
+@pytest.mark.parametrize("route", ["/v1/status/vehicles", "/v1/status/vehicles/V-999"])
+def test_who_has_the_status_already_gets_304_until_a_reading_comes(
+    client: FlaskClient, route: str
+) -> None:
+    client.post("/v1/ingestion", json=vehicle(timestamp=ago(hours=2)))
+    seen = {"If-None-Match": client.get(route).headers["ETag"]}
+
+    again = client.get(route, headers=seen)
+    client.post("/v1/ingestion", json=vehicle(timestamp=ago(hours=1)))
+    changed = client.get(route, headers=seen)
+
+    assert (again.status_code, again.data) == (304, b"")
+    assert changed.status_code == 200

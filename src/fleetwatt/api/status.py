@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fleetwatt.http import caching
 from fleetwatt.http.openapi import Blueprint, current_database, raises
 from fleetwatt.http.problems import NotKnown
 from fleetwatt.schemas.paging import cut
-from fleetwatt.schemas.status import STATUS_PAGE_SCHEMAS, STATUS_SCHEMAS, PageQuery
+from fleetwatt.schemas.status import (
+    ORDERS,
+    PAGE_QUERIES,
+    STATUS_PAGE_SCHEMAS,
+    STATUS_SCHEMAS,
+    StatusCursor,
+)
 from fleetwatt.streams import STREAMS, Stream
 
 if TYPE_CHECKING:
@@ -34,6 +41,7 @@ def interval_of(stream: Stream, device: str) -> float:
 def _routes(stream: Stream) -> None:
     @blueprint.route(f"/{stream.plural}/<device_id:{stream.id.name}>", endpoint=stream.name)
     @blueprint.response(200, STATUS_SCHEMAS[stream])
+    @caching.conditional(blueprint)
     @blueprint.doc(summary=f"Status of one {stream.name}")
     @raises(blueprint, 404, 422, 503)
     def one(**path: str) -> Row:
@@ -45,23 +53,33 @@ def _routes(stream: Stream) -> None:
         return status
 
     @blueprint.route(f"/{stream.plural}", endpoint=stream.plural)
-    @blueprint.arguments(PageQuery, location="query")
+    @blueprint.arguments(PAGE_QUERIES[stream], location="query")
     @blueprint.response(200, STATUS_PAGE_SCHEMAS[stream])
+    @caching.conditional(blueprint)
     @blueprint.doc(summary=f"Status of all {stream.plural}, a page at a time")
     @raises(blueprint, 503)
     def page(query: dict[str, Any]) -> Row:
         database = current_database()
+        sorted_by, direction = ORDERS[stream][query["sort"]]
+        after: StatusCursor | None = query.get("after")
         rows = database.query(
             f"{stream.name}.status_page",
-            after=query.get("after"),
+            sorted_by=sorted_by,
+            direction=direction,
+            after_key=after and after.key,
+            after_id=after and after.id,
             site=query.get("site"),
             stale=query["stale"],
             stale_after=query.get("staleAfter"),
+            changed_since=query.get("changedSince"),
             limit=query["limit"] + 1,
             max_kw=database.max_kw,
         )
         items, last = cut(rows, query["limit"])
-        return {"items": items, "next": last and last[stream.id.column]}
+        return {
+            "items": items,
+            "next": last and StatusCursor(query["sort"], last["key"], last["device"]),
+        }
 
 
 for _stream in STREAMS:

@@ -81,6 +81,11 @@ def _names(stream: Stream) -> dict[str, str]:
         "reading_measures": ", ".join(f"reading.{field.column}" for field in stream.measures),
         "set_excluded": ", ".join(f"{column} = excluded.{column}" for column in stream.columns[1:]),
         "max_ahead": f"INTERVAL '{MAX_AHEAD.total_seconds():g} seconds'",
+        "when_a_status_order": " ".join(
+            f"WHEN '{field.column}' THEN {field.column}" for field in stream.measures
+        )
+        + " WHEN 'time' THEN date_part('epoch', time)"
+        " WHEN 'received_at' THEN date_part('epoch', received_at)",
         "counter": stream.counter.column,
         "hourly": stream.hourly,
         "mean": stream.mean.column,

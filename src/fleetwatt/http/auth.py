@@ -86,6 +86,9 @@ def register(app: Flask, config: Config, database: Database) -> None:
         if isinstance(request.routing_exception, RequestRedirect):
             # To a route that asks for itself.
             return
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            # A browser asks without the key whether it may send a request with it.
+            return
         # A path without a route needs an administrator's key; none of these paths is remembered.
         scope = scope_of(request.url_rule.rule, request.method) if request.url_rule else ADMIN
         if scope is None:

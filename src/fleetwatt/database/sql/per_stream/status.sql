@@ -10,27 +10,41 @@ CROSS JOIN LATERAL ${stream}_power_now(
 ) AS power
 
 -- status_page --
--- The devices after one id, in order: all or those of a site; all, only the stale ones or only the others.
--- One is stale past `stale_after`, or by its own interval where that is null. Cost: one index range scan, a
--- look-up a device, and a scan of the last three hours with readings of each that is not stale.
+-- The devices after one key in order of `sorted_by`, a column, up or down (`direction` 1 or -1); where it is
+-- null they come last, ties go by id. All or those of a site; all, only the stale ones or only the others; all
+-- or those whose latest was stored since. One is stale past `stale_after`, or by its own interval where that is
+-- null. Cost: a scan of latest, and of each device of the page that is not stale the last three hours with
+-- readings.
 -- Rows: many.
-SELECT page.*, power.*
-FROM (
-    SELECT status.*, entry.interval_seconds
+WITH listed AS (
+    SELECT
+        status.*, entry.interval_seconds, status.$id COLLATE "C" AS device,
+        %(direction)s::double precision * CASE %(sorted_by)s $when_a_status_order END AS key
     FROM $status AS status
     LEFT JOIN devices AS entry ON entry.stream = '$stream' AND entry.id = status.$id
-    WHERE (%(after)s::text IS NULL OR status.$id > %(after)s)
-      AND (%(site)s::text IS NULL OR site = %(site)s)
+    WHERE (%(site)s::text IS NULL OR site = %(site)s)
+      AND (%(changed_since)s::timestamptz IS NULL OR received_at >= %(changed_since)s)
       AND (%(stale)s::boolean IS NULL OR %(stale)s = (
           age_seconds > coalesce(%(stale_after)s::double precision, stale_age(interval_seconds))
       ))
-    ORDER BY status.$id
+), page AS (
+    SELECT *, CASE WHEN %(sorted_by)s = '$id' AND %(direction)s < 0 THEN device END AS falling
+    FROM listed
+    WHERE CASE
+        WHEN %(after_id)s::text IS NULL THEN true
+        WHEN %(sorted_by)s = '$id' AND %(direction)s < 0 THEN device < %(after_id)s
+        WHEN key IS NOT DISTINCT FROM %(after_key)s::double precision THEN device > %(after_id)s
+        ELSE key IS NULL OR key > %(after_key)s
+    END
+    ORDER BY key NULLS LAST, falling DESC, device
     LIMIT %(limit)s
-) AS page
+)
+SELECT page.*, power.*
+FROM page
 CROSS JOIN LATERAL ${stream}_power_now(
     page.$id, page.interval_seconds, page.time, page.age_seconds, %(max_kw)s::double precision
 ) AS power
-ORDER BY page.$id
+ORDER BY key NULLS LAST, falling DESC, device
 
 -- known_device --
 -- The interval in s of a device that is registered or has reported. Cost: two primary-key look-ups.
