@@ -198,7 +198,8 @@ def _page_query(stream: Stream) -> type[ma.Schema]:
                 stream,
                 metadata={
                     "description": "`next` of the page before; goes on with its `sort`. In the "
-                    "list by id also any id"
+                    "list by id also any id",
+                    "format": "cursor",
                 },
             ),
         },

@@ -11,10 +11,10 @@ CROSS JOIN LATERAL ${stream}_power_now(
 
 -- status_page --
 -- The devices after one key in order of `sorted_by`, a column, up or down (`direction` 1 or -1); where it is
--- null they come last, ties go by id. All or those of a site; all, only the stale ones or only the others; all
--- or those whose latest was stored since. One is stale past `stale_after`, or by its own interval where that is
--- null. Cost: a scan of latest, and of each device of the page that is not stale the last three hours with
--- readings.
+-- null they come last, ties go by id. All or those of a site; all, only the stale ones or only the others;
+-- all or those whose latest was stored since. One is stale past `stale_after`, or by its own interval where
+-- that is null. Cost: a scan of latest, and of each device of the page that is not stale the last three hours
+-- with readings.
 -- Rows: many.
 WITH listed AS (
     SELECT
