@@ -83,11 +83,7 @@ def register(app: Flask, config: Config, database: Database) -> None:
     @app.before_request
     def admit() -> None:
         limits.count("address", client_of(request.remote_addr))
-        if isinstance(request.routing_exception, RequestRedirect):
-            # To a route that asks for itself.
-            return
-        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-            # A browser asks without the key whether it may send a request with it.
+        if _needs_no_key(config):
             return
         # A path without a route needs an administrator's key; none of these paths is remembered.
         scope = scope_of(request.url_rule.rule, request.method) if request.url_rule else ADMIN
@@ -109,6 +105,20 @@ def register(app: Flask, config: Config, database: Database) -> None:
             raise Forbidden(f"This needs a key of the scope {scope}; {key.prefix} has none.", scope)
         if scope == ADMIN:
             audit("administration", key=key.prefix)
+
+
+def _needs_no_key(config: Config) -> bool:
+    """Return whether a request says nothing, so that no key is asked for."""
+    # A redirect leads to a route that asks for itself.
+    if isinstance(request.routing_exception, RequestRedirect):
+        return True
+    # A browser asks without the key whether a named origin may send a request with it.
+    return (
+        bool(config.cors_origins)
+        and request.method == "OPTIONS"
+        and "Access-Control-Request-Method" in request.headers
+        and request.routing_exception is None
+    )
 
 
 def devices() -> Mapping[Stream, frozenset[str]] | None:

@@ -10,6 +10,7 @@ import msgspec
 from fleetwatt.schemas import paging
 from fleetwatt.schemas.fields import (
     Answer,
+    Choice,
     Flag,
     Identifier,
     Number,
@@ -187,7 +188,7 @@ def _page_query(stream: Stream) -> type[ma.Schema]:
     return PageQuery.from_dict(
         {
             "sort": ma.fields.String(
-                validate=ma.validate.OneOf(list(ORDERS[stream])),
+                validate=Choice(f"{stream.name.title()}StatusOrder", ORDERS[stream]),
                 metadata={
                     "default": stream.id.name,
                     "description": "The field to sort by, with a minus from the largest down; "
