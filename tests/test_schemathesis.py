@@ -23,7 +23,11 @@ LATER = [ago(days=-1), ago(days=-2)]
 # Of a window: any of these starts comes before any of these ends.
 SPAN = {"start": [ago(days=3), ago(days=2)], "end": TIMES}
 # What a request may say, beyond what its schema tells.
-TOLD = SPAN | {"tz": ["UTC", "Europe/Berlin"], "reason": ["nonsense after a boot"]}
+TOLD = SPAN | {
+    "changedSince": TIMES,
+    "tz": ["UTC", "Europe/Berlin"],
+    "reason": ["nonsense after a boot"],
+}
 # Body, path and arguments, heads: a refusal of any request that is so, before a look at its schema.
 TOO_LARGE = {413, 414, 431}
 KNOWN = {"vehicleId": "V-999", "meterId": "M-123"}
