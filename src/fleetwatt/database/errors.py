@@ -2,8 +2,10 @@
 
 DatabaseError
 ├── Unavailable         the database can't be reached, or went away
-│   └── SchemaBehind    its schema is older than this program
-├── Busy                a statement ran too long or unanswered
+│   ├── SchemaBehind    its schema is older than this program
+│   └── NotReplicated   a change is on the primary, and maybe on no standby
+├── Busy                a statement ran too long
+│   ├── Unanswered      its server stands still, or its host is gone
 │   ├── PoolExhausted   no connection came free in time
 │   └── Abandoned       the client is gone that asked
 ├── UnsupportedServer   no TimescaleDB there, or one that is too old
@@ -39,8 +41,16 @@ class SchemaBehind(Unavailable):
     """The database's schema is older than this program."""
 
 
+class NotReplicated(Unavailable):
+    """The change may be on no standby yet, so that a failover would lose it."""
+
+
 class Busy(DatabaseError):
     """The database is busy."""
+
+
+class Unanswered(Busy):
+    """The database did not answer."""
 
 
 class PoolExhausted(Busy):
@@ -127,7 +137,10 @@ def in_a_line(message: str) -> str:
 
 
 def is_lost(error: psycopg2.Error) -> bool:
-    """Whether the connection failed, so that the same work may succeed on another one."""
+    """Whether it is the connection's fault, so that the same work may succeed on another one."""
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        # The session's server is the primary no more, and has changed nothing.
+        return True
     if not isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
         return False
     # Class 57P: the server shut down, crashed or ended this session. No code: no answer came.

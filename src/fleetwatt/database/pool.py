@@ -22,7 +22,7 @@ import psycopg2
 from psycopg2.extensions import parse_dsn
 from psycopg2.extras import RealDictCursor
 
-from fleetwatt.database.errors import Busy, PoolExhausted
+from fleetwatt.database.errors import NotReplicated, PoolExhausted, Unanswered, in_a_line
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
@@ -34,6 +34,9 @@ Row = dict[str, Any]
 # As a URL has it before its last @, and as a parameter.
 _PASSWORDS = re.compile(r"/[^:]*:(.*)@|password\s*=\s*(?:'([^']*)'|([^\s&]*))", re.DOTALL)
 _SHORTEST_SECRET = 3
+# What PostgreSQL calls a warning where it speaks English, and what it then warns of.
+_WARNING = "WARNING:"
+_WAIT_CUT_SHORT = "synchronous replication"
 
 
 def connect(config: Config, timezone: str | None = "UTC") -> Connection:
@@ -47,6 +50,8 @@ def connect(config: Config, timezone: str | None = "UTC") -> Connection:
         psycopg2.OperationalError: The database can't be reached.
     """
     options = f"-c statement_timeout={round(config.statement_timeout * 1000)}"
+    # A role may be set to hear of errors alone, and `fetch` has to hear of warnings.
+    options += " -c client_min_messages=warning"
     if timezone:
         options += f" -c timezone={timezone}"
     try:
@@ -101,20 +106,37 @@ def fetch(
     """Run a statement and return its rows.
 
     Raises:
-        Busy: The connection was cut, since no answer came.
+        Unanswered: The connection was cut, since no answer came.
+        NotReplicated: The statement was committed here, and maybe on no standby.
     """
     _asked[connection] = time.monotonic()
+    connection.notices.clear()
     try:
         with connection.cursor(cursor_factory=RealDictCursor) as cursor:
             cursor.execute(statement, parameters)
+            _check_replicated(connection.notices)
             return [dict(row) for row in cursor.fetchall()]
     except psycopg2.Error as error:
         if _asked[connection] == _CUT:
-            raise Busy("a statement was not answered in time") from error
+            raise Unanswered("a statement was not answered in time") from error
         raise
     finally:
         with _cutting:
             del _asked[connection]
+
+
+def _check_replicated(warnings: Sequence[str]) -> None:
+    """Look for the warning with which a commit succeeds whose wait for a standby was cut short.
+
+    It has no code to know it by, and libpq leaves its SQLSTATE out. A server that speaks another
+    language than English warns so rarely that any warning is taken for this one.
+
+    Raises:
+        NotReplicated: It is there.
+    """
+    for warning in warnings:
+        if _WAIT_CUT_SHORT in warning or not warning.startswith(_WARNING):
+            raise NotReplicated(in_a_line(warning))
 
 
 def cut_unanswered(seconds: float) -> None:
