@@ -118,6 +118,42 @@ def test_other_variables_are_left_alone() -> None:
     assert Config.from_environment({"PORT": "1", f"{PREFIX}OTHER": "1"}) == Config()
 
 
+TO_WRITE = "target_session_attrs=read-write"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://db/fleet",
+        "postgresql://app:a,b@db/fleet",
+        "postgresql://db/fleet?options=-csearch_path%3Done,two",
+        "host=db dbname=fleet",
+        f"postgresql://app:hush@a:5432,b:5433/fleet?{TO_WRITE}",
+        "postgresql://a,b/fleet?sslmode=require&target_session_attrs=primary",
+        f"host=a,b {TO_WRITE}",
+    ],
+)
+def test_a_database_of_one_host_or_of_several_to_find_the_primary_among_is_taken(url: str) -> None:
+    assert Config.from_environment({"FLEETWATT_DATABASE_URL": url}).database_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://a,b/fleet",
+        "postgresql://app:a,b@a:5432,b:5433",
+        "postgres://a,b/fleet?target_session_attrs=any",
+        "postgresql:///fleet?host=a,b",
+        "host=a,b dbname=fleet",
+    ],
+)
+def test_of_several_hosts_any_may_be_a_standby_that_takes_no_writes(url: str) -> None:
+    with pytest.raises(ConfigError, match="several hosts has target_session_attrs=read-write") as e:
+        Config.from_environment({"FLEETWATT_DATABASE_URL": url})
+
+    assert "a,b" not in str(e.value)
+
+
 def test_the_command_lists_every_setting_and_no_secret() -> None:
     shown = CliRunner().invoke(fleetwatt, ["config"], env={f"{PREFIX}DATABASE_URL": URL}).output
 

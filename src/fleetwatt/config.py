@@ -62,6 +62,16 @@ NatsUrls = Annotated[
         description="nats:// or tls:// URLs separated by commas, or empty",
     ),
 ]
+# No comma among the hosts of a URL (a password may hold one), nor of a parameter; or the attribute.
+DatabaseUrl = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(?!postgres(ql)?://([^/?]*@)?[^/?@]*,[^/?@]*([/?]|\Z))"
+        r"(?!(.*[\s?&])?host(addr)?\s*=\s*'?[^\s'&]*,)"
+        r"|[\s?&]target_session_attrs\s*=\s*'?(read-write|primary)\b",
+        description="a libpq URL, which for several hosts has target_session_attrs=read-write",
+    ),
+]
 Replicas = Annotated[int, msgspec.Meta(ge=1, le=5, description="a whole number from 1 to 5")]
 
 
@@ -108,8 +118,10 @@ class Config:
 
     database_url: str = _setting(
         "",
-        "libpq URL of the TimescaleDB to serve on; empty: `fleetwatt dev` runs an embedded one",
+        "libpq URL of the TimescaleDB to serve on; empty: `fleetwatt dev` runs an embedded one; "
+        "of several hosts, by `target_session_attrs=read-write`, the primary is found",
         secret=True,
+        kind=DatabaseUrl,
     )
     replica_url: str = _setting(
         "",

@@ -119,7 +119,7 @@ def test_a_schema_says_which_fields_are_always_there(name: str) -> None:
     schema = DOCUMENT["components"]["schemas"][name]
     sometimes = {
         "Problem": {"errors", "errorsOmitted"},
-        "Readiness": {"version", "replica", "messages"},
+        "Readiness": {"version", "database", "replica", "messages"},
         "MappingRequest": {"validFrom", "validTo"},
         "DeviceEntry": {"name", "site", "intervalSeconds", "maxKw"},
         "SiteEntry": {"name", "timeZone"},

@@ -32,13 +32,16 @@ def healthz() -> dict[str, str]:
 def readyz() -> dict[str, Any]:
     """Return 200 while the database answers, takes writes and has the current schema.
 
+    Of several hosts it names the one that takes writes.
     A replica that is away is reported, and changes nothing: the primary answers in its place.
     So is NATS, unless `FLEETWATT_NATS_REQUIRED` has it that readings must be taken by it, too.
     """
-    current_database().check_ready()
+    server = current_database().check_ready()
     answer: dict[str, Any] = {"status": "ok"}
     if auth.may(READ):
         answer["version"] = VERSION
+        if current_database().has_several_hosts:
+            answer["database"] = {"server": server}
     if current_database().has_replica:
         lag = current_database().replica_lag()
         answer["replica"] = {"status": "away" if lag is None else "ok", "lagSeconds": lag}

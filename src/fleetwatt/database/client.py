@@ -13,9 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
+from psycopg2 import errors
+from psycopg2.extensions import parse_dsn
 
+from fleetwatt.config import netloc
 from fleetwatt.database import abandoned, queries
-from fleetwatt.database.errors import Unavailable, is_lost, translated
+from fleetwatt.database.errors import Unanswered, is_lost, translated
 from fleetwatt.database.insert import insert_rows
 from fleetwatt.database.pool import Pool, Row, Share, connect, cut_unanswered, fetch
 from fleetwatt.database.replica import Replica, ReplicaAway
@@ -179,19 +182,28 @@ class Database:
         self._oldest[stream] = (time.monotonic(), oldest)
         return oldest
 
-    def check_ready(self) -> None:
+    def check_ready(self) -> str:
         """Make sure that the database answers, has an up-to-date schema and takes writes.
+
+        Returns:
+            Which server that is, host and port.
 
         Raises:
             Unavailable: It does not.
         """
 
-        def look(connection: Connection) -> None:
+        def look(connection: Connection) -> str:
             if not fetch(connection, self._queries["takes_writes"])[0]["takes_writes"]:
-                # The connection ends with this: one that was opened later may write again.
-                raise Unavailable("the database is read-only")
+                # As a write would find: one that is opened now may lead to the new primary.
+                raise errors.ReadOnlySqlTransaction("the database is read-only")
+            return netloc(connection.info.host, connection.info.port)
 
-        self._retry_once(look)
+        return self._retry_once(look)
+
+    @property
+    def has_several_hosts(self) -> bool:
+        """Whether the database's URL names several hosts, one of which is the primary."""
+        return "," in parse_dsn(self._config.database_url).get("host", "")
 
     @property
     def has_replica(self) -> bool:
@@ -276,5 +288,9 @@ class Database:
                     raise
                 # Where one connection was lost, so were the others: the server went away.
                 self._pool.drop_idle()
+            except Unanswered:
+                # So would the others wait, and new ones may lead to another server.
+                self._pool.drop_idle()
+                raise
             with self._pool.connection(*shares, timeout=timeout) as connection:
                 return work(connection)

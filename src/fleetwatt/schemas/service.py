@@ -30,6 +30,14 @@ class ReplicaHealth(Answer):
     )
 
 
+class DatabaseHealth(Answer):
+    """The server that takes writes now."""
+
+    server = ma.fields.String(
+        metadata={"description": "Host and port of the primary", "example": "db2:5432"}
+    )
+
+
 class MessagesHealth(Answer):
     """The NATS that MQTT devices publish to, and what stores their readings."""
 
@@ -45,12 +53,20 @@ class MessagesHealth(Answer):
 class Readiness(Health):
     """That the service is ready: only the database itself decides that, never its replica."""
 
-    sometimes: ClassVar = frozenset({"version", "replica", "messages"})
+    sometimes: ClassVar = frozenset({"version", "database", "replica", "messages"})
 
     version = ma.fields.String(
         metadata={
             "description": "Of fleetwatt; where keys are required, for the scope `read` alone",
             "example": "1.2.3",
+        },
+    )
+    database = ma.fields.Nested(
+        DatabaseHealth,
+        metadata={
+            "description": "Only where the database's URL names several hosts; where keys are "
+            "required, for the scope `read` alone",
+            "example": {"server": "db2:5432"},
         },
     )
     replica = ma.fields.Nested(
