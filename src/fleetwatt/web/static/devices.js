@@ -139,15 +139,15 @@ export function Devices({ stream, site, zone, query, setQuery }) {
   const warnings = useWarnings(idsInSight, isVehicle);
 
   const columns = [
-    { name: "id", title: isVehicle ? "Vehicle" : "Meter", isHead: true, cell: (row) => html`<${DeviceLink} stream=${stream} id=${row[idName]} name=${names.get(row[idName])} />` },
+    { name: "id", title: isVehicle ? "Vehicle" : "Meter", sort: idName, isHead: true, cell: (row) => html`<${DeviceLink} stream=${stream} id=${row[idName]} name=${names.get(row[idName])} />` },
     { name: "state", title: "State", cell: (row) => html`<${State} of=${stateOf(row, time)} />` },
-    isVehicle && { name: "soc", title: "SoC", className: "soc", cell: ({ soc }) => (soc === null ? "–" : html`<${Meter} share=${soc / 100} label="State of charge" /> <${Value} of=${soc} shown=${number(soc, 0)} unit="%" />`) },
+    isVehicle && { name: "soc", title: "SoC", sort: "soc", className: "soc", cell: ({ soc }) => (soc === null ? "–" : html`<${Meter} share=${soc / 100} label="State of charge" /> <${Value} of=${soc} shown=${number(soc, 0)} unit="%" />`) },
     { name: "power", title: "Power", isNumber: true, cell: ({ powerKw, charging }) => html`${charging && html`<span class="charging" title="Charging"><span aria-hidden="true">⚡</span><span class="hidden">charging</span></span> `}<${Value} of=${powerKw} shown=${number(powerKw, 1)} unit="kW" />` },
     isVehicle && { name: "meter", title: "Meter", className: "p2", cell: ({ meterId }) => (meterId ? html`<${DeviceLink} stream="meters" id=${meterId} />` : "–") },
-    isVehicle && { name: "temperature", title: "Battery", isNumber: true, className: "p3", cell: ({ batteryTemp }) => html`<${Value} of=${batteryTemp} shown=${number(batteryTemp, 1)} unit="°C" />` },
-    !isVehicle && { name: "voltage", title: "Voltage", isNumber: true, className: "p2", cell: ({ voltage }) => html`<${Value} of=${voltage} shown=${number(voltage, 0)} unit="V" />` },
-    { name: "register", title: "Register", isNumber: true, className: isVehicle ? "p4" : "p2", cell: (row) => { const kwh = isVehicle ? row.kwhDeliveredDc : row.kwhConsumedAc; return html`<${Value} of=${kwh} shown=${number(kwh, 1)} unit="kWh" />`; } },
-    { name: "age", title: "Reported", className: "p2 age", cell: ({ timestamp }) => html`<time datetime=${timestamp}>${ago(Date.parse(timestamp), time)}</time>` },
+    isVehicle && { name: "temperature", title: "Battery", sort: "batteryTemp", isNumber: true, className: "p3", cell: ({ batteryTemp }) => html`<${Value} of=${batteryTemp} shown=${number(batteryTemp, 1)} unit="°C" />` },
+    !isVehicle && { name: "voltage", title: "Voltage", sort: "voltage", isNumber: true, className: "p2", cell: ({ voltage }) => html`<${Value} of=${voltage} shown=${number(voltage, 0)} unit="V" />` },
+    { name: "register", title: "Register", sort: isVehicle ? "kwhDeliveredDc" : "kwhConsumedAc", isNumber: true, className: isVehicle ? "p4" : "p2", cell: (row) => { const kwh = isVehicle ? row.kwhDeliveredDc : row.kwhConsumedAc; return html`<${Value} of=${kwh} shown=${number(kwh, 1)} unit="kWh" />`; } },
+    { name: "age", title: "Reported", sort: "ageSeconds", className: "p2 age", cell: ({ timestamp }) => html`<time datetime=${timestamp}>${ago(Date.parse(timestamp), time)}</time>` },
     isVehicle && { name: "warnings", title: "Warnings, 24 h", className: "p3", cell: (row) => html`<${Warnings} of=${warnings.get(row[idName])?.warnings ?? []} most=${1} />` },
   ].filter(Boolean);
 
