@@ -9,7 +9,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from fleetwatt.embedded.nats import Nats
-from fleetwatt.messaging.link import Link
+from fleetwatt.messaging.link import Link, StreamState
 from tests.native.server import free_port
 from tests.waiting import PATIENCE, eventually
 
@@ -40,8 +40,15 @@ class Broker:
         self.process.kill()
         self.process.wait()
 
-    def link(self) -> Link:
-        return Link(self.url)
+    @contextmanager
+    def link(self) -> Iterator[Link]:
+        """Open a link until the end of the block."""
+        with closing(Link(self.url)) as link:
+            yield link
+
+    def streams(self) -> dict[str, StreamState]:
+        with self.link() as link:
+            return link.streams()
 
 
 @pytest.fixture(scope="module")

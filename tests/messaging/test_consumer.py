@@ -77,7 +77,7 @@ def slow_acks(broker: Broker) -> Iterator[SlowAcks]:
 
 def settled(broker: Broker) -> bool:
     """Whether every message is acknowledged."""
-    states = broker.link().streams()
+    states = broker.streams()
     return all(states[name].messages == 0 for name in (names.MQTT, names.READINGS))
 
 
@@ -116,9 +116,9 @@ def test_what_clients_of_nats_publish_is_stored(
     broker: Broker, consume: Consume, sql: Connection
 ) -> None:
     consume()
-    link = broker.link()
-    link.publish("fleetwatt.readings.meter.M-123", dump(meter()), {})
-    link.publish("fleetwatt.readings.any", dump(meter(meterId="M-2"), vehicle()), {})
+    with broker.link() as link:
+        link.publish("fleetwatt.readings.meter.M-123", dump(meter()), {})
+        link.publish("fleetwatt.readings.any", dump(meter(meterId="M-2"), vehicle()), {})
 
     eventually(lambda: len(stored(sql)) == 2 and settled(broker), "they are not stored")
     assert stored(sql, "vehicle_telemetry") == [("V-999", 850.2)]
@@ -154,26 +154,26 @@ def test_a_message_that_is_no_reading_keeps_no_other_from_being_stored(
     broker: Broker, consume: Consume, sender: Device, sql: Connection, poison: bytes
 ) -> None:
     consume()
-    before = broker.link().streams()[names.DEAD].messages
+    before = broker.streams()[names.DEAD].messages
     sender.send("fleetwatt/v1/meter/M-1", poison)
     sender.send("fleetwatt/v1/meter/M-123", dump(meter()))
 
     eventually(lambda: bool(stored(sql)) and settled(broker), "the next is not stored")
     assert stored(sql) == [("M-123", 1050.5)]
-    assert broker.link().streams()[names.DEAD].messages == before + 1
+    assert broker.streams()[names.DEAD].messages == before + 1
 
 
 def test_a_message_that_comes_twice_is_stored_once(
     broker: Broker, consume: Consume, sender: Device, sql: Connection
 ) -> None:
     consume()
-    before = broker.link().streams()[names.DEAD].messages
+    before = broker.streams()[names.DEAD].messages
     for _ in range(3):
         sender.send("fleetwatt/v1/meter/M-123", dump(meter()))
 
     eventually(lambda: bool(stored(sql)) and settled(broker), "it is not stored")
     assert stored(sql) == [("M-123", 1050.5)]
-    assert broker.link().streams()[names.DEAD].messages == before
+    assert broker.streams()[names.DEAD].messages == before
 
 
 def test_what_comes_while_no_consumer_runs_is_kept_for_the_next(
@@ -193,7 +193,8 @@ def test_two_consumers_share_the_messages_and_store_each_once(
 ) -> None:
     consume()
     consume()
-    assert broker.link().consumers() == 2
+    with broker.link() as link:
+        assert link.consumers() == 2
     sent = [
         sender.publish(f"fleetwatt/v1/meter/M-{n}", dump(meter(meterId=f"M-{n}")))
         for n in range(500)

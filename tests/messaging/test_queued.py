@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
@@ -21,11 +22,16 @@ from tests.waiting import eventually
 QUEUED = "/v1/ingestion/meter?accept=queued"
 
 
+def close(app: Flask) -> None:
+    app.extensions["fleetwatt.link"].close()
+    app.extensions["fleetwatt"].close()
+
+
 @pytest.fixture
 def queueing(config: Config, broker: Broker) -> Iterator[FlaskClient]:
     app = create_app(replace(config, nats_url=broker.url))
     yield app.test_client()
-    app.extensions["fleetwatt"].close()
+    close(app)
 
 
 def ids(sql: Connection) -> list[str]:
@@ -100,7 +106,7 @@ def test_while_nats_is_away_the_answer_is_503(config: Config) -> None:
     assert answer.headers["Retry-After"]
     assert answer.json
     assert answer.json["type"] == "urn:fleetwatt:problem:stream-unavailable"
-    app.extensions["fleetwatt"].close()
+    close(app)
 
 
 def test_readings_are_queued_while_the_database_is_away(broker: Broker, consume: Consume) -> None:
@@ -109,4 +115,4 @@ def test_readings_are_queued_while_the_database_is_away(broker: Broker, consume:
 
     assert app.test_client().post(QUEUED, json=meter()).status_code == 202
     assert app.test_client().post("/v1/ingestion/meter", json=meter()).status_code == 503
-    app.extensions["fleetwatt"].close()
+    close(app)

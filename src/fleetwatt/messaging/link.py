@@ -114,8 +114,23 @@ class Link:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="nats", daemon=True).start()
+                threading.Thread(target=_run, args=(self._loop,), name="nats", daemon=True).start()
             return self._loop
+
+    def close(self) -> None:
+        """End the connection and its thread; a later use begins with new ones."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            asyncio.run_coroutine_threadsafe(self._disconnect(loop), loop)
+
+    async def _disconnect(self, loop: asyncio.AbstractEventLoop) -> None:
+        client, self._client = self._client, None
+        try:
+            if client is not None:
+                await client.close()
+        finally:
+            loop.stop()
 
     async def _connected(self) -> Client:
         try:
@@ -203,6 +218,11 @@ class _Info(msgspec.Struct):
     state: _State | None = None
 
 
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()
+
+
 async def _ignore(error: Exception) -> None:
     """Do nothing: the caller gets the error."""
 
@@ -223,7 +243,13 @@ async def with_jetstream(url: str, work: Callable[[JetStreamContext], Awaitable[
     away = (NatsError, JetStreamError, OSError, TimeoutError)
     try:
         client = await nats.connect(
-            names.servers_of(url), connect_timeout=2, allow_reconnect=False, error_cb=_ignore
+            names.servers_of(url),
+            connect_timeout=2,
+            allow_reconnect=False,
+            # Also how often the client looks for a first server; 0 would be without end.
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0.2,
+            error_cb=_ignore,
         )
         try:
             await work(client.jetstream())
