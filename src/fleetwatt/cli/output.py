@@ -17,7 +17,7 @@ import msgspec
 from fleetwatt import times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
 JSON = click.option("--json", "as_json", is_flag=True, help="print it as JSON")
@@ -101,16 +101,6 @@ def _show_clock(what: str, is_done: threading.Event) -> None:
         click.echo(f"\r{line}", nl=False, err=True)
     if width:
         click.echo(f"\r{' ' * width}\r", nl=False, err=True)
-
-
-@contextmanager
-def counting(steps: Iterable[Any], length: int, what: str) -> Iterator[Iterable[Any]]:
-    """Show on a terminal how many of some steps are done."""
-    hidden = not sys.stderr.isatty()
-    with click.progressbar(
-        steps, length=length, label=what, file=sys.stderr, hidden=hidden, show_pos=True
-    ) as bar:
-        yield bar
 
 
 def user() -> str:
