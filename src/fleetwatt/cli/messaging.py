@@ -60,13 +60,19 @@ async def _until_stopped(consumer: Consumer) -> None:
 
 @click.group()
 def dead_letters() -> None:
-    """Look at messages with rejected readings, and publish them again or drop them."""
+    """Look after messages with rejected readings.
+
+    They can be listed, published again or dropped.
+    """
 
 
 @dead_letters.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="print them as JSON, a line each")
 def list_letters(*, as_json: bool) -> None:
-    """List the dead letters, oldest first: number, subject, and what is wrong with them."""
+    """List the dead letters, the oldest first.
+
+    Each has its number, its subject, and what is wrong with its readings.
+    """
 
     async def show(jetstream: JetStream) -> None:
         from fleetwatt.messaging import dead_letters as letters
@@ -86,8 +92,9 @@ def list_letters(*, as_json: bool) -> None:
 @click.option("--all", "whole", is_flag=True, help="all dead letters that are there now")
 @output.JSON
 def retry(numbers: tuple[int, ...], *, whole: bool, as_json: bool) -> None:
-    """Publish dead letters' messages again, as after a mended clock or a corrected mapping.
+    """Publish the messages of dead letters again.
 
+    It helps after a clock was mended or a mapping corrected.
     What is stored already is a duplicate then; what is rejected again is a new dead letter.
     """
 

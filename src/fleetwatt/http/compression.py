@@ -38,7 +38,6 @@ def register(app: Flask) -> None:
         "COMPRESS_ALGORITHM": list(_ALGORITHMS),
         "COMPRESS_MIMETYPES": _TYPES,
         "COMPRESS_MIN_SIZE": MIN_BYTES,
-        "COMPRESS_STREAMS": False,
         # `caching` has compared tags before.
         "COMPRESS_EVALUATE_CONDITIONAL_REQUEST": False,
         "COMPRESS_REGISTER": False,
@@ -48,4 +47,6 @@ def register(app: Flask) -> None:
     @app.after_request
     def compress(response: Response) -> Response:
         # What a device gets for its readings is short, and comes too often for a look at it.
-        return compressed(response) if request.method == "GET" else response
+        if request.method != "GET" or response.is_streamed:
+            return response
+        return compressed(response)
