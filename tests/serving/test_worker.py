@@ -22,6 +22,7 @@ from tests.conftest import serving
 from tests.examples import meter
 from tests.waiting import eventually
 
+OTHER_ADDRESS = "127.0.0.2"
 THREADS = 2
 PATIENCE = 60.0  # seconds; generous, since no test is about how fast a machine is
 BODY = json.dumps(meter()).encode()
@@ -72,8 +73,9 @@ def everything(connection: socket.socket) -> bytes:
     return received
 
 
-def is_served(server: tuple[str, int]) -> bool:
-    client = http.client.HTTPConnection(*server, timeout=PATIENCE)
+def is_served(server: tuple[str, int], address: str = "127.0.0.1") -> bool:
+    """Whether a client of this address gets an answer."""
+    client = http.client.HTTPConnection(*server, timeout=PATIENCE, source_address=(address, 0))
     client.request("GET", "/healthz")
     with closing(client):
         return client.getresponse().status == 200
@@ -176,8 +178,9 @@ def test_clients_that_pipeline_unread_and_silent_ones_keep_nobody_from_being_ser
             with suppress(ConnectionError):  # it made room already
                 client.sendall(20 * request)
 
-        assert is_served(whole)
-        assert is_served(whole)
+        # The bound on their own address closes new connections while all that it has are busy.
+        assert is_served(whole, OTHER_ADDRESS)
+        assert is_served(whole, OTHER_ADDRESS)
 
 
 def test_a_client_that_waits_after_its_last_answer_keeps_nobody_from_being_served(
