@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg2
 from click.testing import CliRunner, Result
 from psycopg2.extensions import connection as Connection
 
@@ -73,6 +76,15 @@ def run_jobs(connection: Connection, condition: str) -> None:
     assert found
     for (job,) in found:
         do(connection, f"CALL run_job({job})")
+
+
+@contextmanager
+def put_back_after(url: str) -> Iterator[None]:
+    """After the block, put a database's policies back and delete its data."""
+    yield
+    with closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        put_back(connection)
 
 
 def put_back(connection: Connection) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from tests.recipes import (
     send,
     steps,
 )
+from tests.storage import put_back_after
 from tests.waiting import eventually
 
 DOCS = ROOT / "docs"
@@ -101,6 +102,13 @@ HOW_TOS: dict[str, Callable[[Path], list[dict[str, object]]]] = {
     "jobs": lambda _: [],
     "mappings": the_devices_of_a_mapping,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def default_policies(database_url: str) -> Iterator[None]:
+    """For the files that this process runs next."""
+    with put_back_after(database_url):
+        yield
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

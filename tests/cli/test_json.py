@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ import pytest
 from tests.cli.conftest import Command
 from tests.cli.test_main import ALL
 from tests.examples import ago, meter
+from tests.storage import put_back_after
 
 SERVING = {"consume", "dev", "serve"}
 SIMPLE = (
@@ -38,6 +40,13 @@ SIMPLE = (
     "sites set S-1 --time-zone Europe/Berlin",
     "audit --sample 1 --hours 1",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def default_policies(database_url: str) -> Iterator[None]:
+    """For the files that this process runs next."""
+    with put_back_after(database_url):
+        yield
 
 
 def test_each_command_that_prints_can_print_json() -> None:
